@@ -1,0 +1,63 @@
+"""What the scanner needs to know of an architecture, beside its forward pass.
+
+Submodules carry the *published* names (torchvision's or BackdoorBench's), dots included, so a leaf's path joined with
+dots is its state-dict key: `params["layer1.0"]["conv1"]["kernel"]` is `layer1.0.conv1.weight`. Other published
+namings of the same network are `Naming`s: regular expressions that rename their keys to these. Names match by name and
+shape, never by position.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import flax.linen as nn
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Published key -> shape in torch's layout (convolutions OIHW, linear layers OI)."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A published naming of an architecture's weights, as renames to this package's names.
+
+    Attributes:
+      name: who publishes it, for people: "Hugging Face", "timm".
+      renames: (pattern, replacement) pairs, each applied with `re.sub` to every key, in order.
+    """
+
+    name: str
+    renames: tuple[tuple[str, str], ...]
+
+    def rename(self, key: str) -> str:
+        for pattern, replacement in self.renames:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One family of networks.
+
+    Attributes:
+      name: the family's name; `--architecture` takes it or a preset's.
+      presets: preset name -> constructor that takes `num_classes` (keyword) and returns a linen module.
+      infer: published shapes -> the module that has exactly these, or None when they belong to another family. It may
+        return a module whose shapes differ in places: the caller compares and lists what is missing or extra.
+      input_shape: (height, width, channels) of the images that the published weights were trained on.
+      namings: other published namings; the plain one (no renames) is always tried first.
+    """
+
+    name: str
+    presets: Mapping[str, Callable[..., nn.Module]]
+    infer: Callable[[Shapes], nn.Module | None]
+    input_shape: tuple[int, int, int]
+    namings: tuple[Naming, ...] = field(default=())
+
+
+def count_children(shapes: Shapes, prefix: str) -> int:
+    """How many of `prefix.0`, `prefix.1`, ... have at least one leaf, counted without a gap."""
+    found = {int(m[1]) for key in shapes if (m := re.match(re.escape(prefix) + r"\.(\d+)\.", key))}
+    count = 0
+    while count in found:
+        count += 1
+    return count

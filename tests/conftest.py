@@ -1,0 +1,11 @@
+"""Tests run strict: eight simulated devices, ranks never broadcast silently, warnings are errors."""
+
+import os
+
+# Before jax is imported anywhere: device count is fixed at start-up.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+
+jax.config.update("jax_numpy_rank_promotion", "raise")

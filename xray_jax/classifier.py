@@ -1,0 +1,71 @@
+"""What a scan needs of a model: hard labels of images. Two kinds: a network on the device, a callable on the host."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from xray_jax.preprocess import Preprocess
+
+Variables = Mapping[str, Any]
+LabelFn = Callable[[np.ndarray], np.ndarray]
+
+
+class Network(Hashable, Protocol):
+    """A pure forward pass: a linen module, or anything else that is hashable and has its `apply`.
+
+    Two equal networks share one compiled program, so equality must mean "the same computation for any variables".
+    """
+
+    def apply(self, variables: Variables, images: jax.Array, /) -> jax.Array:
+        """Images `[B, H, W, C]` in the normalised input space -> logits `[B, num_classes]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network with its weights, ready to scan on the device.
+
+    Attributes:
+      network: the architecture; equal for all checkpoints of one architecture.
+      variables: its weights, a pytree of arrays on the host or the device.
+      num_classes: width of the logits.
+      input_shape: (height, width, channels) that the network takes, after preprocessing.
+      architecture: its name, for rows and people.
+      preprocess: pixel values to the network's input space.
+      batch_size: the only batch size that the network takes, for programs exported with a fixed one; else None.
+      notes: what the reader wants users to know (skipped leaves, assumptions).
+    """
+
+    network: Network
+    variables: Variables
+    num_classes: int
+    input_shape: tuple[int, int, int]
+    architecture: str
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    batch_size: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """A model that is only a callable on the host: a remote service, an ONNX session, another framework.
+
+    Attributes:
+      label_fn: float32 `[B, H, W, C]` in the normalised input space -> integer labels `[B]`.
+      num_classes, input_shape, architecture, preprocess, notes: as for `Classifier`.
+      batch_size: images a call; with `fixed_batch` the last call is padded to it.
+    """
+
+    label_fn: LabelFn
+    num_classes: int
+    input_shape: tuple[int, int, int]
+    architecture: str = "black box"
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    batch_size: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+Model = Classifier | BlackBox

@@ -1,0 +1,112 @@
+"""From pixel values to a network's input space.
+
+The canonical image everywhere in this package is float32 RGB (or one grey channel), NHWC, in [0, 1]. A `Preprocess`
+maps it to what one network was trained on: the *normalised input space* in which the planes lie. Every published
+scaling is one affine map per channel, so 0-255 inputs and +-1 inputs need no case of their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+_IDENTITY = ((0.0,), (1.0,))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PRESETS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "0-1": _IDENTITY,
+    "0-255": ((0.0,), (1 / 255,)),
+    "+-1": ((0.5,), (0.5,)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "gtsrb": _IDENTITY,
+    "tiny": ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)),
+    "mnist": ((0.5,), (0.5,)),
+    "mnist-standard": ((0.1307,), (0.3081,)),
+    "imagenet": _IMAGENET,
+}
+"""Name -> (mean, std) on [0, 1] pixel values. The data sets' are BackdoorBench's."""
+
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Pixel values in [0, 1] -> a network's input space. Hashable, pure, works inside jit.
+
+    Attributes:
+      mean, std: per channel, or one value for all, on the [0, 1] scale.
+      channel_order: "rgb" or "bgr": the order in which the network expects its channels.
+      size: (height, width) that the network expects; None leaves images as they are. Bilinear, half-pixel centres.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    channel_order: str = "rgb"
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if any(s <= 0 for s in self.std):
+            raise ValueError(f"preprocess: every std must be positive, got {self.std}")
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f"preprocess: channel_order must be one of {CHANNEL_ORDERS}, got {self.channel_order!r}")
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """`[..., H, W, C]` in [0, 1] to float32 of the same rank in the network's input space."""
+        images = jnp.asarray(images, jnp.float32)
+        channels = images.shape[-1]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise ValueError(f"preprocess: {name} has {len(values)} values, the images have {channels} channels")
+        if self.size is not None and images.shape[-3:-1] != self.size:
+            shape = (*images.shape[:-3], *self.size, channels)
+            images = jax.image.resize(images, shape, method="linear", antialias=False)
+        if self.channel_order == "bgr":
+            images = images[..., ::-1]
+        # Full rank, because strict rank promotion is on in the tests.
+        shape = (1,) * (images.ndim - 1) + (-1,)
+        return (images - jnp.asarray(self.mean).reshape(shape)) / jnp.asarray(self.std).reshape(shape)
+
+    def settings(self) -> dict[str, Any]:
+        """The JSON form that rows carry and `parse` reads back."""
+        size = None if self.size is None else list(self.size)
+        return {"mean": list(self.mean), "std": list(self.std), "channel_order": self.channel_order, "size": size}
+
+
+def parse(spec: str | Mapping[str, Any] | Preprocess | None) -> Preprocess:
+    """A preset's name, or a mapping with `preset` (or `mean` and `std`), `channel_order`, `size`.
+
+    Mean and std in a mapping are on the [0, 1] scale, in the network's channel order. None is "0-1".
+
+    Raises:
+      ValueError: for an unknown preset or key, quoting it and listing what is known.
+    """
+    if isinstance(spec, Preprocess):
+        return spec
+    if spec is None:
+        return Preprocess()
+    if isinstance(spec, str):
+        spec = {"preset": spec}
+    known = {"preset", "scale", "mean", "std", "channel_order", "size"}
+    if unknown := sorted(set(spec) - known):
+        raise ValueError(f"preprocess: unknown keys {unknown}; known: {sorted(known)}")
+    # `scale` is the manifest's word for a preset that is a bare range.
+    preset = spec.get("preset", spec.get("scale", "0-1"))
+    if preset not in PRESETS:
+        raise ValueError(f"preprocess: unknown preset {preset!r}; known: {sorted(PRESETS)}, or give mean and std")
+    mean, std = PRESETS[preset]
+    size = spec.get("size")
+    return Preprocess(
+        mean=_floats(spec.get("mean", mean), "mean"),
+        std=_floats(spec.get("std", std), "std"),
+        channel_order=str(spec.get("channel_order", "rgb")).lower(),
+        size=None if size is None else (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1])),
+    )
+
+
+def _floats(values: Any, name: str) -> tuple[float, ...]:
+    try:
+        return (float(values),) if isinstance(values, int | float) else tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"preprocess: {name} must be a number or a list of numbers, got {values!r}") from None

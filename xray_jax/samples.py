@@ -1,0 +1,169 @@
+"""Clean labelled images: read, checked, drawn as triplets."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xray_jax import planes
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+MAX_BYTES = 8 << 30
+
+
+class SamplesError(ValueError):
+    """The samples cannot be used; the message names the file and says what was expected."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Clean images with ground-truth labels.
+
+    Attributes:
+      images: float32 `[M, H, W, C]` in [0, 1], C = 1 or 3 (RGB).
+      labels: int32 `[M]`, ground truth.
+      source: where they come from, for rows.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        where = f"samples {self.source or '(given as arrays)'}"
+        if images.ndim != 4 or images.shape[-1] not in (1, 3):
+            raise SamplesError(f"{where}: images must be [M, H, W, C] with C = 1 or 3, got shape {images.shape}")
+        if labels.shape != images.shape[:1]:
+            raise SamplesError(f"{where}: {len(images)} images but labels of shape {labels.shape}")
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise SamplesError(f"{where}: labels must be integers, got {labels.dtype}")
+        if len(labels) and labels.min() < 0:
+            raise SamplesError(f"{where}: labels must not be negative, got {labels.min()}")
+        if not np.isfinite(images).all():
+            raise SamplesError(f"{where}: images contain NaN or infinite values")
+        if len(images) and (images.min() < 0 or images.max() > 1):
+            raise SamplesError(
+                f"{where}: float images must lie in [0, 1], got {images.min():.3g} .. {images.max():.3g}; "
+                "give raw pixels, the preprocessing is the checkpoint's (--preprocess)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index: np.ndarray) -> "Samples":
+        return dataclasses.replace(self, images=self.images[index], labels=self.labels[index])
+
+
+def from_arrays(images: np.ndarray, labels: np.ndarray, source: str = "") -> Samples:
+    """uint8 (0-255) or float (0-1) images, `[M, H, W, C]` or grey `[M, H, W]`, and integer labels `[M]`."""
+    images = np.asarray(images)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype == np.uint8:
+        images = images.astype(np.float32) / 255
+    elif np.issubdtype(images.dtype, np.floating):
+        images = images.astype(np.float32)
+    else:
+        raise SamplesError(f"samples {source}: images must be uint8 or float, got {images.dtype}")
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    return Samples(images, labels.astype(np.int32) if np.issubdtype(labels.dtype, np.integer) else labels, source)
+
+
+def read(path: str | Path) -> Samples:
+    """Reads an `.npz` with `images` and `labels`, or a folder with one sub-folder of images a class.
+
+    Sub-folders that are all numbers give those labels; otherwise labels number the sorted names.
+
+    Raises:
+      SamplesError: naming the path and what was expected.
+    """
+    path = Path(path).expanduser()
+    try:
+        if path.is_dir():
+            return _read_folder(path)
+        if path.suffix == ".npz":
+            return _read_npz(path)
+    except OSError as error:
+        raise SamplesError(f"samples {path}: cannot be read: {error}") from error
+    if not path.exists():
+        raise SamplesError(f"samples {path}: no such file or folder")
+    raise SamplesError(f"samples {path}: expected an .npz with `images` and `labels`, or a folder of class folders")
+
+
+def _read_npz(path: Path) -> Samples:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if missing := {"images", "labels"} - set(archive.files):
+                raise SamplesError(f"samples {path}: no array {sorted(missing)}; found {sorted(archive.files)}")
+            declared = sum(info.file_size for info in archive.zip.infolist())
+            if declared > MAX_BYTES:
+                raise SamplesError(f"samples {path}: unpacks to {declared} bytes, more than {MAX_BYTES}")
+            return from_arrays(archive["images"], archive["labels"], str(path))
+    except SamplesError:
+        raise
+    except FileNotFoundError as error:
+        raise SamplesError(f"samples {path}: no such file") from error
+    except Exception as error:  # numpy and zipfile raise many kinds for broken archives
+        raise SamplesError(f"samples {path}: not a readable .npz ({type(error).__name__}: {error})") from error
+
+
+def _read_folder(path: Path) -> Samples:
+    from PIL import Image
+
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    if not folders:
+        raise SamplesError(f"samples {path}: expected one sub-folder of images a class, found none")
+    numbered = all(folder.name.isdecimal() for folder in folders)
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    for position, folder in enumerate(folders):
+        for file in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES):
+            try:
+                with Image.open(file) as image:
+                    pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+            except Exception as error:  # Pillow raises many kinds for broken images
+                raise SamplesError(f"samples {file}: not a readable image ({error})") from error
+            pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+            if images and pixels.shape != images[0].shape:
+                raise SamplesError(f"samples {file}: shape {pixels.shape}, the first image has {images[0].shape}")
+            images.append(pixels)
+            labels.append(int(folder.name) if numbered else position)
+    if not images:
+        raise SamplesError(f"samples {path}: no images ({', '.join(IMAGE_SUFFIXES)}) in its sub-folders")
+    return from_arrays(np.stack(images), np.asarray(labels), str(path))
+
+
+def draw_triplets(samples: Samples, count: int, seed: int) -> np.ndarray:
+    """`count` triplets of sample indices with three distinct labels, order of drawing kept: int64 `[count, 3]`.
+
+    One seed gives the same triplets on any machine, and asking for more only appends. Degenerate triplets (identical
+    or collinear images) are redrawn; the check is made on the pixels, so every model gets the same triplets.
+
+    Raises:
+      SamplesError: when there are fewer than three classes, or the draws run out of usable triplets.
+    """
+    if len(np.unique(samples.labels)) < 3:
+        raise SamplesError(
+            f"samples {samples.source}: planes need at least three classes, found {len(np.unique(samples.labels))}"
+        )
+    generator = np.random.default_rng(seed)
+    drawn: list[np.ndarray] = []
+    rejected: list[np.ndarray] = []
+    while len(drawn) < count:
+        triplet = generator.choice(len(samples), size=3, replace=False)
+        if len(np.unique(samples.labels[triplet])) < 3:
+            continue
+        if planes.degenerate(samples.images[None, triplet])[0]:
+            rejected.append(triplet)
+            if len(rejected) > 100 + 10 * count:
+                raise SamplesError(
+                    f"samples {samples.source}: triplets keep spanning no plane (identical or collinear images), "
+                    f"for example images {rejected[-1].tolist()}; give more varied samples"
+                )
+            continue
+        drawn.append(triplet)
+    return np.stack(drawn)
