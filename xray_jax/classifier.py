@@ -56,7 +56,7 @@ class BlackBox:
     Attributes:
       label_fn: float32 `[B, H, W, C]` in the normalised input space -> integer labels `[B]`.
       num_classes, input_shape, architecture, preprocess, notes: as for `Classifier`.
-      batch_size: images a call; with `fixed_batch` the last call is padded to it.
+      batch_size: images a call, the last one padded to it; None for 256.
     """
 
     label_fn: LabelFn
