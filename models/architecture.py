@@ -35,6 +35,22 @@ class Naming:
 
 
 @dataclass(frozen=True)
+class Inferred:
+    """The network that published keys and shapes belong to.
+
+    Attributes:
+      module: the linen module, class count and widths set.
+      input_shape: (height, width, channels) of its images; height and width are the published ones where the weights
+        leave them open.
+      notes: assumptions on what weights do not show (pooling, activation), for rows.
+    """
+
+    module: nn.Module
+    input_shape: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One family of networks.
 
@@ -44,13 +60,15 @@ class Architecture:
       infer: published shapes -> the module that has exactly these, or None when they belong to another family. It may
         return a module whose shapes differ in places: the caller compares and lists what is missing or extra.
       input_shape: (height, width, channels) of the images that the published weights were trained on.
+      naming: who publishes the plain names, for people.
       namings: other published namings; the plain one (no renames) is always tried first.
     """
 
     name: str
     presets: Mapping[str, Callable[..., nn.Module]]
-    infer: Callable[[Shapes], nn.Module | None]
+    infer: Callable[[Shapes], Inferred | None]
     input_shape: tuple[int, int, int]
+    naming: str = "torchvision"
     namings: tuple[Naming, ...] = field(default=())
 
 
@@ -61,3 +79,9 @@ def count_children(shapes: Shapes, prefix: str) -> int:
     while count in found:
         count += 1
     return count
+
+
+def dim(shapes: Shapes, key: str, axis: int = 0) -> int:
+    """Length of one axis of a leaf; 0 when the leaf or the axis is not there, so that `infer` never raises."""
+    shape = shapes.get(key, ())
+    return shape[axis] if axis < len(shape) else 0

@@ -1,0 +1,39 @@
+"""All architectures, by family and preset name."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from xray_jax.models import preactresnet, smallcnn
+from xray_jax.models.architecture import Architecture
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    preactresnet.ARCHITECTURE,
+    smallcnn.ARCHITECTURE,
+)
+"""In the order in which recognition tries them."""
+
+
+def names() -> list[str]:
+    """Every family and preset name, sorted: what `--architecture` takes."""
+    return sorted({name for family in ARCHITECTURES for name in (family.name, *family.presets)})
+
+
+def lookup(name: str) -> tuple[Architecture, Callable[..., nn.Module] | None]:
+    """The family called `name` (and None), or the family that has the preset `name` and the preset's constructor.
+
+    Raises:
+      ValueError: an unknown name, with the known ones.
+    """
+    for family in ARCHITECTURES:
+        if name == family.name:
+            return family, None
+        if name in family.presets:
+            return family, family.presets[name]
+    raise ValueError(f"unknown architecture {name!r}; known: {', '.join(names())}")
+
+
+def build(name: str, num_classes: int) -> nn.Module:
+    """The network of a preset, or of the first preset of a family, for `num_classes` labels."""
+    family, preset = lookup(name)
+    return (preset or next(iter(family.presets.values())))(num_classes=num_classes)
