@@ -96,7 +96,8 @@ def sample_nodes(corners: np.ndarray, axis1: np.ndarray, axis2: np.ndarray) -> n
     """The grid node nearest to each sample: int32 `[N, 3, 2]` of (row along e1, column along e2)."""
     corners = np.asarray(corners)
     nodes = [
-        np.abs(np.asarray(axis)[:, None, :] - corners[:, :, k, None]).argmin(-1) for k, axis in enumerate((axis1, axis2))
+        np.abs(np.asarray(axis)[:, None, :] - corners[:, :, k, None]).argmin(-1)
+        for k, axis in enumerate((axis1, axis2))
     ]
     return np.stack(nodes, axis=-1).astype(np.int32)
 

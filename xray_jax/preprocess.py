@@ -101,7 +101,11 @@ def parse(spec: str | Mapping[str, Any] | Preprocess | None) -> Preprocess:
         mean=_floats(spec.get("mean", mean), "mean"),
         std=_floats(spec.get("std", std), "std"),
         channel_order=str(spec.get("channel_order", "rgb")).lower(),
-        size=None if size is None else (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1])),
+        size=None
+        if size is None
+        else (int(size), int(size))
+        if isinstance(size, int)
+        else (int(size[0]), int(size[1])),
     )
 
 

@@ -1,0 +1,259 @@
+"""One model -> one `ScanResult`: planes laid, hard labels asked for, scores computed."""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xray_jax import labels as labels_lib
+from xray_jax import metrics, planes
+from xray_jax.classifier import BlackBox, Model
+from xray_jax.labels import Engine
+from xray_jax.preprocess import Preprocess
+from xray_jax.samples import Samples, SamplesError, draw_triplets
+
+ACCURACY_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """What is asked of every model; the defaults are the paper's.
+
+    Attributes:
+      planes: N, planes per model. density: S, grid nodes per axis. expansion: eta, how far the grid reaches beyond
+        the samples, in extents of their bounding box on each side.
+      alpha: order of the Renyi entropy, at least 1. ats_cap: t, the share of the plane from which a sample's area is
+        dropped. ats: "component" or "label" (`metrics.sample_areas`).
+      seed: triplets.
+    """
+
+    planes: int = 20
+    density: int = 100
+    expansion: float = 5.0
+    alpha: float = 10.0
+    ats_cap: float = 0.5
+    ats: str = "component"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.planes < 1:
+            raise ValueError(f"planes must be at least 1, got {self.planes}")
+        if self.density < 2:
+            raise ValueError(f"density must be at least 2, got {self.density}")
+        if not (np.isfinite(self.expansion) and self.expansion >= 0):
+            raise ValueError(f"expansion must be a number >= 0, got {self.expansion}")
+        if not (np.isfinite(self.alpha) and self.alpha >= 1):
+            raise ValueError(f"alpha must be a number >= 1, got {self.alpha}")
+        if not 0 < self.ats_cap <= 1:
+            raise ValueError(f"ats_cap must be in (0, 1], got {self.ats_cap}")
+        if self.ats not in metrics.ATS_KINDS:
+            raise ValueError(f"ats must be one of {metrics.ATS_KINDS}, got {self.ats!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Label maps and all that is needed to recompute every score from them.
+
+    Attributes:
+      labels: `[N, S, S]`, row along e1, column along e2. triplets: `[N, 3]`, sample indices.
+      sample_nodes: `[N, 3, 2]`, (row, column). sample_labels: `[N, 3]`, ground truth. axis1, axis2: `[N, S]`.
+    """
+
+    labels: np.ndarray
+    triplets: np.ndarray
+    sample_nodes: np.ndarray
+    sample_labels: np.ndarray
+    axis1: np.ndarray
+    axis2: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Writes a compressed `.npz`, whole or not at all."""
+        partial = path.with_name(path.name + ".part")
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, **asdict(self))
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "LabelMaps":
+        with np.load(path, allow_pickle=False) as archive:
+            return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What the planes say of one model.
+
+    Attributes:
+      re, ats: float64 `[N]`, per plane. counts: int64 `[N, C]`, nodes per label.
+      clean_accuracy: share of at most 500 samples that the model labels right; accuracy_images: how many.
+      queries: hard labels asked for, all in all. maps: the label maps. seconds: by phase.
+    """
+
+    re: np.ndarray
+    ats: np.ndarray
+    counts: np.ndarray
+    clean_accuracy: float
+    accuracy_images: int
+    queries: int
+    maps: LabelMaps
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def distribution(self) -> np.ndarray:
+        """Label distribution averaged over the planes, `[C]`."""
+        return metrics.label_distribution(self.counts).mean(axis=0)
+
+    @property
+    def target_label(self) -> int:
+        return metrics.target_label(self.counts)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Planes of one set of samples in one input space; the same for every model that shares the preprocessing."""
+
+    triplets: np.ndarray
+    sample_labels: np.ndarray
+    planes: planes.Planes
+    axis1: np.ndarray
+    axis2: np.ndarray
+    sample_nodes: np.ndarray
+
+
+class Scanner:
+    """Scans many models over the same samples: triplets are drawn once, planes built once per input space.
+
+    Thread-safe: several threads may scan different models at once.
+    """
+
+    def __init__(self, samples: Samples, settings: ScanSettings | None = None, engine: Engine | None = None) -> None:
+        """Draws the triplets.
+
+        Raises:
+          SamplesError: fewer than three classes, or no usable triplets.
+        """
+        self.samples = samples
+        self.settings = settings or ScanSettings()
+        self.engine = engine or Engine()
+        self.triplets = draw_triplets(samples, self.settings.planes, self.settings.seed)
+        generator = np.random.default_rng(self.settings.seed)
+        count = min(ACCURACY_IMAGES, len(samples))
+        self._accuracy_index = np.sort(generator.choice(len(samples), count, replace=False))
+        self._layout = functools.lru_cache(maxsize=16)(self._build_layout)
+
+    def _build_layout(self, preprocess: Preprocess) -> Layout:
+        triplets = self.triplets
+        inputs = np.asarray(jax.jit(preprocess)(jnp.asarray(self.samples.images[triplets.ravel()])))
+        inputs = inputs.reshape(*triplets.shape, *inputs.shape[1:])
+        if planes.degenerate(inputs).any():
+            raise SamplesError(
+                f"samples {self.samples.source}: triplets span no plane after the preprocessing {preprocess.settings()}"
+            )
+        built = planes.build_planes(jnp.asarray(inputs))
+        axes = planes.grid_axes(built.corners, density=self.settings.density, expansion=self.settings.expansion)
+        axis1, axis2 = (np.asarray(axis) for axis in axes)
+        nodes = planes.sample_nodes(np.asarray(built.corners), axis1, axis2)
+        return Layout(triplets, self.samples.labels[triplets], built, axis1, axis2, nodes)
+
+    def check(self, model: Model) -> None:
+        """Raises `SamplesError` when the samples cannot be shown to the model."""
+        height, width, channels = self.samples.images.shape[1:]
+        seen = (*(model.preprocess.size or (height, width)), channels)
+        if seen != tuple(model.input_shape):
+            raise SamplesError(
+                f"samples {self.samples.source}: images are {seen} (height, width, channels) after preprocessing, "
+                f"the model ({model.architecture}) takes {tuple(model.input_shape)}; give matching samples or `size`"
+            )
+        if self.samples.labels.max() >= model.num_classes:
+            raise SamplesError(
+                f"samples {self.samples.source}: labels reach {self.samples.labels.max()}, "
+                f"the model ({model.architecture}) has classes 0 .. {model.num_classes - 1}"
+            )
+
+    def scan(self, model: Model) -> ScanResult:
+        """Clean accuracy, label maps and scores of one model.
+
+        Raises:
+          SamplesError: the samples do not fit the model.
+          labels.LabelError: a black box returned no valid labels.
+        """
+        started = time.perf_counter()
+        self.check(model)
+        layout = self._layout(model.preprocess)
+        model = labels_lib.place(model, self.engine)
+        sample = self.samples.subset(self._accuracy_index)
+        predicted = labels_lib.label_images(model, sample.images, self.engine)
+        accuracy = float(np.mean(predicted == sample.labels))
+        asked = time.perf_counter()
+
+        index, coordinates = planes.node_coordinates(layout.axis1, layout.axis2)
+        labels = labels_lib.label_points(model, layout.planes, index, coordinates, self.engine)
+        density = self.settings.density
+        maps = LabelMaps(
+            labels.reshape(-1, density, density),
+            layout.triplets,
+            layout.sample_nodes,
+            layout.sample_labels,
+            layout.axis1,
+            layout.axis2,
+        )
+        labelled = time.perf_counter()
+        re, ats, counts = scores(maps, self.settings, model.num_classes)
+        seconds = {
+            "accuracy": asked - started,
+            "labels": labelled - asked,
+            "scores": time.perf_counter() - labelled,
+        }
+        queries = len(sample) + len(index)
+        return ScanResult(re, ats, counts, accuracy, len(sample), queries, maps, seconds)
+
+
+def scores(maps: LabelMaps, settings: ScanSettings, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RE `[N]`, ATS `[N]` and label counts `[N, C]` from label maps alone."""
+    counts = metrics.label_counts(maps.labels, num_classes)
+    re = metrics.renyi_entropy(counts, settings.alpha)
+    ats = metrics.ats(maps.labels, maps.sample_nodes, maps.sample_labels, cap=settings.ats_cap, kind=settings.ats)
+    return re, ats, counts
+
+
+def scan(
+    model: Model, samples: Samples, settings: ScanSettings | None = None, engine: Engine | None = None
+) -> ScanResult:
+    """Scans one model. For many models over the same samples use one `Scanner`."""
+    return Scanner(samples, settings, engine).scan(model)
+
+
+def score(
+    label_fn: Callable[[np.ndarray], np.ndarray],
+    samples: Samples,
+    num_classes: int,
+    *,
+    preprocess: Preprocess | None = None,
+    settings: ScanSettings | None = None,
+    batch_size: int = 256,
+) -> ScanResult:
+    """Scores any callable that gives hard labels: the true black box.
+
+    Args:
+      label_fn: float32 `[batch_size, H, W, C]`, in the space that `preprocess` maps to (by default pixels in [0, 1]),
+        to integer labels `[batch_size]`. Points of planes are not clamped to the valid pixel range.
+      num_classes: labels are 0 .. num_classes - 1.
+    """
+    preprocess = preprocess or Preprocess()
+    height, width, channels = samples.images.shape[1:]
+    shape = (*(preprocess.size or (height, width)), channels)
+    model = BlackBox(label_fn, num_classes, shape, preprocess=preprocess, batch_size=batch_size)
+    return scan(model, samples, settings)
+
+
+def settings_row(settings: ScanSettings, engine: Engine) -> dict[str, Any]:
+    """Everything that can change a score, as JSON values."""
+    return {**asdict(settings), "precision": engine.precision}
