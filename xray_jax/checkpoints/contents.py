@@ -1,0 +1,104 @@
+"""What a checkpoint file holds, before anyone knows which architecture it belongs to: named arrays and metadata.
+
+Every reader of a file of weights ends here. A checkpoint is hostile until proved otherwise, so the helpers that turn
+its numbers into allocations live here too.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+SLACK = 64 << 20
+"""Bytes that a checkpoint may unpack to beyond its size on disk."""
+
+MAX_JSON_BYTES = 8 << 20
+"""JSON grows about twentyfold when parsed; no index, header or config of a classifier comes near this."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the file or leaf, what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Named arrays of one checkpoint.
+
+    Attributes:
+      arrays: name -> array. Views of the memory-mapped file where the format allows it: shapes and dtypes cost
+        nothing, bytes are read when the array is copied. Any dtype and any strides.
+      layout: "torch": published state-dict keys, convolutions OIHW, linear layers OI. "flax": paths of a linen
+        variables tree joined by "/" ("params/layer1.0/conv1/kernel"), convolutions HWIO, dense layers IO.
+      metadata: what the file says about itself, JSON types only. Known keys: `architecture` (or `model_name`),
+        `num_classes`, `input_shape`, `preprocess`, `clean_accuracy`.
+      notes: what was skipped and why, for rows and people.
+      size: bytes on disk; what the model needs may not exceed it by more than `SLACK`.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    layout: Literal["torch", "flax"] = "torch"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    size: int = 0
+
+
+def check_budget(arrays: Iterable[np.ndarray], size: int) -> None:
+    """Refuses to copy more than the file can honestly hold: strides of zero and shared storages are cheap to declare.
+
+    Raises:
+      CheckpointError: when `arrays` together take more than `size` + `SLACK` bytes.
+    """
+    declared = sum(array.nbytes for array in arrays)
+    if declared > size + SLACK:
+        raise CheckpointError(f"its tensors unpack to {declared} bytes, the file has {size}: refused")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to {"a/b/c": leaf}; empty mappings vanish."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        leaves = flatten(value, path + "/") if isinstance(value, Mapping) else {path: value}
+        if twice := flat.keys() & leaves.keys():
+            raise CheckpointError(f"the leaf {min(twice)!r} occurs twice")
+        flat.update(leaves)
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *folders, leaf = path.split("/")
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = value
+    return tree
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes: the checksum of native checkpoints, whose formats have none."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        total.update(array.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """JSON of bounded size.
+
+    Raises:
+      CheckpointError: naming `what`, when it is too large or not JSON.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise CheckpointError(f"{what}: {len(data)} bytes of JSON, more than {MAX_JSON_BYTES}: refused")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{what}: not readable JSON ({error})") from error

@@ -1,0 +1,117 @@
+"""From a path to a model that can be scanned: read, recognise, fill in what the file says about itself."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from xray_jax import preprocess as preprocess_lib
+from xray_jax.checkpoints import formats, recognition
+from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
+from xray_jax.classifier import Classifier, Model, Network
+from xray_jax.preprocess import Preprocess
+
+
+def load(
+    path: str | Path,
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    preprocess: str | Mapping[str, Any] | Preprocess | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+) -> Model:
+    """Opens any readable checkpoint. What is not given is taken from the file's metadata, then from its weights.
+
+    Args:
+      path: file or directory of any format in `formats.FORMATS`.
+      architecture: name of a family or preset; None recognises it from names and shapes.
+      num_classes: width of the logits, checked against the weights.
+      preprocess: pixel values to the network's input space, in any form that `preprocess.parse` takes.
+      input_shape: (height, width, channels) that the network takes.
+
+    Raises:
+      CheckpointError: naming the file, what was found, what was expected and what to do.
+      ValueError: for a `preprocess` that cannot be parsed.
+    """
+    given = None if preprocess is None else preprocess_lib.parse(preprocess)
+    contents = formats.read(path)
+    try:
+        if isinstance(contents, Tensors):
+            return classifier(contents, architecture, num_classes, given, input_shape)
+        return _adapt(contents, architecture, num_classes, given, input_shape)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def classifier(
+    tensors: Tensors,
+    architecture: str | None,
+    num_classes: int | None,
+    preprocess: Preprocess | None,
+    input_shape: tuple[int, int, int] | None,
+) -> Classifier:
+    """Named arrays to a `Classifier`; arguments that are None come from the metadata, then from the weights."""
+    told = tensors.metadata
+    found = recognition.recognise(
+        tensors, architecture=architecture or _text(told, "architecture"), num_classes=num_classes
+    )
+    _check_finite(found.variables)
+    if preprocess is None:
+        preprocess = _stored_preprocess(told)
+    shape = input_shape or _shape(told, "input_shape") or _shape(told, "img_size") or found.input_shape
+    return Classifier(
+        network=cast(Network, found.module),
+        variables=found.variables,
+        num_classes=found.num_classes,
+        input_shape=shape,
+        architecture=found.description,
+        preprocess=preprocess,
+        notes=(*tensors.notes, *found.notes),
+    )
+
+
+def _adapt(
+    model: Model,
+    architecture: str | None,
+    num_classes: int | None,
+    preprocess: Preprocess | None,
+    input_shape: tuple[int, int, int] | None,
+) -> Model:
+    """A model that came with its computation: flags may name its preprocessing, but not contradict its shapes."""
+    if num_classes is not None and num_classes != model.num_classes:
+        raise CheckpointError(f"it has {model.num_classes} classes, {num_classes} were asked for (--num_classes)")
+    if input_shape is not None and input_shape != model.input_shape:
+        raise CheckpointError(f"it takes images of {model.input_shape}, {input_shape} were given")
+    notes = model.notes
+    if architecture is not None:
+        notes += (f"--architecture={architecture} is not needed: the file holds its own computation",)
+    return dataclasses.replace(model, preprocess=preprocess or model.preprocess, notes=notes)
+
+
+def _check_finite(variables: Mapping[str, Any]) -> None:
+    broken = [name for name, leaf in flatten(variables).items() if not np.isfinite(leaf).all()]
+    if broken:
+        shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+        raise CheckpointError(f"weights contain NaN/inf in leaf {shown}: training diverged, or the file is damaged")
+
+
+def _text(metadata: Mapping[str, Any], key: str) -> str | None:
+    value = metadata.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _shape(metadata: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:
+    value = metadata.get(key)
+    if isinstance(value, list | tuple) and len(value) == 3 and all(type(n) is int and 0 < n <= 4096 for n in value):
+        return (value[0], value[1], value[2])
+    return None
+
+
+def _stored_preprocess(metadata: Mapping[str, Any]) -> Preprocess:
+    stored = metadata.get("preprocess")
+    try:
+        return preprocess_lib.parse(stored if isinstance(stored, str | Mapping) else None)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"its metadata has an unusable preprocess ({error}); give one (--preprocess)") from error

@@ -1,0 +1,50 @@
+"""What native checkpoints carry beside their arrays: metadata to scan them again without flags, and a digest.
+
+None of orbax, msgpack and safetensors keeps a checksum of array data, so one flipped bit would be one silently wrong
+weight. The digest is written with the metadata and checked on reading.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xray_jax.checkpoints.contents import CheckpointError, Tensors, digest, flatten, parse_json
+
+KEY = "xray_jax"
+DIGEST = "sha256"
+
+_FLAX_LEAVES = ("kernel", "scale", "embedding")
+
+
+def header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The entry to store with `arrays`: one JSON string under `KEY`, so that every format can hold it."""
+    return {KEY: json.dumps({**metadata, DIGEST: digest(arrays)}, sort_keys=True)}
+
+
+def host_arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A linen variables tree as {"params/conv1/kernel": array}, on the host."""
+    return {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
+
+
+def tensors(arrays: Mapping[str, np.ndarray], stored: Any, notes: tuple[str, ...], size: int) -> Tensors:
+    """`Tensors` from arrays and whatever metadata a file stores, native or foreign.
+
+    Raises:
+      CheckpointError: when there is a digest and the arrays do not have it.
+    """
+    metadata = dict(stored) if isinstance(stored, Mapping) else {}
+    if isinstance(metadata.get(KEY), str):
+        metadata = parse_json(metadata[KEY].encode(), "its metadata")
+        if not isinstance(metadata, dict):
+            raise CheckpointError("its metadata is not a JSON object")
+        if metadata.pop(DIGEST, None) != digest(arrays):
+            raise CheckpointError("its weights do not have the digest that was stored with them: copy it again")
+    return Tensors(arrays, layout_of(arrays), metadata, notes, size)
+
+
+def layout_of(arrays: Mapping[str, np.ndarray]) -> Any:
+    """ "flax" when names are paths of a linen tree or end in linen's leaf names, else "torch"."""
+    linen = any("/" in name or name.rsplit(".", 1)[-1] in _FLAX_LEAVES for name in arrays)
+    return "flax" if linen else "torch"

@@ -1,0 +1,107 @@
+"""safetensors: one file, a sharded index, or a Hugging Face folder. The format has no checksum of its own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_jax.checkpoints import native
+from xray_jax.checkpoints.contents import MAX_JSON_BYTES, CheckpointError, Tensors, parse_json
+
+NAME = "safetensors"
+_INDEX_SUFFIX = ".safetensors.index.json"
+_CONFIG = "config.json"
+
+
+def matches(path: Path, head: bytes) -> bool:
+    if not head:
+        return _entry(path) is not None
+    if path.name.endswith(_INDEX_SUFFIX):
+        return head.lstrip()[:1] == b"{"
+    # Eight bytes of header length, then a JSON object.
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
+
+
+def read(path: Path) -> Tensors:
+    """All arrays of the file, or of all shards of the index; a folder's config.json joins the metadata."""
+    if not path.is_dir():
+        return _read_index(path) if path.name.endswith(_INDEX_SUFFIX) else _read_file(path)
+    entry = _entry(path)
+    assert entry is not None
+    found = _read_index(entry) if entry.name.endswith(_INDEX_SUFFIX) else _read_file(entry)
+    metadata = {**_config(path), **found.metadata}
+    return Tensors(found.arrays, found.layout, metadata, (*found.notes, f"read from {entry.name}"), found.size)
+
+
+def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """Writes a linen variables tree, or arrays named otherwise, with JSON metadata as one file."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in native.host_arrays(variables).items()}
+    save_file(arrays, str(path), metadata=native.header(arrays, metadata))
+
+
+def _entry(folder: Path) -> Path | None:
+    """The file of a Hugging Face folder that names its weights."""
+    for name in ("model.safetensors", f"model{_INDEX_SUFFIX}"):
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(folder.glob("*.safetensors")) if (folder / _CONFIG).is_file() else []
+    return found[0] if len(found) == 1 else None
+
+
+def _read_file(path: Path) -> Tensors:
+    from safetensors import safe_open
+
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_JSON_BYTES:
+        raise CheckpointError(f"its header declares {length} bytes, more than {MAX_JSON_BYTES}: refused")
+    with safe_open(str(path), framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        stored = file.metadata()
+    return native.tensors(arrays, stored, (), path.stat().st_size)
+
+
+def _read_index(path: Path) -> Tensors:
+    with open(path, "rb") as file:
+        index = parse_json(file.read(MAX_JSON_BYTES + 1), path.name)
+    weights = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
+        raise CheckpointError(f"{path.name}: expected an object with `weight_map`: tensor name -> shard file")
+    arrays: dict[str, np.ndarray] = {}
+    size = path.stat().st_size
+    for shard in sorted(set(weights.values())):
+        if shard != Path(shard).name or "\\" in shard or shard in ("", ".", ".."):
+            raise CheckpointError(f"{path.name}: shard {shard!r} is not a plain file name: refused")
+        if not (path.parent / shard).is_file():
+            raise CheckpointError(f"{path.name}: its shard {shard} is missing; put it beside the index")
+        part = _read_file(path.parent / shard)
+        arrays.update({name: part.arrays[name] for name in part.arrays if weights.get(name) == shard})
+        size += part.size
+    if missing := sorted(set(weights) - set(arrays)):
+        raise CheckpointError(f"{path.name}: tensors {missing[:5]} are in none of its shards; copy the shards again")
+    return native.tensors(arrays, index.get("metadata"), (), size)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What a Hugging Face config.json tells: the architecture's name, class count, image size."""
+    if not (folder / _CONFIG).is_file():
+        return {}
+    with open(folder / _CONFIG, "rb") as file:
+        config = parse_json(file.read(MAX_JSON_BYTES + 1), _CONFIG)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{_CONFIG}: expected a JSON object")
+    found: dict[str, Any] = {}
+    if names := config.get("architectures") or config.get("architecture"):
+        found["model_name"] = names[0] if isinstance(names, list) else names
+    labels = config.get("id2label") or config.get("label_names")
+    if labels or "num_classes" in config or "num_labels" in config:
+        found["num_classes"] = len(labels) if labels else config.get("num_classes", config.get("num_labels"))
+    if isinstance(config.get("image_size"), int):
+        channels = config.get("num_channels", 3)
+        found["input_shape"] = [config["image_size"], config["image_size"], channels]
+    return json.loads(json.dumps(found))
