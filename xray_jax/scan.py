@@ -1,5 +1,6 @@
 """One model -> one `ScanResult`: planes laid, hard labels asked for, scores computed."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 
 from xray_jax import labels as labels_lib
 from xray_jax import metrics, planes
-from xray_jax.classifier import BlackBox, Model
+from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.labels import Engine
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples, SamplesError, draw_triplets
@@ -94,6 +95,7 @@ class ScanResult:
     Attributes:
       re, ats: float64 `[N]`, per plane. counts: int64 `[N, C]`, nodes per label.
       clean_accuracy: share of at most 500 samples that the model labels right; accuracy_images: how many.
+      constant: whether all these samples got one and the same label.
       queries: hard labels asked for, all in all. maps: the label maps. seconds: by phase.
     """
 
@@ -102,6 +104,7 @@ class ScanResult:
     counts: np.ndarray
     clean_accuracy: float
     accuracy_images: int
+    constant: bool
     queries: int
     maps: LabelMaps
     seconds: dict[str, float] = field(default_factory=dict)
@@ -163,20 +166,31 @@ class Scanner:
         nodes = planes.sample_nodes(np.asarray(built.corners), axis1, axis2)
         return Layout(triplets, self.samples.labels[triplets], built, axis1, axis2, nodes)
 
-    def check(self, model: Model) -> None:
-        """Raises `SamplesError` when the samples cannot be shown to the model."""
-        height, width, channels = self.samples.images.shape[1:]
-        seen = (*(model.preprocess.size or (height, width)), channels)
-        if seen != tuple(model.input_shape):
+    def fit(self, model: Model) -> Model:
+        """The model, told the shape of the images that it will see.
+
+        Weights of a convolutional network say nothing of its image size, so a size that runs is accepted and noted.
+
+        Raises:
+          SamplesError: the samples cannot be shown to the model.
+        """
+        labels = self.samples.labels
+        if labels.max() >= model.num_classes:
             raise SamplesError(
-                f"samples {self.samples.source}: images are {seen} (height, width, channels) after preprocessing, "
-                f"the model ({model.architecture}) takes {tuple(model.input_shape)}; give matching samples or `size`"
-            )
-        if self.samples.labels.max() >= model.num_classes:
-            raise SamplesError(
-                f"samples {self.samples.source}: labels reach {self.samples.labels.max()}, "
+                f"samples {self.samples.source}: labels reach {labels.max()}, "
                 f"the model ({model.architecture}) has classes 0 .. {model.num_classes - 1}"
             )
+        seen = (*(model.preprocess.size or self.samples.images.shape[1:3]), self.samples.images.shape[3])
+        if seen == tuple(model.input_shape):
+            return model
+        if isinstance(model, BlackBox) or seen[2] != model.input_shape[2] or not _runs(model, seen):
+            raise SamplesError(
+                f"samples {self.samples.source}: images are {seen} (height, width, channels) after preprocessing, "
+                f"the model ({model.architecture}) takes {tuple(model.input_shape)}; "
+                "give matching samples, or a `size` in the preprocessing"
+            )
+        note = f"image size {seen[:2]} taken from the samples, published for {tuple(model.input_shape[:2])}"
+        return dataclasses.replace(model, input_shape=seen, notes=(*model.notes, note))
 
     def scan(self, model: Model) -> ScanResult:
         """Clean accuracy, label maps and scores of one model.
@@ -186,7 +200,7 @@ class Scanner:
           labels.LabelError: a black box returned no valid labels.
         """
         started = time.perf_counter()
-        self.check(model)
+        model = self.fit(model)
         layout = self._layout(model.preprocess)
         model = labels_lib.place(model, self.engine)
         sample = self.samples.subset(self._accuracy_index)
@@ -213,7 +227,18 @@ class Scanner:
             "scores": time.perf_counter() - labelled,
         }
         queries = len(sample) + len(index)
-        return ScanResult(re, ats, counts, accuracy, len(sample), queries, maps, seconds)
+        constant = len(np.unique(predicted)) == 1
+        return ScanResult(re, ats, counts, accuracy, len(sample), constant, queries, maps, seconds)
+
+
+def _runs(model: Classifier, shape: tuple[int, ...]) -> bool:
+    """Whether the network takes images of this shape; nothing is computed."""
+    images = jax.ShapeDtypeStruct((model.batch_size or 1, *shape), jnp.float32)
+    try:
+        jax.eval_shape(model.network.apply, model.variables, images)
+    except Exception:  # whatever a network raises for a shape that it cannot take
+        return False
+    return True
 
 
 def scores(maps: LabelMaps, settings: ScanSettings, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,40 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types tests wheel clean
+
+demo: .venv/demo.stamp
+	$(BIN)/xray-demo --out=demo_out
+
+test: lint types tests wheel
+
+lint: .venv/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/test.stamp
+	$(BIN)/mypy
+
+tests: .venv/test.stamp
+	$(BIN)/pytest
+
+# The built wheel, outside the tree: what is missing from the package fails here and nowhere else.
+wheel: .venv/test.stamp
+	rm -rf dist build && $(BIN)/python -m build --wheel --outdir dist .
+	rm -rf .venv/wheel && mkdir -p .venv/wheel
+	$(BIN)/pip install -q --no-deps --target .venv/wheel dist/*.whl
+	cd .venv/wheel && PYTHONPATH=. ../bin/python -P ../../tests/check_wheel.py
+
+.venv/demo.stamp: pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e .
+	touch $@
+
+.venv/test.stamp: pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e ".[test]"
+	touch .venv/demo.stamp $@
+
+clean:
+	rm -rf .venv build dist demo_out

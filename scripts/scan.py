@@ -1,0 +1,75 @@
+r"""Scans checkpoints for backdoors.
+
+  xray-scan --checkpoints=zoo/ --samples=cifar10.npz --calibration=paper:cifar10 --out=rows.jsonl
+
+Rows (JSON lines) go to --out, or to stdout with --out=-; progress and the table of verdicts go to stderr. Interrupted,
+the same command goes on where it stopped. Exit codes: 0 nothing flagged, 1 something flagged, 2 a checkpoint could not
+be scanned, 3 nothing to scan, 4 usage.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from xray_jax import decision, job, labels, metrics
+from xray_jax.compile_cache import enable_compile_cache
+from xray_jax.scan import ScanSettings
+from xray_jax.scripts import command
+from xray_jax.sweep import SweepSettings
+
+F = flags
+CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)
+SAMPLES = F.DEFINE_string("samples", None, "Clean images: .npz (images, labels) or class folders.", required=True)
+OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout.", required=True)
+PLANES = F.DEFINE_integer("planes", 20, "Planes per checkpoint (N).")
+DENSITY = F.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
+EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the samples, in their extents (eta).")
+ALPHA = F.DEFINE_float("alpha", 10.0, "Order of the Renyi entropy.")
+ATS_CAP = F.DEFINE_float("ats_cap", 0.5, "Share of the plane from which a sample's area is dropped (t).")
+ATS = F.DEFINE_enum("ats", "component", metrics.ATS_KINDS, "Which area counts as a sample's own.")
+SEED = F.DEFINE_integer("seed", 0, "Draws the triplets.")
+CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
+DECIDE = F.DEFINE_enum("decide", "either", decision.DECISIONS, "Which statistic flags.")
+ARCHITECTURE = F.DEFINE_string("architecture", None, "For checkpoints that do not say; default: recognise.")
+NUM_CLASSES = F.DEFINE_integer("num_classes", None, "For checkpoints that do not say; default: read off.")
+PREPROCESS = F.DEFINE_string("preprocess", None, "Preset (cifar10, imagenet, 0-1, 0-255, +-1 ...); default: 0-1.")
+SAVE_MAPS = F.DEFINE_string("save_maps", None, "Folder for label maps (<id>.npz).")
+PLOT = F.DEFINE_enum("plot", "none", job.PLOTS, "Which checkpoints to draw.")
+PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
+PRECISION = F.DEFINE_enum("precision", "float32", labels.PRECISIONS, "Arithmetic of the networks.")
+BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
+
+
+def main() -> int:
+    """Flags to one `job.Job`."""
+    enable_compile_cache()
+    return job.run(
+        job.Job(
+            checkpoints=CHECKPOINTS.value,
+            samples=SAMPLES.value,
+            out=OUT.value,
+            scan=ScanSettings(
+                PLANES.value, DENSITY.value, EXPANSION.value, ALPHA.value, ATS_CAP.value, ATS.value, SEED.value
+            ),
+            sweep=SweepSettings(
+                decide=DECIDE.value,
+                architecture=ARCHITECTURE.value,
+                num_classes=NUM_CLASSES.value,
+                preprocess=PREPROCESS.value,
+                maps=Path(SAVE_MAPS.value) if SAVE_MAPS.value else None,
+            ),
+            engine=labels.Engine(BATCH_SIZE.value, precision=PRECISION.value),
+            calibration=CALIBRATION.value,
+            plot=PLOT.value,
+            plots=Path(PLOTS.value) if PLOTS.value else None,
+        )
+    )
+
+
+def run() -> None:
+    """Console entry point."""
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,127 @@
+"""What a sweep is asked to scan: a folder, a glob, one checkpoint, or a JSON-lines manifest."""
+
+import glob
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".jsonl", ".ndjson")
+CHECKPOINT_SUFFIXES = frozenset(
+    (".pt", ".pth", ".th", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors", ".npz", ".msgpack", ".flax")
+    + (".h5", ".hdf5", ".keras", ".onnx", ".jaxexport")
+)
+"""A file of such a name that cannot be read is an error; any other unreadable file of a folder is skipped."""
+_FIELDS = ("id", "path", "architecture", "num_classes", "preprocess", "label", "target")
+
+
+class ManifestError(ValueError):
+    """The list of checkpoints cannot be used; the message names the line and what was expected."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint to scan.
+
+    Attributes:
+      id: unique in the sweep; names the row and its files. path: where the checkpoint is.
+      architecture, num_classes, preprocess: overrides of what the file itself says; None leaves it to the file.
+      label, target: ground truth, where known: "clean" or "backdoored", and the target label.
+      extra: other fields of the manifest line, carried into the row.
+      listed: whether the user named it (in a manifest, or alone), rather than a folder that holds it.
+    """
+
+    id: str
+    path: Path
+    architecture: str | None = None
+    num_classes: int | None = None
+    preprocess: str | Mapping[str, Any] | None = None
+    label: str | None = None
+    target: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    listed: bool = False
+
+
+def collect(spec: str, is_checkpoint_folder: Callable[[Path], bool]) -> list[Entry]:
+    """The checkpoints that `spec` names, sorted by id (a manifest keeps its own order).
+
+    Args:
+      spec: a manifest (`.jsonl`), a folder (searched in depth, hidden files left out), one checkpoint, or a glob.
+      is_checkpoint_folder: tells a folder that *is* a checkpoint from one that holds checkpoints.
+
+    Raises:
+      ManifestError: unreadable, malformed, or two entries with one id.
+    """
+    path = Path(spec).expanduser()
+    if path.suffix in SUFFIXES:
+        return _unique(list(_read(path)), spec)
+    try:
+        if path.is_dir():
+            found = [path] if is_checkpoint_folder(path) else sorted(_walk(path, is_checkpoint_folder))
+            root = path.parent if found == [path] else path
+        elif path.exists():
+            found, root = [path], path.parent
+        else:
+            found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+            root = _common(found) if found else path.parent
+    except OSError as error:
+        raise ManifestError(f"--checkpoints={spec}: cannot be read: {error.strerror} ({error.filename})") from error
+    if not found and not path.is_dir() and not glob.has_magic(spec):
+        raise ManifestError(f"--checkpoints={spec}: no such file, folder or glob match")
+    return _unique([Entry(str(file.relative_to(root)), file, listed=found == [path]) for file in found], spec)
+
+
+def _common(paths: list[Path]) -> Path:
+    parents = [list(path.parents)[::-1] for path in paths]
+    shared = [level[0] for level in zip(*parents, strict=False) if len(set(level)) == 1]
+    return shared[-1]
+
+
+def _walk(folder: Path, is_checkpoint_folder: Callable[[Path], bool]) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        # A link to a folder could lead in a circle, or out of what the user asked to scan.
+        if entry.is_dir() and not entry.is_symlink():
+            if is_checkpoint_folder(entry):
+                yield entry
+            else:
+                yield from _walk(entry, is_checkpoint_folder)
+        elif not entry.is_dir():
+            yield entry
+
+
+def _read(path: Path) -> Iterator[Entry]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"manifest {path}: cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"manifest {path}, line {number}"
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ManifestError(f"{where}: no valid JSON ({error})") from error
+        if not isinstance(content, dict) or not isinstance(content.get("path"), str):
+            raise ManifestError(f"{where}: expected an object with a `path`")
+        for name, kind in (("num_classes", int), ("target", int), ("architecture", str), ("id", str)):
+            if content.get(name) is not None and not isinstance(content[name], kind):
+                raise ManifestError(f"{where}: `{name}` must be {kind.__name__}, got {content[name]!r}")
+        known = {name: content[name] for name in _FIELDS if content.get(name) is not None}
+        extra = {name: value for name, value in content.items() if name not in _FIELDS}
+        file = Path(content["path"]).expanduser()
+        known["path"] = file if file.is_absolute() else path.parent / file
+        known.setdefault("id", content["path"])
+        yield Entry(**known, extra=extra, listed=True)
+
+
+def _unique(entries: list[Entry], spec: str) -> list[Entry]:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.id in seen:
+            raise ManifestError(f"--checkpoints={spec}: two entries have the id {entry.id!r}; give each its own `id`")
+        seen.add(entry.id)
+    return entries
