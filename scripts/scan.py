@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import decision, job, labels, metrics
+from xray_jax import decision, job, labels, metrics, sampling
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.scan import ScanSettings
 from xray_jax.scripts import command
@@ -21,7 +21,9 @@ F = flags
 CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)
 SAMPLES = F.DEFINE_string("samples", None, "Clean images: .npz (images, labels) or class folders.", required=True)
 OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout.", required=True)
-PLANES = F.DEFINE_integer("planes", 20, "Planes per checkpoint (N).")
+PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")
+SAMPLING = F.DEFINE_enum("sampling", "grid", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
+MAX_QUERIES = F.DEFINE_integer("max_queries", 200_000, "Budget of --planes=auto, per checkpoint.")
 DENSITY = F.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
 EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the samples, in their extents (eta).")
 ALPHA = F.DEFINE_float("alpha", 10.0, "Order of the Renyi entropy.")
@@ -39,18 +41,29 @@ PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
 PRECISION = F.DEFINE_enum("precision", "float32", labels.PRECISIONS, "Arithmetic of the networks.")
 BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
 
+flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
+
 
 def main() -> int:
     """Flags to one `job.Job`."""
     enable_compile_cache()
+    auto = PLANES.value == "auto"
     return job.run(
         job.Job(
             checkpoints=CHECKPOINTS.value,
             samples=SAMPLES.value,
             out=OUT.value,
             scan=ScanSettings(
-                PLANES.value, DENSITY.value, EXPANSION.value, ALPHA.value, ATS_CAP.value, ATS.value, SEED.value
-            ),
+                20 if auto else int(PLANES.value),
+                DENSITY.value,
+                EXPANSION.value,
+                ALPHA.value,
+                ATS_CAP.value,
+                ATS.value,
+                SEED.value,
+                SAMPLING.value,
+                MAX_QUERIES.value if auto else None,
+            ),  # fmt: skip
             sweep=SweepSettings(
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sklearn.metrics import roc_auc_score
 
+from xray_jax.sampling import Goal
 from xray_jax.scan import ScanResult, ScanSettings
 
 DECISIONS = ("either", "both", "re", "ats")
@@ -146,6 +147,11 @@ def decide(result: ScanResult, calibration: Calibration | None, rule: str = "eit
     combine = all if rule == "both" else any
     flagged = combine(vote == "backdoored" for vote in votes)
     return Decision("backdoored" if flagged else "clean", "planes", re, ats)
+
+
+def goal(calibration: Calibration, rule: str = "either") -> Goal:
+    """When a scan with this calibration and rule may stop early."""
+    return Goal(calibration.re_threshold, calibration.ats_threshold, rule)
 
 
 def is_backdoored(label: Any) -> bool | None:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax import labels as labels_lib
-from xray_jax import metrics, planes
+from xray_jax import metrics, planes, refine, sampling
 from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.labels import Engine
 from xray_jax.preprocess import Preprocess
@@ -32,6 +32,10 @@ class ScanSettings:
       alpha: order of the Renyi entropy, at least 1. ats_cap: t, the share of the plane from which a sample's area is
         dropped. ats: "component" or "label" (`metrics.sample_areas`).
       seed: triplets.
+      sampling: "grid" asks for every node, "refine" for those near borders, "sketch" for about 1 %, "cascade" sketches
+        first and refines where that leaves the verdict open.
+      max_queries: not None is `--planes=auto`: planes come in batches of `planes` until the verdict is settled or the
+        next batch would exceed this budget.
     """
 
     planes: int = 20
@@ -41,6 +45,8 @@ class ScanSettings:
     ats_cap: float = 0.5
     ats: str = "component"
     seed: int = 0
+    sampling: str = "grid"
+    max_queries: int | None = None
 
     def __post_init__(self) -> None:
         if self.planes < 1:
@@ -57,6 +63,12 @@ class ScanSettings:
             raise ValueError(f"ats must be one of {metrics.ATS_KINDS}, got {self.ats!r}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.sampling not in sampling.SAMPLINGS:
+            raise ValueError(f"sampling must be one of {sampling.SAMPLINGS}, got {self.sampling!r}")
+        if self.max_queries is not None and self.max_queries < 1:
+            raise ValueError(f"max_queries must be at least 1, got {self.max_queries}")
+        if self.max_queries is not None and self.sampling == "cascade":
+            raise ValueError("sampling=cascade takes a fixed number of planes, not planes=auto")
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,11 @@ class LabelMaps:
         with np.load(path, allow_pickle=False) as archive:
             return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["LabelMaps"]) -> "LabelMaps":
+        """The planes of all parts, in order."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
 
 @dataclass(frozen=True)
 class ScanResult:
@@ -97,6 +114,7 @@ class ScanResult:
       clean_accuracy: share of at most 500 samples that the model labels right; accuracy_images: how many.
       constant: whether all these samples got one and the same label.
       queries: hard labels asked for, all in all. maps: the label maps. seconds: by phase.
+      sampling, stopped: how the planes were asked and why no more of them (`sampling.Survey`).
     """
 
     re: np.ndarray
@@ -108,6 +126,8 @@ class ScanResult:
     queries: int
     maps: LabelMaps
     seconds: dict[str, float] = field(default_factory=dict)
+    sampling: str = "grid"
+    stopped: str = "planes"
 
     @property
     def distribution(self) -> np.ndarray:
@@ -146,14 +166,18 @@ class Scanner:
         self.samples = samples
         self.settings = settings or ScanSettings()
         self.engine = engine or Engine()
-        self.triplets = draw_triplets(samples, self.settings.planes, self.settings.seed)
+        self.triplets = self._draw(0)
         generator = np.random.default_rng(self.settings.seed)
         count = min(ACCURACY_IMAGES, len(samples))
         self._accuracy_index = np.sort(generator.choice(len(samples), count, replace=False))
         self._layout = functools.lru_cache(maxsize=16)(self._build_layout)
 
-    def _build_layout(self, preprocess: Preprocess) -> Layout:
-        triplets = self.triplets
+    def _draw(self, batch: int) -> np.ndarray:
+        count = self.settings.planes
+        return draw_triplets(self.samples, count * (batch + 1), self.settings.seed)[-count:]
+
+    def _build_layout(self, preprocess: Preprocess, batch: int) -> Layout:
+        triplets = self._draw(batch)
         inputs = np.asarray(jax.jit(preprocess)(jnp.asarray(self.samples.images[triplets.ravel()])))
         inputs = inputs.reshape(*triplets.shape, *inputs.shape[1:])
         if planes.degenerate(inputs).any():
@@ -192,27 +216,58 @@ class Scanner:
         note = f"image size {seen[:2]} taken from the samples, published for {tuple(model.input_shape[:2])}"
         return dataclasses.replace(model, input_shape=seen, notes=(*model.notes, note))
 
-    def scan(self, model: Model) -> ScanResult:
+    def scan(self, model: Model, goal: sampling.Goal | None = None) -> ScanResult:
         """Clean accuracy, label maps and scores of one model.
+
+        Args:
+          goal: thresholds; settings that stop early (cascade, max_queries) need them.
 
         Raises:
           SamplesError: the samples do not fit the model.
           labels.LabelError: a black box returned no valid labels.
+          ValueError: a goal is needed and missing.
         """
         started = time.perf_counter()
-        model = self.fit(model)
-        layout = self._layout(model.preprocess)
-        model = labels_lib.place(model, self.engine)
+        model = labels_lib.place(self.fit(model), self.engine)
         sample = self.samples.subset(self._accuracy_index)
         predicted = labels_lib.label_images(model, sample.images, self.engine)
-        accuracy = float(np.mean(predicted == sample.labels))
-        asked = time.perf_counter()
+        seconds = {"accuracy": time.perf_counter() - started, "labels": 0.0, "scores": 0.0}
 
+        ask = functools.partial(self._ask, model, seconds)
+        survey = sampling.survey(ask, self.settings.sampling, goal, self.settings.max_queries)
+        re, ats, counts = (
+            np.concatenate([getattr(batch, name) for batch in survey.batches]) for name in ("re", "ats", "counts")
+        )
+        return ScanResult(
+            re=re,
+            ats=ats,
+            counts=counts,
+            clean_accuracy=float(np.mean(predicted == sample.labels)),
+            accuracy_images=len(sample),
+            constant=len(np.unique(predicted)) == 1,
+            queries=len(sample) + survey.queries,
+            maps=LabelMaps.concatenate([batch.maps for batch in survey.batches]),
+            seconds=seconds,
+            sampling=survey.sampling,
+            stopped=survey.stopped,
+        )
+
+    def _ask(self, model: Model, seconds: dict[str, float], kind: str, batch: int) -> sampling.Batch:
+        """Label maps and scores of one batch of planes."""
+        started = time.perf_counter()
+        layout = self._layout(model.preprocess, batch)
         index, coordinates = planes.node_coordinates(layout.axis1, layout.axis2)
-        labels = labels_lib.label_points(model, layout.planes, index, coordinates, self.engine)
-        density = self.settings.density
+
+        def answer(nodes: np.ndarray) -> np.ndarray:
+            return labels_lib.label_points(model, layout.planes, index[nodes], coordinates[nodes], self.engine)
+
+        settings = self.settings
+        first = batch * settings.planes
+        refined = refine.drive(
+            sampling.questions(kind, layout.sample_nodes, settings.density, settings.seed, first), answer
+        )
         maps = LabelMaps(
-            labels.reshape(-1, density, density),
+            refined.labels.astype(labels_lib.label_dtype(model.num_classes)),
             layout.triplets,
             layout.sample_nodes,
             layout.sample_labels,
@@ -220,15 +275,10 @@ class Scanner:
             layout.axis2,
         )
         labelled = time.perf_counter()
-        re, ats, counts = scores(maps, self.settings, model.num_classes)
-        seconds = {
-            "accuracy": asked - started,
-            "labels": labelled - asked,
-            "scores": time.perf_counter() - labelled,
-        }
-        queries = len(sample) + len(index)
-        constant = len(np.unique(predicted)) == 1
-        return ScanResult(re, ats, counts, accuracy, len(sample), constant, queries, maps, seconds)
+        re, ats, counts = scores(maps, settings, model.num_classes)
+        seconds["labels"] += labelled - started
+        seconds["scores"] += time.perf_counter() - labelled
+        return sampling.Batch(maps, counts, re, ats, int(np.count_nonzero(refined.asked)))
 
 
 def _runs(model: Classifier, shape: tuple[int, ...]) -> bool:

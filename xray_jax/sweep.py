@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from xray_jax import checkpoints, decision, manifest
+from xray_jax import checkpoints, decision, manifest, sampling
 from xray_jax.classifier import Model
 from xray_jax.decision import Calibration, Decision
 from xray_jax.manifest import Entry
@@ -93,11 +93,14 @@ class Sweep:
 
         Raises:
           decision.CalibrationError: the calibration was made with other settings.
+          ValueError: the scan's settings need thresholds to stop at, and there is no calibration.
         """
         self.scanner = scanner
         self.settings = settings or SweepSettings()
         calibration = self.settings.calibration
         self._notes = () if calibration is None else decision.check(calibration, scanner.settings)
+        self._goal = None if calibration is None else decision.goal(calibration, self.settings.decide)
+        sampling.check(scanner.settings.sampling, scanner.settings.max_queries, self._goal)
         self._common = {
             **settings_row(scanner.settings, scanner.engine),
             "samples": samples_hash(scanner.samples),
@@ -160,7 +163,7 @@ class Sweep:
         if job is None or job.model is None:
             return None if job is None else (job, None)
         try:
-            return job, self.scanner.scan(job.model)
+            return job, self.scanner.scan(job.model, self._goal)
         except Exception as error:
             return _fail(job, "error", _describe(error)), None
 
@@ -234,6 +237,9 @@ def result_row(result: ScanResult, judged: Decision) -> Row:
         "clean_accuracy": result.clean_accuracy,
         "accuracy_images": result.accuracy_images,
         "queries": result.queries,
+        "planes": len(result.re),
+        "sampling": result.sampling,
+        "stopped": result.stopped,
     }
 
 
