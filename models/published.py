@@ -44,7 +44,9 @@ class MismatchError(ValueError):
         self.missing, self.extra, self.misshaped = missing, extra, misshaped
         super().__init__("the weights do not fit the network: " + self.summary(limit=None))
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many leaves differ."""
         return len(self.missing) + len(self.extra) + len(self.misshaped)
 
     def summary(self, limit: int | None = 4) -> str:

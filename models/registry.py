@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from xray_jax.models import preactresnet, smallcnn
+from xray_jax.models import preactresnet, resnet, smallcnn, vgg, wideresnet
 from xray_jax.models.architecture import Architecture
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     preactresnet.ARCHITECTURE,
+    resnet.ARCHITECTURE,
+    wideresnet.ARCHITECTURE,
+    vgg.ARCHITECTURE,
     smallcnn.ARCHITECTURE,
 )
 """In the order in which recognition tries them."""

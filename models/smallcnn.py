@@ -12,6 +12,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 
+from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
 
 _POOLS = {"max": nn.max_pool, "avg": nn.avg_pool}
@@ -46,8 +47,7 @@ class SmallCNN(nn.Module):
             x = nn.relu(nn.Conv(width, (self.kernel, self.kernel), padding=self.padding, name=f"conv{number}")(x))
             if number in self.pool_after:
                 x = _POOLS[self.pool](x, (2, 2), (2, 2))
-        # Published kernels were trained on features flattened channels first.
-        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+        x = layers.flatten(x)
         widths = (*self.hidden, self.num_classes)
         names = self.dense_names or tuple(f"fc{number}" for number in range(1, len(widths) + 1))
         for name, width in zip(names[:-1], widths[:-1], strict=True):

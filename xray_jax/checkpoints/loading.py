@@ -54,9 +54,7 @@ def classifier(
 ) -> Classifier:
     """Named arrays to a `Classifier`; arguments that are None come from the metadata, then from the weights."""
     told = tensors.metadata
-    found = recognition.recognise(
-        tensors, architecture=architecture or _text(told, "architecture"), num_classes=num_classes
-    )
+    found = recognition.recognise(tensors, architecture=architecture, num_classes=num_classes)
     _check_finite(found.variables)
     if preprocess is None:
         preprocess = _stored_preprocess(told)
@@ -95,11 +93,6 @@ def _check_finite(variables: Mapping[str, Any]) -> None:
     if broken:
         shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
         raise CheckpointError(f"weights contain NaN/inf in leaf {shown}: training diverged, or the file is damaged")
-
-
-def _text(metadata: Mapping[str, Any], key: str) -> str | None:
-    value = metadata.get(key)
-    return value if isinstance(value, str) and value else None
 
 
 def _shape(metadata: Mapping[str, Any], key: str) -> tuple[int, int, int] | None:

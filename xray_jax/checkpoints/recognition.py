@@ -1,11 +1,32 @@
-"""Which network named arrays belong to, from names and shapes alone."""
+"""Which network named arrays belong to, from names and shapes alone.
 
+Every architecture infers its sizes from the published shapes; what it infers must then have exactly the file's leaves.
+Wrappers' prefixes (`module.`, `_orig_mod.`, `model.`, ...) and other published namings are undone by name, never by
+position, and a match counts only when nothing is missing, extra or mis-shaped.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import numpy as np
 
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.models import published, registry
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes
+
+WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "classifier", "encoder", "0", "1")
+"""Attribute names that wrap a whole network; others are undone only when every leaf lies below them."""
+
+MAX_LEAVES = 3000
+"""The largest network here has about 1,000 leaves; beyond this a file only costs time."""
+
+_MAX_DEPTH = 6
+_CONSTANT_SIZE = 16
+_NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 
 class Recognised(NamedTuple):
@@ -14,44 +35,223 @@ class Recognised(NamedTuple):
     Attributes:
       module: linen module, class count and widths set. variables: float32 on the host.
       num_classes: width of the logits. input_shape: (height, width, channels) of its images.
-      description: family, sizes and naming, for rows. notes: assumptions and skipped leaves.
+      name: the preset's name, or the family's where no preset has these sizes: what `--architecture` takes.
+      description: name, sizes and naming, for rows. notes: assumptions and skipped leaves.
     """
 
     module: nn.Module
     variables: dict[str, Any]
     num_classes: int
     input_shape: tuple[int, int, int]
+    name: str
     description: str
     notes: tuple[str, ...]
 
 
-def recognise(tensors: Tensors, *, architecture: str | None, num_classes: int | None) -> Recognised:
-    """Finds the network of `tensors`.
+class _View(NamedTuple):
+    """The file's tensors below one prefix, and the leaves outside it."""
+
+    prefix: str
+    tensors: published.Tensors
+    outside: Mapping[str, published.Tensor]
+
+
+class _Candidate(NamedTuple):
+    family: Architecture
+    naming: Naming
+    view: _View
+    tensors: published.Tensors
+    found: Inferred
+    mismatch: published.MismatchError | None
+
+    def distance(self) -> float:
+        """Share of the leaves, the network's and the file's, that do not match."""
+        if self.mismatch is None:
+            return 0.0
+        return self.mismatch.count / (len(self.tensors) + len(self.mismatch.missing) + 1)
+
+
+def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes: int | None = None) -> Recognised:
+    """Finds the network of `tensors` and reads the weights that it needs, nothing else.
+
+    Args:
+      tensors: names to arrays, of either layout. What its metadata says of the architecture is tried first, and
+        dropped with a note when it does not fit.
+      architecture: a family (its sizes are inferred) or a preset (taken as it is); None tries all.
+      num_classes: checked against the weights.
 
     Raises:
-      CheckpointError: when none fits, naming the leaves that differ.
+      CheckpointError: when no network fits: names the two closest and what is missing and extra.
     """
     arrays = published.from_flax(tensors.arrays) if tensors.layout == "flax" else dict(tensors.arrays)
-    shapes = {key: tuple(array.shape) for key, array in arrays.items()}
-    families = registry.ARCHITECTURES
-    if architecture is not None:
+    if len(arrays) > MAX_LEAVES:
+        raise CheckpointError(
+            f"it has {len(arrays)} leaves, more than any architecture here ({MAX_LEAVES} at most); "
+            "save the network's state dict alone"
+        )
+    views = list(_views(_View("", arrays, {})))
+    candidates: list[_Candidate] = []
+    notes: tuple[str, ...] = ()
+    told = _told(tensors.metadata) if architecture is None else None
+    for asked in (told, architecture) if told else (architecture,):
         try:
-            families = (registry.lookup(architecture)[0],)
+            candidates = _candidates(views, asked, num_classes)
         except ValueError as error:
-            raise CheckpointError(str(error)) from error
-    for family in families:
-        found = family.infer(shapes)
-        if found is None:
-            continue
-        classes = int(getattr(found.module, "num_classes"))  # noqa: B009
-        if num_classes is not None and classes != num_classes:
-            raise CheckpointError(f"its last layer has {classes} classes, {num_classes} were asked for (--num_classes)")
-        try:
-            variables = published.to_variables(found.module, arrays, found.input_shape)
-        except ValueError as error:
-            raise CheckpointError(f"{family.name}: {error}") from error
-        return Recognised(found.module, variables, classes, found.input_shape, family.name, found.notes)
-    raise CheckpointError(
-        f"no known architecture has these names and shapes (for example {', '.join(sorted(shapes)[:3])}); "
-        "export it to ONNX or with jax.export"
+            if asked == architecture:
+                raise CheckpointError(str(error)) from error
+            candidates = []
+        if candidates and candidates[-1].mismatch is None:
+            return _read(candidates[-1], num_classes, notes)
+        notes = (f"the file calls itself {asked!r}, which does not fit its weights: recognised from them instead",)
+    raise CheckpointError(_unknown(views, candidates, architecture))
+
+
+def _told(metadata: Mapping[str, Any]) -> str | None:
+    """The architecture that the file names; descriptions, as rows have them, begin with the name."""
+    value = metadata.get("architecture") or metadata.get("model_name")
+    return re.split(r"[ (,]", value)[0] if isinstance(value, str) and value else None
+
+
+def _views(view: _View, depth: int = 0) -> Iterator[_View]:
+    yield view
+    first = {key.partition(".")[0] for key in view.tensors if not published.is_bookkeeping(key)}
+    shared = len(first) == 1
+    if depth == _MAX_DEPTH:
+        return
+    for wrapper in sorted(first) if shared else sorted(first & set(WRAPPERS)):
+        start = wrapper + "."
+        inside = {key.removeprefix(start): value for key, value in view.tensors.items() if key.startswith(start)}
+        outside = {view.prefix + key: value for key, value in view.tensors.items() if not key.startswith(start)}
+        # Weights that would be dropped could be half of the network; constants of a wrapper may.
+        if inside and all(math.prod(tensor.shape) <= _CONSTANT_SIZE for tensor in outside.values()):
+            yield from _views(_View(view.prefix + start, inside, {**view.outside, **outside}), depth + 1)
+
+
+def _candidates(views: Sequence[_View], asked: str | None, num_classes: int | None) -> list[_Candidate]:
+    """All networks that the leaves may belong to; the last one fits exactly if any does."""
+    families, preset = registry.ARCHITECTURES, None
+    if asked is not None:
+        family, preset = registry.lookup(asked)
+        families = (family,)
+    candidates = []
+    for view in views:
+        for family in families:
+            for naming in (Naming(family.naming, ()), *family.namings):
+                tensors = {naming.rename(key): tensor for key, tensor in view.tensors.items()}
+                if len(tensors) < len(view.tensors):
+                    continue
+                shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+                for found in _found(family, preset, shapes, num_classes):
+                    if (candidate := _candidate(family, naming, view, tensors, found)) is None:
+                        continue
+                    candidates.append(candidate)
+                    if candidate.mismatch is None:
+                        return candidates
+    return candidates
+
+
+def _found(family: Architecture, preset: Any, shapes: Shapes, num_classes: int | None) -> Iterator[Inferred]:
+    found = family.infer(shapes)
+    if preset is None:
+        if found is not None:
+            yield found
+        return
+    classes = _num_classes(found.module) if found else num_classes or 10
+    module = preset(num_classes=classes)
+    if found is not None:
+        notes = found.notes if module == found.module else ()
+        yield Inferred(module, found.input_shape, notes)
+    yield Inferred(module, family.input_shape)
+
+
+def _candidate(
+    family: Architecture, naming: Naming, view: _View, tensors: published.Tensors, found: Inferred
+) -> _Candidate | None:
+    try:
+        mismatch = published.compare(found.module, tensors, found.input_shape)
+    except Exception:
+        # Sizes that no network can have (a width of 0, a pool of nothing) raise anything at all in Flax and XLA.
+        return None
+    return _Candidate(family, naming, view, tensors, found, mismatch)
+
+
+def _num_classes(module: nn.Module) -> int:
+    return int(vars(module)["num_classes"])
+
+
+def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]) -> Recognised:
+    found, view = candidate.found, candidate.view
+    classes = _num_classes(found.module)
+    if num_classes is not None and classes != num_classes:
+        raise CheckpointError(f"its last layer has {classes} classes, {num_classes} were asked for (--num_classes)")
+    name, sizes = _describe(candidate.family, found.module)
+    try:
+        variables = published.to_variables(found.module, candidate.tensors, found.input_shape)
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    description = f"{name}{sizes} (naming: {candidate.naming.name})"
+    return Recognised(
+        found.module,
+        variables,
+        classes,
+        found.input_shape,
+        name,
+        description,
+        (*notes, *_prefix_notes(view), *found.notes),
+    )
+
+
+def _describe(family: Architecture, module: nn.Module) -> tuple[str, str]:
+    """Name of the preset, or of the family with the sizes in which it differs from the default."""
+    classes = _num_classes(module)
+    for name, preset in family.presets.items():
+        if preset(num_classes=classes) == module:
+            return name, ""
+    sizes = [
+        f"{field.name}={value}"
+        for field in dataclasses.fields(module)
+        if field.name not in ("num_classes", "parent", "name") and (value := vars(module)[field.name]) != field.default
+    ]
+    return family.name, f", {', '.join(sizes)}" if sizes else ""
+
+
+def _prefix_notes(view: _View) -> tuple[str, ...]:
+    notes = []
+    if view.prefix:
+        notes.append(f"the prefix {view.prefix!r} was removed from every leaf")
+    if re.search(r"(^|\.)\d+\.$", view.prefix):
+        notes.append("the network ran inside a Sequential: what came before it (a resize, a normalisation) is not here")
+    for key, tensor in view.outside.items():
+        if _NORMALISATION.search(key):
+            values = ", ".join(f"{value:.4g}" for value in np.asarray(tensor).ravel())
+            notes.append(
+                f"the file normalises inside the network, {key} = {values}: not applied, give it (--preprocess)"
+            )
+        elif not published.is_bookkeeping(key):
+            notes.append(f"leaf {key} lies outside the network and is not used")
+    return tuple(notes)
+
+
+def _unknown(views: Sequence[_View], candidates: Sequence[_Candidate], architecture: str | None) -> str:
+    candidates = list(candidates)
+    if architecture is None and len({candidate.family.name for candidate in candidates}) < 2:
+        # Nothing looks like a known family: compare with one of each.
+        for family in registry.ARCHITECTURES:
+            found = Inferred(next(iter(family.presets.values()))(), family.input_shape)
+            naming = Naming(family.naming, ())
+            if candidate := _candidate(family, naming, views[-1], views[-1].tensors, found):
+                candidates.append(candidate)
+    closest: dict[str, _Candidate] = {}
+    for candidate in sorted(candidates, key=_Candidate.distance):
+        closest.setdefault(candidate.family.name, candidate)
+    shown = []
+    for candidate in list(closest.values())[:2]:
+        assert candidate.mismatch is not None
+        name, sizes = _describe(candidate.family, candidate.found.module)
+        shown.append(f"{name}{sizes} (naming: {candidate.naming.name}): {candidate.mismatch.summary()}")
+    which = "no known architecture has" if architecture is None else f"{architecture} does not have"
+    leaves = ", ".join(sorted(views[0].tensors)[:3])
+    return (
+        f"{which} these {len(views[0].tensors)} leaves ({leaves}, ...). Closest: {' | '.join(shown)}. "
+        "Name another with --architecture, or export the network to ONNX or with jax.export, which need no architecture"
     )

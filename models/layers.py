@@ -1,0 +1,48 @@
+"""Torch's conventions where Flax's differ, shared by the architectures."""
+
+import math
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def batch_norm(train: bool, epsilon: float = 1e-5) -> partial[nn.BatchNorm]:
+    """A constructor of batch norms with torch's defaults; torch's momentum 0.1 is Flax's 0.9."""
+    return partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=epsilon)
+
+
+def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
+    """Max pooling padded symmetrically: XLA's SAME pads one side only on even sizes."""
+    return nn.max_pool(x, (window, window), (stride, stride), [(padding, padding)] * 2)
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """`[B, H, W, C]` to `[B, C*H*W]`: channels first, as published linear layers expect it."""
+    return x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+
+
+def average(x: jax.Array) -> jax.Array:
+    """Global average pool, `[B, H, W, C]` to `[B, C]`."""
+    return jnp.mean(x, axis=(1, 2))
+
+
+def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
+    """Average over `side` x `side` windows that cover the image: `[B, H, W, C]` to `[B, side, side, C]`.
+
+    Window i of an axis of length n spans floor(i n / side) up to ceil((i + 1) n / side), so a smaller image is
+    repeated.
+    """
+    rows, columns = (_windows(length, side) for length in x.shape[1:3])
+    # Full precision, because a pool is no matrix product in the source framework and knows no tensor cores.
+    return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision=jax.lax.Precision.HIGHEST)
+
+
+def _windows(length: int, side: int) -> np.ndarray:
+    weights = np.zeros((side, length), np.float32)
+    for i in range(side):
+        start, stop = i * length // side, math.ceil((i + 1) * length / side)
+        weights[i, start:stop] = 1 / (stop - start)
+    return weights

@@ -1,0 +1,135 @@
+"""VGG (Simonyan & Zisserman 2014, arXiv:1409.1556): torchvision's, its CIFAR form, and the 6-conv nets with ELU.
+
+`features` is a torch Sequential, so the numbers in its keys show where norms, pools and dropouts lie. The classifier
+is torchvision's (three linear layers behind a 7x7 adaptive pool) or one linear layer.
+"""
+
+import itertools
+import math
+import re
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from xray_jax.models import layers
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
+
+_ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu}
+_POOL = "M"
+_TORCHVISION_SIDE = 7
+
+
+class VGG(nn.Module):
+    """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
+
+    Attributes:
+      num_classes: number of labels.
+      plan: widths of the 3x3 convolutions, and "M" for a 2x2 max pool.
+      norm: batch norm "before" or "after" the activation, or "none".
+      activation: "relu" or "elu".
+      dropout: each pool is followed by a dropout, which only shifts the numbers in the keys.
+      hidden: widths of the linear layers before the last one; () is a single `classifier`.
+    """
+
+    num_classes: int = 10
+    plan: tuple[int | str, ...] = ()
+    norm: str = "before"
+    activation: str = "relu"
+    dropout: bool = False
+    hidden: tuple[int, ...] = (4096, 4096)
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        activation = _ACTIVATIONS[self.activation]
+        number = 0
+        for width in self.plan:
+            if isinstance(width, str):
+                x = layers.max_pool(x, 2, 2)
+                number += 2 if self.dropout else 1
+                continue
+            x = nn.Conv(width, (3, 3), padding=1, name=f"features.{number}")(x)
+            if self.norm == "before":
+                x = activation(layers.batch_norm(train)(name=f"features.{number + 1}")(x))
+            elif self.norm == "after":
+                x = layers.batch_norm(train)(name=f"features.{number + 2}")(activation(x))
+            else:
+                x = activation(x)
+            number += 2 if self.norm == "none" else 3
+        if not self.hidden:
+            return nn.Dense(self.num_classes, name="classifier")(layers.flatten(x))
+        x = layers.flatten(layers.adaptive_average_pool(x, _TORCHVISION_SIDE))
+        # In torchvision's Sequential a ReLU and a dropout follow each linear layer: 0, 3, 6.
+        for position, width in enumerate(self.hidden):
+            x = nn.relu(nn.Dense(width, name=f"classifier.{3 * position}")(x))
+        return nn.Dense(self.num_classes, name=f"classifier.{3 * len(self.hidden)}")(x)
+
+
+def infer(shapes: Shapes) -> Inferred | None:
+    """Reads widths, pools, norms and class count from the numbers in the keys and the shapes."""
+    convolutions, norms = [], set()
+    for key, shape in shapes.items():
+        if match := re.fullmatch(r"features\.(\d+)\.(weight|running_mean)", key):
+            if len(shape) == 4:
+                convolutions.append(int(match[1]))
+            elif match[2] == "running_mean":
+                norms.add(int(match[1]))
+    convolutions.sort()
+    linear = sorted(int(m[1]) for key in shapes if (m := re.fullmatch(r"classifier\.(\d+)\.weight", key)))
+    if not convolutions or convolutions[0] != 0 or not (linear or "classifier.weight" in shapes):
+        return None
+    norm = "before" if 1 in norms else "after" if 2 in norms else "none"
+    step = 2 if norm == "none" else 3
+    widths = [dim(shapes, f"features.{number}.weight") for number in convolutions]
+    gaps = [after - before for before, after in itertools.pairwise(convolutions)]
+    plan: list[int | str] = [widths[0]]
+    for width, gap in zip(widths[1:], gaps, strict=True):
+        plan += [_POOL, width] if gap > step else [width]
+    # The last pool has no key behind it: every published net ends with one.
+    plan.append(_POOL)
+    dropout = max(gaps, default=0) - step == 2
+    hidden = tuple(dim(shapes, f"classifier.{number}.weight") for number in linear[:-1])
+    head = f"classifier.{linear[-1]}" if linear else "classifier"
+    # The published nets with dropout in `features`, or with norms behind the activation, are the 6-conv nets with ELU.
+    activation = "elu" if dropout or norm == "after" else "relu"
+    module = VGG(dim(shapes, f"{head}.weight"), tuple(plan), norm, activation, dropout, hidden)
+    side = 32
+    if not linear:
+        side = math.isqrt(dim(shapes, "classifier.weight", 1) // max(widths[-1], 1)) * 2 ** plan.count(_POOL)
+    note = f"assumed, weights do not show it: {activation.upper()}, 2x2 max pools, one after the last convolution"
+    return Inferred(module, (side, side, dim(shapes, "features.0.weight", 1)), (note,))
+
+
+def _plan(*stages: tuple[int, ...]) -> tuple[int | str, ...]:
+    plan: list[int | str] = []
+    for stage in stages:
+        plan += [*stage, _POOL]
+    return tuple(plan)
+
+
+_PLANS = {
+    11: _plan((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
+    13: _plan((64,) * 2, (128,) * 2, (256,) * 2, (512,) * 2, (512,) * 2),
+    16: _plan((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+    19: _plan((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
+}
+_CNN6 = partial(VGG, plan=_plan((32,) * 2, (64,) * 2, (128,) * 2), activation="elu", dropout=True, hidden=())
+
+ARCHITECTURE = Architecture(
+    name="vgg",
+    presets={
+        **{f"vgg{depth}": partial(VGG, plan=plan, norm="none") for depth, plan in _PLANS.items()},
+        **{f"vgg{depth}_bn": partial(VGG, plan=plan) for depth, plan in _PLANS.items()},
+        **{f"vgg{depth}-cifar": partial(VGG, plan=plan, norm="none", hidden=()) for depth, plan in _PLANS.items()},
+        **{f"vgg{depth}_bn-cifar": partial(VGG, plan=plan, hidden=()) for depth, plan in _PLANS.items()},
+        "cnn6-bn-elu": _CNN6,
+        "cnn6-elu-bn": partial(_CNN6, norm="after"),
+        "cnn6-bn-relu": partial(_CNN6, activation="relu"),
+    },
+    infer=infer,
+    input_shape=(32, 32, 3),
+    namings=(
+        # The 6-conv nets as one Sequential: the linear layer follows a flatten.
+        Naming("one Sequential", ((r"^25\.", "classifier."), (r"^(\d+)\.", r"features.\1."))),
+    ),
+)

@@ -1,0 +1,98 @@
+"""Wide residual networks for small images (Zagoruyko & Komodakis 2016, arXiv:1605.07146), in the naming of NAD.
+
+Depth 6 n + 4: a 3x3 stem of 16 channels, three groups of n pre-activation blocks with 16 k, 32 k and 64 k channels, a
+last norm and ReLU, the global average, `fc`. A block that changes width activates its input for both branches.
+"""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from xray_jax.models import layers
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
+
+
+class WideBlock(nn.Module):
+    """BN-ReLU-conv twice, plus the shortcut: a 1x1 convolution of the activated input where the width changes."""
+
+    width: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        norm = layers.batch_norm(train)
+        conv = partial(nn.Conv, self.width, use_bias=False)
+        out = nn.relu(norm(name="bn1")(x))
+        if x.shape[-1] != self.width:
+            x = conv(kernel_size=(1, 1), strides=self.stride, padding=0, name="convShortcut")(out)
+        out = conv(kernel_size=(3, 3), strides=self.stride, padding=1, name="conv1")(out)
+        return x + conv(kernel_size=(3, 3), padding=1, name="conv2")(nn.relu(norm(name="bn2")(out)))
+
+
+class WideResNet(nn.Module):
+    """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
+
+    Attributes:
+      num_classes: number of labels.
+      group_sizes: blocks in each group; (2, 2, 2) is depth 16.
+      widths: channels of the stem and of each group.
+    """
+
+    num_classes: int = 10
+    group_sizes: tuple[int, ...] = (2, 2, 2)
+    widths: tuple[int, ...] = (16, 16, 32, 64)
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = nn.Conv(self.widths[0], (3, 3), padding=1, use_bias=False, name="conv1")(x)
+        for group, (size, width) in enumerate(zip(self.group_sizes, self.widths[1:], strict=True), 1):
+            for block in range(size):
+                stride = 2 if group > 1 and block == 0 else 1
+                x = WideBlock(width, stride, name=f"block{group}.layer.{block}")(x, train)
+        x = nn.relu(layers.batch_norm(train)(name="bn1")(x))
+        return nn.Dense(self.num_classes, name="fc")(layers.average(x))
+
+
+def infer(shapes: Shapes) -> Inferred | None:
+    """Reads depth, widths and class count; None when the keys are of another kind of network."""
+    if "block1.layer.0.conv1.weight" not in shapes or "fc.weight" not in shapes:
+        return None
+    sizes: list[int] = []
+    widths = [dim(shapes, "conv1.weight")]
+    while size := count_children(shapes, f"block{len(sizes) + 1}.layer"):
+        sizes.append(size)
+        widths.append(dim(shapes, f"block{len(sizes)}.layer.0.conv1.weight"))
+    module = WideResNet(dim(shapes, "fc.weight"), tuple(sizes), tuple(widths))
+    return Inferred(module, (32, 32, dim(shapes, "conv1.weight", 1)))
+
+
+def _preset(depth: int, factor: int) -> partial[WideResNet]:
+    blocks = (depth - 4) // 6
+    return partial(WideResNet, group_sizes=(blocks,) * 3, widths=(16, 16 * factor, 32 * factor, 64 * factor))
+
+
+_PUBLISHED = (
+    (16, 1),
+    (16, 2),
+    (16, 4),
+    (16, 10),
+    (22, 8),
+    (28, 1),
+    (28, 2),
+    (28, 4),
+    (28, 10),
+    (34, 10),
+    (40, 1),
+    (40, 2),
+)
+
+ARCHITECTURE = Architecture(
+    name="wideresnet",
+    presets={f"wrn-{depth}-{factor}": _preset(depth, factor) for depth, factor in _PUBLISHED},
+    infer=infer,
+    input_shape=(32, 32, 3),
+    naming="WideResNet-pytorch, NAD",
+    # TRADES and robustness papers: an unused second first group, `sub_block1`, is not this network.
+    namings=(Naming("shortcut_conv", ((r"\.shortcut_conv\.", ".convShortcut."),)),),
+)
