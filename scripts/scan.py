@@ -48,22 +48,16 @@ def main() -> int:
     """Flags to one `job.Job`."""
     enable_compile_cache()
     auto = PLANES.value == "auto"
+    scan = ScanSettings(
+        20 if auto else int(PLANES.value), DENSITY.value, EXPANSION.value, ALPHA.value, ATS_CAP.value, ATS.value,
+        SEED.value, SAMPLING.value, MAX_QUERIES.value if auto else None,
+    )  # fmt: skip
     return job.run(
         job.Job(
             checkpoints=CHECKPOINTS.value,
             samples=SAMPLES.value,
             out=OUT.value,
-            scan=ScanSettings(
-                20 if auto else int(PLANES.value),
-                DENSITY.value,
-                EXPANSION.value,
-                ALPHA.value,
-                ATS_CAP.value,
-                ATS.value,
-                SEED.value,
-                SAMPLING.value,
-                MAX_QUERIES.value if auto else None,
-            ),  # fmt: skip
+            scan=scan,
             sweep=SweepSettings(
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,
