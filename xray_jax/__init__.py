@@ -1,10 +1,11 @@
 """Model X-ray at scale: tells from hard labels alone whether trained image classifiers are backdoored.
 
-Three levels: `score` any callable, `scan` one checkpoint, `Sweep` a manifest of thousands.
+Three levels: `score` any callable, `scan_model` one checkpoint, `Sweep` a manifest of thousands.
 """
 
+from xray_jax import checkpoints as checkpoints
+from xray_jax import samples as samples
 from xray_jax.checkpoints import CheckpointError as CheckpointError
-from xray_jax.checkpoints import load as load_checkpoint
 from xray_jax.classifier import BlackBox as BlackBox
 from xray_jax.classifier import Classifier as Classifier
 from xray_jax.decision import load_calibration as load_calibration
@@ -13,13 +14,10 @@ from xray_jax.manifest import Entry as Entry
 from xray_jax.manifest import collect as collect
 from xray_jax.preprocess import Preprocess as Preprocess
 from xray_jax.samples import Samples as Samples
-from xray_jax.samples import read as read_samples
 from xray_jax.scan import Scanner as Scanner
 from xray_jax.scan import ScanResult as ScanResult
 from xray_jax.scan import ScanSettings as ScanSettings
-from xray_jax.scan import scan as scan
+from xray_jax.scan import scan_model as scan_model
 from xray_jax.scan import score as score
 from xray_jax.sweep import Sweep as Sweep
 from xray_jax.sweep import SweepSettings as SweepSettings
-
-__all__ = ["load_checkpoint"]

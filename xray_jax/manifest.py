@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 SUFFIXES = (".jsonl", ".ndjson")
-CHECKPOINT_SUFFIXES = frozenset(
-    (".pt", ".pth", ".th", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors", ".npz", ".msgpack", ".flax")
-    + (".h5", ".hdf5", ".keras", ".onnx", ".jaxexport")
-)
+# fmt: off
+CHECKPOINT_SUFFIXES = frozenset({
+    ".pt", ".pth", ".th", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors", ".npz", ".msgpack", ".flax", ".h5", ".hdf5",
+    ".keras", ".onnx", ".jaxexport",
+})
+# fmt: on
 """A file of such a name that cannot be read is an error; any other unreadable file of a folder is skipped."""
 _FIELDS = ("id", "path", "architecture", "num_classes", "preprocess", "label", "target")
 
@@ -63,7 +65,9 @@ def collect(spec: str, is_checkpoint_folder: Callable[[Path], bool]) -> list[Ent
         elif path.exists():
             found, root = [path], path.parent
         else:
-            found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+            # Links can lead `**` in circles: of all ways to one file the shortest counts.
+            matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=lambda file: len(file.parts))
+            found = sorted({file.resolve(): file for file in reversed(matches)}.values())
             root = _common(found) if found else path.parent
     except OSError as error:
         raise ManifestError(f"--checkpoints={spec}: cannot be read: {error.strerror} ({error.filename})") from error

@@ -13,6 +13,8 @@ import numpy as np
 Row = dict[str, Any]
 
 STATUSES = ("ok", "error", "skipped")
+_START = b'{"id":'
+"""How every line begins; what else is found in a file is somebody's own."""
 _IDENTITY = ("id", "sha256", "settings_hash", "version")
 
 
@@ -58,7 +60,7 @@ def encode(row: Row) -> str:
         return value
 
     # Surrogates stand for undecodable bytes of file names; ASCII escapes carry them through any encoding.
-    return json.dumps(finite(row), separators=(",", ":"), allow_nan=False, default=_plain)
+    return json.dumps(finite({"id": row["id"], **row}), separators=(",", ":"), allow_nan=False, default=_plain)
 
 
 class RowWriter:
@@ -109,6 +111,9 @@ class RowWriter:
                 break
             end = start
         if end < size:
+            start = os.pread(self._file, len(_START), end)
+            if not _START.startswith(start):
+                raise ResultsError(f"{self.path}: its last line is no JSON row; is this a row file?")
             os.ftruncate(self._file, end)
 
     def write(self, row: Row) -> None:

@@ -299,7 +299,7 @@ def scores(maps: LabelMaps, settings: ScanSettings, num_classes: int) -> tuple[n
     return re, ats, counts
 
 
-def scan(
+def scan_model(
     model: Model, samples: Samples, settings: ScanSettings | None = None, engine: Engine | None = None
 ) -> ScanResult:
     """Scans one model. For many models over the same samples use one `Scanner`."""
@@ -326,7 +326,7 @@ def score(
     height, width, channels = samples.images.shape[1:]
     shape = (*(preprocess.size or (height, width)), channels)
     model = BlackBox(label_fn, num_classes, shape, preprocess=preprocess, batch_size=batch_size)
-    return scan(model, samples, settings)
+    return scan_model(model, samples, settings)
 
 
 def settings_row(settings: ScanSettings, engine: Engine) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import factory
+from xray_jax import samples
+
+
+def test_npz_and_folder_give_the_same_samples(tmp_path):
+    given = factory.tiny_samples(9, 3)
+    pixels = np.round(given.images * 255).astype(np.uint8)
+    factory.save_samples(tmp_path / "s.npz", given)
+    for i, (image, label) in enumerate(zip(pixels, given.labels, strict=True)):
+        folder = tmp_path / "set with space" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    one, two = samples.read(tmp_path / "s.npz"), samples.read(tmp_path / "set with space")
+    np.testing.assert_allclose(one.images, given.images, atol=1e-6)
+    order = np.argsort(one.labels, kind="stable")
+    np.testing.assert_array_equal(one.images[order], two.images)
+    np.testing.assert_array_equal(one.labels[order], two.labels)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((4, 8, 8, 2), np.uint8), np.arange(4), "C = 1 or 3"),
+        (np.zeros((4, 8, 8, 3), np.uint8), np.arange(3), "labels of shape"),
+        (np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4), "must be integers"),
+        (np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 2, -1]), "must not be negative"),
+        (np.full((4, 8, 8, 3), np.nan, np.float32), np.arange(4), "NaN"),
+        (np.full((4, 8, 8, 3), 200, np.float32), np.arange(4), r"must lie in \[0, 1\]"),
+        (np.zeros((4, 8, 8, 3), np.int64), np.arange(4), "uint8 or float"),
+    ],
+)
+def test_bad_arrays_are_refused(images, labels, message):
+    with pytest.raises(samples.SamplesError, match=message):
+        samples.from_arrays(images, labels)
+
+
+def test_bad_files_are_refused_by_name(tmp_path):
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 nothing")
+    np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
+    np.savez(tmp_path / "pickle.npz", images=np.array([{}], object), labels=np.zeros(1, int))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "rubbish" / "0").mkdir(parents=True)
+    (tmp_path / "rubbish" / "0" / "a.png").write_bytes(b"no image")
+    for name, message in [
+        ("broken.npz", "not a readable .npz"),
+        ("other.npz", r"no array \['images', 'labels'\]"),
+        ("pickle.npz", "not a readable .npz"),
+        ("empty", "one sub-folder of images a class"),
+        ("rubbish", "not a readable image"),
+        ("missing.npz", "no such file"),
+        ("missing", "no such file"),
+    ]:
+        with pytest.raises(samples.SamplesError, match=message) as caught:
+            samples.read(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_triplets_are_distinct_repeatable_and_only_appended_to():
+    given = factory.tiny_samples()
+    few, many = samples.draw_triplets(given, 4, seed=3), samples.draw_triplets(given, 9, seed=3)
+    np.testing.assert_array_equal(few, many[:4])
+    assert all(len(set(given.labels[triplet])) == 3 for triplet in many)
+    assert not np.array_equal(few, samples.draw_triplets(given, 4, seed=4))
+
+
+def test_degenerate_triplets_are_redrawn_or_reported():
+    given = factory.tiny_samples(30, 3)
+    images = given.images.copy()
+    images[given.labels == 0] = images[given.labels == 1][0]
+    images[given.labels == 1] = images[given.labels == 1][0]
+    with pytest.raises(samples.SamplesError, match="identical or collinear"):
+        samples.draw_triplets(samples.Samples(images, given.labels), 3, seed=0)
+    # One usable image in class 0 is enough to go on.
+    images[np.flatnonzero(given.labels == 0)[0]] = 0.5
+    drawn = samples.draw_triplets(samples.Samples(images, given.labels), 3, seed=0)
+    assert (drawn == np.flatnonzero(given.labels == 0)[0]).any(axis=1).all()
+
+
+def test_fewer_than_three_classes_is_an_error():
+    with pytest.raises(samples.SamplesError, match="at least three classes, found 2"):
+        samples.draw_triplets(factory.tiny_samples(10, 2), 1, seed=0)
