@@ -1,0 +1,74 @@
+"""Bounded reading of a file that may be hostile, damaged, or rewritten while it is read; arrays that read it late.
+
+Positioned reads rather than a memory map: a mapped file that another process truncates kills this one with a bus
+error, and its pages count as this process's memory.
+"""
+
+import os
+from collections.abc import Callable
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_jax.checkpoints.contents import CheckpointError
+
+
+class Source:
+    """A file, reopened for every read; holds nothing open.
+
+    Attributes:
+      path: the file. size: its bytes when it was first looked at.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found = os.stat(path)
+        self.size = found.st_size
+        self._identity = (found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def open(self) -> BufferedReader:
+        """The file for reading. Raises `CheckpointError` when it is not the one first looked at."""
+        file = open(self.path, "rb")  # noqa: SIM115 - the caller closes it
+        found = os.fstat(file.fileno())
+        if (found.st_ino, found.st_size, found.st_mtime_ns) != self._identity:
+            file.close()
+            raise CheckpointError("the file changed while it was read; try again when its writer is done")
+        return file
+
+    def read(self, offset: int, length: int) -> np.ndarray:
+        """`length` bytes at `offset`, as a fresh uint8 array. The bounds are checked before it is allocated."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise CheckpointError(f"bytes {offset}..{offset + length} are beyond its end at {self.size}: truncated")
+        data = np.empty(length, np.uint8)
+        with self.open() as file:
+            file.seek(offset)
+            if file.readinto(data.data) != length:
+                raise CheckpointError("the file became shorter while it was read; try again when its writer is done")
+        return data
+
+
+class LazyArray:
+    """An array whose shape and dtype are known and whose bytes are read when numpy asks for them.
+
+    Attributes:
+      shape, dtype: of the array that `np.asarray` makes.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[], np.ndarray]) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._read = read
+
+    @property
+    def nbytes(self) -> int:
+        # Python integers: a declared shape must not overflow into a small number.
+        total = self.dtype.itemsize
+        for length in self.shape:
+            total *= length
+        return total
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self._read()
+        return array if dtype is None else array.astype(dtype, copy=False)

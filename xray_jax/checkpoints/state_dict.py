@@ -1,0 +1,155 @@
+"""The weights in what a pickle holds: wrappers opened, prefixes taken off, everything else left alone and listed."""
+
+from typing import Any
+
+from xray_jax.checkpoints import rebuild
+from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.pickles import Call, Name, Persistent, Pickle
+from xray_jax.checkpoints.rebuild import Container
+from xray_jax.preprocess import PRESETS
+
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "netC", "network", "net_state_dict", "classifier",
+    "student", "params", "weights", "module", "backbone", "checkpoint",
+)  # fmt: skip
+"""In order of preference. `netC` is the classifier beside the generators of WaNet's and Input-aware's checkpoints."""
+
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "netC.", "classifier_model.", "backbone.", "1.")
+"""Of data parallelism, torch.compile, wrappers, and Sequential(Resize, network); taken off when all keys have them."""
+
+_METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "architecture", "input_shape", "preprocess")
+
+# Names through which pickles run code in practice. None is ever resolved, whether it is listed or not: the list only
+# decides which files are called malicious instead of being read around.
+_MALICIOUS_MODULES = frozenset(
+    """os posix nt subprocess sys commands pty socket shutil importlib imp runpy ctypes _ctypes pickle _pickle cPickle
+    marshal code codeop multiprocessing asyncio webbrowser urllib http ftplib smtplib timeit pdb bdb cProfile pip
+    ensurepip venv zipimport operator builtins __builtin__ torch.hub torch.serialization""".split()  # noqa: SIM905
+)
+_HARMLESS_BUILTINS = frozenset(
+    """set frozenset list dict tuple int float complex bool str bytes bytearray object slice range long
+    unicode""".split()  # noqa: SIM905
+)
+_MALICIOUS_NAMES = frozenset(("torch.load", "numpy.load", "torch.storage._load_from_bytes"))
+
+_ADVICE = "save its state dict, torch.save(model.state_dict(), path), or export it to ONNX"
+
+
+def tensors(pickle: Pickle, container: Container, size: int) -> Tensors:
+    """The state dict of a torch file, its tensors lazy, with what the file says about itself.
+
+    Raises:
+      CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
+    """
+    _refuse_malice(pickle.names)
+    path, items = _find(pickle.value, ())
+    notes: list[str] = []
+    if path:
+        notes.append(f"weights read from entry {'.'.join(path)}")
+    arrays: dict[str, Any] = {}
+    skipped: list[str] = []
+    for key, value in items:
+        if not isinstance(key, str):
+            skipped.append(str(rebuild.plain(key)))
+        elif key in arrays:
+            raise CheckpointError(f"leaf {key} occurs twice")
+        elif rebuild.is_tensor(value):
+            try:
+                arrays[key] = rebuild.tensor(value, container)
+            except CheckpointError as error:
+                raise CheckpointError(f"leaf {key}: {error}") from error
+        else:
+            skipped.append(key)
+    if skipped:
+        notes.append(f"skipped, no tensors: {', '.join(skipped[:5])}{' ...' if len(skipped) > 5 else ''}")
+    stripped, prefix = _strip(arrays)
+    if prefix:
+        notes.append(f"prefix {prefix!r} taken off all names")
+    return Tensors(stripped, "torch", _metadata(pickle.value), tuple(notes), size)
+
+
+def _refuse_malice(names: set[Name]) -> None:
+    for name in sorted(names, key=str):
+        top = name.module.split(".")[0]
+        builtin = name.module in ("builtins", "__builtin__")
+        if builtin and name.name in _HARMLESS_BUILTINS:
+            continue
+        if top in _MALICIOUS_MODULES or name.module in _MALICIOUS_MODULES or str(name) in _MALICIOUS_NAMES:
+            raise CheckpointError(
+                f"its pickle asks for {str(name)[:120]}, which no weights need: refused, and nothing was run; "
+                "treat the file as malicious"
+            )
+
+
+def _find(value: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
+    """The items of the dictionary that holds the weights, and the entries that lead to it."""
+    items = rebuild.pairs(value)
+    if items is None:
+        raise CheckpointError(_why_not(value))
+    entries = {key: child for key, child in items if isinstance(key, str)}
+    wrapped = [name for name in _WRAPPERS if rebuild.pairs(entries.get(name)) is not None]
+    if len(path) < 4:
+        for name in wrapped:
+            if _holds_tensors(entries[name]):
+                return _find(entries[name], (*path, name))
+    if any(rebuild.is_tensor(child) for child in entries.values()):
+        return path, items
+    others = [name for name, child in entries.items() if _holds_tensors(child)]
+    if len(others) == 1 and len(path) < 4:
+        return _find(entries[others[0]], (*path, others[0]))
+    if others:
+        raise CheckpointError(
+            f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
+        )
+    modules = [child for name, child in entries.items() if _is_module(child)]
+    raise CheckpointError(_why_not(modules[0]) if modules else f"it holds no tensors, only {sorted(entries)[:8]}")
+
+
+def _holds_tensors(value: Any, depth: int = 3) -> bool:
+    children = [child for _, child in rebuild.pairs(value) or ()]
+    return any(map(rebuild.is_tensor, children)) or (depth > 0 and any(_holds_tensors(c, depth - 1) for c in children))
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Call) and rebuild.pairs(value.state) is not None and not rebuild.is_tensor(value)
+
+
+def _why_not(value: Any) -> str:
+    if isinstance(value, Call):
+        function = value.function
+        if isinstance(function, Persistent) and isinstance(function.id, tuple) and len(function.id) > 1:
+            function = function.id[1]
+        if not _is_module(value) and isinstance(value.arguments, tuple) and value.arguments:
+            # copyreg._reconstructor and __newobj__ name the class as their first argument.
+            inner = value.arguments[0]
+            function = inner if isinstance(inner, Name) else function
+        named = str(function)[:120] if isinstance(function, Name) else "an object"
+        return f"it holds a whole pickled object ({named}), which only its own code could open: refused; {_ADVICE}"
+    return f"it holds {type(value).__name__.lower()}, expected a dictionary of tensors; {_ADVICE}"
+
+
+def _strip(arrays: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    stripped = ""
+    while len(arrays) > 1:
+        prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in arrays)), None)
+        if prefix is None:
+            break
+        arrays = {key.removeprefix(prefix): array for key, array in arrays.items()}
+        stripped += prefix
+    return arrays, stripped
+
+
+def _metadata(value: Any) -> dict[str, Any]:
+    """What BackdoorBench's results and many others say beside the weights."""
+    entries = {key: child for key, child in rebuild.pairs(value) or () if isinstance(key, str)}
+    found = {key: rebuild.plain(entries[key]) for key in _METADATA if key in entries}
+    found = {key: told for key, told in found.items() if told is not None}
+    # `architecture` is this package's word for a name of its registry; elsewhere it is anything.
+    if "architecture" in found:
+        found["model_name"] = found.pop("architecture")
+    elif "arch" in found:
+        found.setdefault("model_name", found.pop("arch"))
+    data = found.get("clean_data")
+    if isinstance(data, str) and data in PRESETS and "preprocess" not in found:
+        found["preprocess"] = data
+    return found
