@@ -46,3 +46,12 @@ def _windows(length: int, side: int) -> np.ndarray:
         start, stop = i * length // side, math.ceil((i + 1) * length / side)
         weights[i, start:stop] = 1 / (stop - start)
     return weights
+
+
+def layer_norm(epsilon: float) -> partial[nn.LayerNorm]:
+    """A constructor of layer norms; the variance in two passes, because one pass loses digits that torch keeps."""
+    return partial(nn.LayerNorm, epsilon=epsilon, use_fast_variance=False)
+
+
+gelu = partial(nn.gelu, approximate=False)
+"""The exact (erf) GELU; Flax's default is the tanh approximation."""

@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from xray_jax.models import preactresnet, resnet, smallcnn, vgg, wideresnet
+from xray_jax.models import (
+    convnext,
+    densenet,
+    efficientnet,
+    mobilenetv3,
+    preactresnet,
+    resnet,
+    smallcnn,
+    vgg,
+    vit,
+    wideresnet,
+)
 from xray_jax.models.architecture import Architecture
 
 ARCHITECTURES: tuple[Architecture, ...] = (
@@ -12,6 +23,11 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     resnet.ARCHITECTURE,
     wideresnet.ARCHITECTURE,
     vgg.ARCHITECTURE,
+    mobilenetv3.ARCHITECTURE,
+    efficientnet.ARCHITECTURE,
+    densenet.ARCHITECTURE,
+    convnext.ARCHITECTURE,
+    vit.ARCHITECTURE,
     smallcnn.ARCHITECTURE,
 )
 """In the order in which recognition tries them."""

@@ -55,7 +55,7 @@ class SmallCNN(nn.Module):
         return nn.Dense(widths[-1], name=names[-1])(x)
 
 
-_DENSE_NAMES = (("fc", "output"), ("linear", "fc", "output"))
+_DENSE_NAMES = (("linear", "fc", "output"), ("fc", "output"))
 """MNTD's; numbered names (fc1, fc2, ...) are the default."""
 
 

@@ -176,7 +176,8 @@ def _candidate(
 
 
 def _num_classes(module: nn.Module) -> int:
-    return int(vars(module)["num_classes"])
+    # Every architecture has it, as a field or, around another network, as a property.
+    return int(getattr(module, "num_classes"))  # noqa: B009
 
 
 def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]) -> Recognised:

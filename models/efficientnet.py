@@ -1,0 +1,123 @@
+"""EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming."""
+
+import math
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from xray_jax.models import layers
+from xray_jax.models.architecture import Architecture, Inferred, Shapes, count_children, dim
+from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block
+
+Block = tuple[int, int, int, int, int]
+"""(width, expanded, kernel, squeezed, stride)"""
+
+_STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+"""Of each stage of B0: expansion, kernel, stride of its first block, width, blocks (table 1 of the paper)."""
+
+_SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6), (2.0, 3.1))
+"""Factors of width and depth of B0 to B7."""
+
+
+class EfficientNet(nn.Module):
+    """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
+
+    Attributes:
+      num_classes: number of labels.
+      stem_width: channels of the stem, which has stride 2.
+      stages: of each stage its blocks, each (width, expanded, kernel, squeezed, stride).
+      last_width: channels of the last convolution.
+      epsilon: of all norms; torchvision has 1e-3 in B5 to B7.
+    """
+
+    num_classes: int = 10
+    stem_width: int = 32
+    stages: tuple[tuple[Block, ...], ...] = ()
+    last_width: int = 1280
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = ConvNorm(self.stem_width, 3, 2, 1, self.epsilon, nn.silu, name="features.0")(x, train)
+        for stage, blocks in enumerate(self.stages, 1):
+            for number, (width, expanded, kernel, squeezed, stride) in enumerate(blocks):
+                block = InvertedResidual(
+                    width,
+                    expanded,
+                    kernel,
+                    stride,
+                    squeezed,
+                    activation=nn.silu,
+                    squeeze_activation=nn.silu,
+                    gate=nn.sigmoid,
+                    epsilon=self.epsilon,
+                    name=f"features.{stage}.{number}",
+                )
+                x = block(x, train)
+        last = ConvNorm(self.last_width, 1, 1, 1, self.epsilon, nn.silu, name=f"features.{len(self.stages) + 1}")
+        x = layers.average(last(x, train))
+        return nn.Dense(self.num_classes, name="classifier.1")(x)
+
+
+def _divisible(width: float) -> int:
+    """The nearest multiple of 8, but not more than a tenth below."""
+    rounded = max(8, int(width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * width else rounded
+
+
+def _preset(width_factor: float, depth_factor: float, epsilon: float) -> partial[EfficientNet]:
+    width_in = stem = _divisible(32 * width_factor)
+    stages: list[tuple[Block, ...]] = []
+    for expansion, kernel, stride, base, count in _STAGES:
+        width = _divisible(base * width_factor)
+        blocks: list[Block] = []
+        for number in range(math.ceil(count * depth_factor)):
+            blocks.append((width, width_in * expansion, kernel, width_in // 4, stride if number == 0 else 1))
+            width_in = width
+        stages.append(tuple(blocks))
+    return partial(EfficientNet, stem_width=stem, stages=tuple(stages), last_width=4 * width_in, epsilon=epsilon)
+
+
+_PRESETS = {
+    f"efficientnet_b{number}": _preset(*scale, epsilon=1e-3 if number >= 5 else 1e-5)
+    for number, scale in enumerate(_SCALES)
+}
+
+
+def infer(shapes: Shapes) -> Inferred | None:
+    """Reads all sizes; strides are those of the paper's stages, and the norms' epsilon that of the preset."""
+    if "classifier.1.weight" not in shapes or "features.1.0.block.0.0.weight" not in shapes:
+        return None
+    stages: list[tuple[Block, ...]] = []
+    for stage, (_, _, stride, _, _) in enumerate(_STAGES, 1):
+        blocks = range(count_children(shapes, f"features.{stage}"))
+        stages.append(tuple((*read_block(shapes, f"features.{stage}.{n}"), stride if n == 0 else 1) for n in blocks))
+    module = EfficientNet(
+        num_classes=dim(shapes, "classifier.1.weight"),
+        stem_width=dim(shapes, "features.0.0.weight"),
+        stages=tuple(stages),
+        last_width=dim(shapes, f"features.{len(_STAGES) + 1}.0.weight"),
+    )
+    for preset in _PRESETS.values():
+        published = preset(num_classes=module.num_classes)
+        if published.stages == module.stages:
+            module = module.clone(epsilon=published.epsilon)
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
+
+
+ARCHITECTURE = Architecture(
+    name="efficientnet",
+    # B3 comes first: the one that backdoor benchmarks train.
+    presets={name: _PRESETS[name] for name in sorted(_PRESETS, key=lambda name: name != "efficientnet_b3")},
+    infer=infer,
+    input_shape=(32, 32, 3),
+)

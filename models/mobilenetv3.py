@@ -1,0 +1,118 @@
+"""MobileNetV3 (Howard et al. 2019, arXiv:1905.02244) in torchvision's form and naming."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from xray_jax.models import layers
+from xray_jax.models.architecture import Architecture, Inferred, Shapes, dim
+from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block
+
+_EPSILON = 1e-3
+
+Block = tuple[int, int, int, int, bool, int]
+"""(width, expanded, kernel, squeezed, hard swish instead of ReLU, stride)"""
+
+_LARGE: tuple[Block, ...] = (
+    (16, 16, 3, 0, False, 1),
+    (24, 64, 3, 0, False, 2),
+    (24, 72, 3, 0, False, 1),
+    (40, 72, 5, 24, False, 2),
+    (40, 120, 5, 32, False, 1),
+    (40, 120, 5, 32, False, 1),
+    (80, 240, 3, 0, True, 2),
+    (80, 200, 3, 0, True, 1),
+    (80, 184, 3, 0, True, 1),
+    (80, 184, 3, 0, True, 1),
+    (112, 480, 3, 120, True, 1),
+    (112, 672, 3, 168, True, 1),
+    (160, 672, 5, 168, True, 2),
+    (160, 960, 5, 240, True, 1),
+    (160, 960, 5, 240, True, 1),
+)
+_SMALL: tuple[Block, ...] = (
+    (16, 16, 3, 8, False, 2),
+    (24, 72, 3, 0, False, 2),
+    (24, 88, 3, 0, False, 1),
+    (40, 96, 5, 24, True, 2),
+    (40, 240, 5, 64, True, 1),
+    (40, 240, 5, 64, True, 1),
+    (48, 120, 5, 32, True, 1),
+    (48, 144, 5, 40, True, 1),
+    (96, 288, 5, 72, True, 2),
+    (96, 576, 5, 144, True, 1),
+    (96, 576, 5, 144, True, 1),
+)
+
+
+class MobileNetV3(nn.Module):
+    """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
+
+    Attributes:
+      num_classes: number of labels.
+      stem_width: channels of the stem, which has stride 2.
+      blocks: of each block (width, expanded, kernel, squeezed, hard swish, stride).
+      last_width: channels of the last convolution. hidden: width of the linear layer before the last one.
+    """
+
+    num_classes: int = 10
+    stem_width: int = 16
+    blocks: tuple[Block, ...] = _LARGE
+    last_width: int = 960
+    hidden: int = 1280
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        stem = ConvNorm(self.stem_width, 3, 2, 1, _EPSILON, nn.hard_swish, name="features.0")
+        x = stem(x, train)
+        for number, (width, expanded, kernel, squeezed, swish, stride) in enumerate(self.blocks, 1):
+            block = InvertedResidual(
+                width,
+                expanded,
+                kernel,
+                stride,
+                squeezed,
+                activation=nn.hard_swish if swish else nn.relu,
+                squeeze_activation=nn.relu,
+                gate=nn.hard_sigmoid,
+                epsilon=_EPSILON,
+                name=f"features.{number}",
+            )
+            x = block(x, train)
+        last = ConvNorm(self.last_width, 1, 1, 1, _EPSILON, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
+        x = layers.average(last(x, train))
+        x = nn.hard_swish(nn.Dense(self.hidden, name="classifier.0")(x))
+        return nn.Dense(self.num_classes, name="classifier.3")(x)
+
+
+def infer(shapes: Shapes) -> Inferred | None:
+    """Reads all widths; strides and activations, which weights do not show, are the published net's of that depth."""
+    if "classifier.3.weight" not in shapes or "features.1.block.0.0.weight" not in shapes:
+        return None
+    tables = [table for table in (_LARGE, _SMALL) if f"features.{len(table) + 1}.0.weight" in shapes]
+    if not tables:
+        return None
+    table = tables[0]
+    module = MobileNetV3(
+        num_classes=dim(shapes, "classifier.3.weight"),
+        stem_width=dim(shapes, "features.0.0.weight"),
+        blocks=tuple(
+            (*read_block(shapes, f"features.{number}"), swish, stride)
+            for number, (*_, swish, stride) in enumerate(table, 1)
+        ),
+        last_width=dim(shapes, f"features.{len(table) + 1}.0.weight"),
+        hidden=dim(shapes, "classifier.0.weight"),
+    )
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
+
+
+ARCHITECTURE = Architecture(
+    name="mobilenetv3",
+    presets={
+        "mobilenet_v3_large": MobileNetV3,
+        "mobilenet_v3_small": partial(MobileNetV3, blocks=_SMALL, last_width=576, hidden=1024),
+    },
+    infer=infer,
+    input_shape=(32, 32, 3),
+)

@@ -1,0 +1,202 @@
+"""Vision transformers (Dosovitskiy et al. 2020, arXiv:2010.11929) in torchvision's form and naming.
+
+timm's names are renamed. Hugging Face stores query, key and value apart and has epsilon 1e-12 in its norms; the
+others have 1e-6. BackdoorBench puts the network behind a resize to 224x224: every key begins with `1.`.
+"""
+
+import math
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from xray_jax.models import layers
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of tokens `[B, T, D]` with themselves, in torch's layout.
+
+    Attributes:
+      heads: number of heads.
+      fused: one `in_proj_weight` of `[3 D, D]` and `in_proj_bias`; else linear layers `query`, `key`, `value`.
+    """
+
+    heads: int
+    fused: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = x.shape[-1]
+        if self.fused:
+            weight = self.param("in_proj_weight", nn.initializers.xavier_uniform(), (3 * width, width))
+            bias = self.param("in_proj_bias", nn.initializers.zeros, (3 * width,))
+            parts = jnp.split(x @ weight.T + bias.reshape(1, 1, -1), 3, axis=-1)
+        else:
+            parts = [nn.Dense(width, name=name)(x) for name in ("query", "key", "value")]
+        query, key, value = (part.reshape(*part.shape[:2], self.heads, width // self.heads) for part in parts)
+        out = jax.nn.dot_product_attention(query, key, value)
+        return nn.Dense(width, name="out_proj")(out.reshape(x.shape))
+
+
+class EncoderLayer(nn.Module):
+    """Attention, then two linear layers with a GELU between; each behind a layer norm and added to its input."""
+
+    heads: int
+    hidden: int
+    fused: bool
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        norm = layers.layer_norm(self.epsilon)
+        x = x + SelfAttention(self.heads, self.fused, name="self_attention")(norm(name="ln_1")(x))
+        out = layers.gelu(nn.Dense(self.hidden, name="mlp.0")(norm(name="ln_2")(x)))
+        return x + nn.Dense(x.shape[-1], name="mlp.3")(out)
+
+
+class VisionTransformer(nn.Module):
+    """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
+
+    Attributes:
+      num_classes: number of labels.
+      depth: encoder layers. width: of the tokens. hidden: of the layers' MLP. heads: of the attention.
+      patch: side of a patch.
+      fused: query, key and value are one leaf (torchvision, timm).
+      epsilon: of the layer norms.
+    """
+
+    num_classes: int = 10
+    depth: int = 12
+    width: int = 768
+    hidden: int = 3072
+    heads: int = 12
+    patch: int = 16
+    fused: bool = True
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = nn.Conv(self.width, (self.patch, self.patch), self.patch, padding=0, name="conv_proj")(x)
+        x = x.reshape(x.shape[0], -1, self.width)
+        token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width))
+        x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, self.width)), x], axis=1)
+        x = x + self.param("encoder.pos_embedding", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
+        for number in range(self.depth):
+            name = f"encoder.layers.encoder_layer_{number}"
+            x = EncoderLayer(self.heads, self.hidden, self.fused, self.epsilon, name=name)(x)
+        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x[:, 0])
+        return nn.Dense(self.num_classes, name="heads.head")(x)
+
+
+class Resized(nn.Module):
+    """A network behind a bilinear resize, as torch's `Sequential(Resize(size), network)`: its keys begin with `1.`.
+
+    Attributes:
+      network: takes images of `size`. size: (height, width); half-pixel centres, no antialiasing.
+    """
+
+    network: nn.Module
+    size: tuple[int, int] = (224, 224)
+
+    @property
+    def num_classes(self) -> int:
+        return int(vars(self.network)["num_classes"])
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = jax.image.resize(x, (x.shape[0], *self.size, x.shape[-1]), "linear", antialias=False)
+        return self.network.clone(parent=self, name="1")(x, train)
+
+
+def infer(shapes: Shapes) -> Inferred | None:
+    """Reads depth, widths, patch, image size and class count; heads are 64 wide, as in all published sizes but H.
+
+    Behind BackdoorBench's resize the image may have any size: 32x32 is assumed.
+    """
+    if "1.conv_proj.weight" in shapes:
+        inner = _infer({key.removeprefix("1."): shape for key, shape in shapes.items() if key.startswith("1.")})
+        height, width, channels = inner.input_shape
+        return Inferred(Resized(inner.module, (height, width)), (32, 32, channels), inner.notes)
+    return _infer(shapes) if "conv_proj.weight" in shapes else None
+
+
+def _infer(shapes: Shapes) -> Inferred:
+    layer = "encoder.layers.encoder_layer_{}"
+    depth = 0
+    while f"{layer.format(depth)}.ln_1.weight" in shapes:
+        depth += 1
+    width, patch = dim(shapes, "conv_proj.weight"), dim(shapes, "conv_proj.weight", 2)
+    fused = f"{layer.format(0)}.self_attention.in_proj_weight" in shapes
+    heads = 16 if width == 1280 else width // 64
+    module = VisionTransformer(
+        num_classes=dim(shapes, "heads.head.weight"),
+        depth=depth,
+        width=width,
+        hidden=dim(shapes, f"{layer.format(0)}.mlp.0.weight"),
+        heads=heads,
+        patch=patch,
+        fused=fused,
+        epsilon=1e-6 if fused else 1e-12,
+    )
+    side = math.isqrt(max(dim(shapes, "encoder.pos_embedding", 1) - 1, 0)) * patch
+    note = f"assumed, weights do not show it: {heads} attention heads, epsilon {module.epsilon} in the layer norms"
+    return Inferred(module, (side, side, dim(shapes, "conv_proj.weight", 1)), (note,))
+
+
+_OLD_MLP = ((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3."))
+_TIMM = (
+    (r"^cls_token$", "class_token"),
+    (r"^pos_embed$", "encoder.pos_embedding"),
+    (r"^patch_embed\.proj\.", "conv_proj."),
+    (r"^norm\.", "encoder.ln."),
+    (r"^head\.", "heads.head."),
+    (r"^blocks\.(\d+)\.", r"encoder.layers.encoder_layer_\1."),
+    (r"\.norm([12])\.", r".ln_\1."),
+    (r"\.attn\.qkv\.(weight|bias)$", r".self_attention.in_proj_\1"),
+    (r"\.attn\.proj\.", ".self_attention.out_proj."),
+    (r"\.mlp\.fc1\.", ".mlp.0."),
+    (r"\.mlp\.fc2\.", ".mlp.3."),
+)
+_HUGGING_FACE = (
+    (r"^vit\.", ""),
+    (r"^embeddings\.cls_token$", "class_token"),
+    (r"^embeddings\.position_embeddings$", "encoder.pos_embedding"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "conv_proj."),
+    (r"^layernorm\.", "encoder.ln."),
+    (r"^classifier\.", "heads.head."),
+    (r"^encoder\.layer\.(\d+)\.", r"encoder.layers.encoder_layer_\1."),
+    (r"\.layernorm_before\.", ".ln_1."),
+    (r"\.layernorm_after\.", ".ln_2."),
+    (r"\.attention\.attention\.", ".self_attention."),
+    (r"\.attention\.output\.dense\.", ".self_attention.out_proj."),
+    (r"\.intermediate\.dense\.", ".mlp.0."),
+    (r"\.output\.dense\.", ".mlp.3."),
+)
+
+_LARGE = partial(VisionTransformer, depth=24, width=1024, hidden=4096, heads=16)
+
+
+def _resized(num_classes: int = 10) -> Resized:
+    return Resized(VisionTransformer(num_classes))
+
+
+ARCHITECTURE = Architecture(
+    name="vit",
+    presets={
+        "vit_b_16": VisionTransformer,
+        "vit_b_32": partial(VisionTransformer, patch=32),
+        "vit_l_16": _LARGE,
+        "vit_l_32": partial(_LARGE, patch=32),
+        "vit_b_16-resized": _resized,
+        "vit_b_16-hugging-face": partial(VisionTransformer, fused=False, epsilon=1e-12),
+    },
+    infer=infer,
+    input_shape=(224, 224, 3),
+    namings=(
+        Naming("torchvision 0.12", _OLD_MLP),
+        Naming("timm", _TIMM),
+        Naming("Hugging Face", _HUGGING_FACE),
+    ),
+)
