@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,26 @@ class RowWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def write_all(path: str | Path, rows: Iterable[Row]) -> None:
+    """Writes rows to a file, whole or not at all, or to stdout when the path is "-".
+
+    Raises:
+      ResultsError: the file cannot be written; one that was there is intact.
+    """
+    lines = (encode(row) + "\n" for row in rows)
+    if str(path) == "-":
+        sys.stdout.writelines(lines)
+        return
+    path = Path(path)
+    partial = path.with_name(path.name + ".part")
+    try:
+        with open(partial, "w", encoding="ascii") as file:
+            file.writelines(lines)
+        partial.replace(path)
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot write rows there: {error.strerror}; choose another --out") from error
 
 
 def read(path: str | Path) -> Iterator[Row]:

@@ -1,0 +1,51 @@
+r"""Joins the row files of a sweep's shards into one.
+
+  xray-merge --rows='out/rows-*-of-00064.jsonl' --checkpoints=manifest.jsonl --out=out/rows.jsonl
+
+Checks that all shards were scanned with the same settings and tool version, and says which row files (by their names)
+and which checkpoints (by --checkpoints) are missing. Exit codes: 0 merged, 2 something is missing and nothing was
+written (--allow_missing writes what there is), 4 the files do not belong together.
+"""
+
+import glob
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from xray_jax import job, manifest, merge, results
+from xray_jax.scripts import command
+
+ROWS = flags.DEFINE_multi_string("rows", None, "Row files: a path or a glob, may be repeated.", required=True)
+OUT = flags.DEFINE_string("out", None, "File to write; - for stdout.", required=True)
+CHECKPOINTS = flags.DEFINE_string("checkpoints", None, "What the sweep was to scan; its order is the rows' order.")
+ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Write what there is, and exit with 2 all the same.")
+
+
+def main() -> int:
+    """Flags to one `merge.merge`."""
+    paths = sorted({Path(match) for pattern in ROWS.value for match in glob.glob(pattern)})
+    if not paths:
+        raise ValueError(f"--rows={ROWS.value}: no such file")
+    if OUT.value != "-" and Path(OUT.value).resolve() in {path.resolve() for path in paths}:
+        raise ValueError(f"--out={OUT.value}: is one of --rows; give it another name")
+    expected = None
+    if CHECKPOINTS.value is not None:
+        expected = [entry.id for entry in manifest.collect(CHECKPOINTS.value, job.is_checkpoint_folder)]
+    merged = merge.merge(paths, expected)
+    for what, names in (("row file", merged.missing_shards), ("checkpoint", merged.missing)):
+        for name in names:
+            print(f"xray-merge: missing {what}: {name}", file=sys.stderr)
+    if merged.complete or ALLOW_MISSING.value:
+        results.write_all(OUT.value, merged.rows)
+    print(f"xray-merge: {len(merged.rows)} rows from {len(paths)} files", file=sys.stderr)
+    return 0 if merged.complete else 2
+
+
+def run() -> None:
+    """Console entry point."""
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()
