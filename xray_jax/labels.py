@@ -8,7 +8,8 @@ are made on the device from the planes. Nothing but planes and coordinates goes 
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,11 @@ from xray_jax.classifier import BlackBox, Model, Network, Variables
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 _MATMUL_PRECISION = {"float32": "highest", "tf32": "default", "bfloat16": "default"}
+
+
+# Held while a program is built or called: two threads that call it for the first time would both trace it. Calls only
+# dispatch, so nobody waits for another's results.
+_dispatching = threading.RLock()
 
 
 class LabelError(ValueError):
@@ -160,10 +166,19 @@ class PendingLabels:
         return np.concatenate(labels) if labels else np.zeros(0, self.dtype)
 
 
-def _dispatch(
-    program: Any, head: tuple[Any, ...], arrays: tuple[np.ndarray, ...], engine: ResolvedEngine, dtype: np.dtype
+def dispatch(
+    build: Callable[[], Any],
+    head: tuple[Any, ...],
+    arrays: tuple[np.ndarray, ...],
+    engine: ResolvedEngine,
+    dtype: np.dtype,
 ) -> PendingLabels:
-    """Splits `arrays` `[Q, ...]` over calls and devices and runs `program(*head, batches, *buffers)` on each part."""
+    """Splits `arrays` `[Q, ...]` over calls and devices and runs `program(*head, batches, *buffers)` on each part.
+
+    Args:
+      build: gives the pmapped program, the same object each time (a cached builder with its arguments bound).
+      head: what goes to every device whole. arrays: what is split.
+    """
     devices, capacity, batch = len(engine.devices), engine.capacity, engine.batch_size
     parts = []
     for start in range(0, len(arrays[0]), devices * capacity):
@@ -177,7 +192,9 @@ def _dispatch(
             padding = [(0, 0), (0, capacity - width)] + [(0, 0)] * (array.ndim - 1)
             buffers.append(np.pad(buffer.reshape(devices, width, *array.shape[1:]), padding))
         batches = jax.device_put(np.int32(-(-width // batch)), engine.sharding())
-        parts.append((program(*head, batches, *jax.device_put(buffers, engine.sharding("devices"))), width, count))
+        placed = jax.device_put(buffers, engine.sharding("devices"))
+        with _dispatching:
+            parts.append((build()(*head, batches, *placed), width, count))
     return PendingLabels(tuple(parts), dtype)
 
 
@@ -200,9 +217,9 @@ def submit_points(
         labels = labels[: len(plane_index)]
         return PendingLabels(((labels[None], len(labels), len(labels)),), dtype)
     resolved = engine.resolve(model.batch_size)
-    program = _points_program(model.network, resolved, dtype)
+    build = functools.partial(_points_program, model.network, resolved, dtype)
     head = (model.variables, jax.device_put(planes, resolved.sharding()))
-    return _dispatch(program, head, (plane_index, coordinates), resolved, dtype)
+    return dispatch(build, head, (plane_index, coordinates), resolved, dtype)
 
 
 def label_points(
@@ -224,8 +241,8 @@ def label_images(model: Model, images: np.ndarray, engine: Engine | None = None)
         return labels[: len(images)]
     # One batch a device is enough room: images are heavier than coordinates.
     resolved = dataclasses.replace(engine, capacity=1).resolve(model.batch_size)
-    program = _images_program(model.network, model.preprocess, resolved, dtype)
-    return _dispatch(program, (model.variables,), (images,), resolved, dtype).result()
+    build = functools.partial(_images_program, model.network, model.preprocess, resolved, dtype)
+    return dispatch(build, (model.variables,), (images,), resolved, dtype).result()
 
 
 def _host_batches(count: int, model: BlackBox) -> Iterator[np.ndarray]:
