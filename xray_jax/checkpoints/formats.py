@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
-from xray_jax.checkpoints import msgpack, orbax, safetensors, torch_legacy, torch_zip
+from xray_jax.checkpoints import keras, msgpack, npz, orbax, safetensors, torch_legacy, torch_zip
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, check_budget
 from xray_jax.classifier import Model
 
@@ -39,7 +39,7 @@ class Format(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (orbax, safetensors, torch_zip, torch_legacy, msgpack)
+FORMATS: tuple[Format, ...] = (orbax, safetensors, keras, torch_zip, torch_legacy, npz, msgpack)
 """In the order in which they are asked. Formats with a signature come before those that are guessed."""
 
 
