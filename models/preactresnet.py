@@ -92,7 +92,8 @@ ARCHITECTURE = Architecture(
         "preactresnet18": partial(PreActResNet, stage_sizes=(2, 2, 2, 2)),
         "preactresnet34": partial(PreActResNet, stage_sizes=(3, 4, 6, 3)),
         "preactresnet50": partial(PreActResNet, stage_sizes=(3, 4, 6, 3), bottleneck=True),
-        "preactresnet-small": partial(PreActResNet, stage_sizes=(1, 1, 1), widths=(16, 32, 64), strides=(1, 2, 2)),
+        # Strides unlike the published ones: what two CPU cores can train by the dozen (the lab's and the demo's zoo).
+        "preactresnet-small": partial(PreActResNet, stage_sizes=(1, 1, 1), widths=(16, 32, 64), strides=(2, 2, 1)),
     },
     infer=infer,
     input_shape=(32, 32, 3),

@@ -1,0 +1,118 @@
+"""A whole tiny zoo: trained, measured, resumed, read back by the product's own reader."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from xray_jax import checkpoints, manifest, models
+from xray_jax.lab import plans, specs, zoo
+from xray_jax.lab.attacks.badnets import BadNets
+from xray_jax.lab.data import ImageSet
+from xray_jax.lab.poisoning import stamped_test_set
+from xray_jax.lab.specs import ModelSpec
+from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.zoo import train_zoo
+
+TRAINING = TrainSettings(epochs=6, batch_size=32, peak_learning_rate=0.1, crop_padding=0, flip=False)
+CLEAN = ModelSpec(dataset="bands", seed=1, training=TRAINING)
+BACKDOORED = ModelSpec(dataset="bands", attack="badnets", target=2, rate=0.2, seed=2, training=TRAINING)
+
+
+@pytest.fixture(scope="module")
+def folder(bands: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zoo")
+    train_zoo([CLEAN, BACKDOORED], bands, path)
+    return path
+
+
+def test_records_agree_with_the_checkpoints_that_the_scanner_reads(folder: Path, bands: ImageSet) -> None:
+    records = {record["id"]: record for record in zoo.read_records(folder)}
+    assert list(records) == [CLEAN.id, BACKDOORED.id]
+    label_map = zoo.label_map_of(BACKDOORED, 4)
+    assert label_map.target == 2
+    stamped, wanted = stamped_test_set(bands.test_images, bands.test_labels, BadNets().stamp, label_map)
+    for spec in (CLEAN, BACKDOORED):
+        model = checkpoints.load(folder / "checkpoints" / spec.id)
+        assert model.preprocess == bands.normalise
+
+        def share(images: np.ndarray, labels: np.ndarray, model: Any = model) -> float:
+            logits = model.network.apply(model.variables, model.preprocess(images.astype(np.float32) / 255))
+            return float(np.mean(np.asarray(logits).argmax(-1) == labels))
+
+        assert records[spec.id]["clean_accuracy"] == pytest.approx(share(bands.test_images, bands.test_labels))
+        assert records[spec.id]["clean_accuracy"] > 0.9
+        if spec is BACKDOORED:
+            assert records[spec.id]["attack_success"] == pytest.approx(share(stamped, wanted))
+            assert records[spec.id]["attack_success"] > 0.9
+            assert records[spec.id]["stamped"] == 120
+        else:
+            assert records[spec.id]["attack_success"] is None
+            assert share(stamped, wanted) < 0.5
+
+
+def test_the_manifest_is_what_the_sweep_reads(folder: Path) -> None:
+    clean, backdoored = manifest.collect(str(folder / "manifest.jsonl"), lambda path: False)
+    assert (clean.label, clean.target) == ("clean", None)
+    assert (backdoored.label, backdoored.target, backdoored.extra["attack"]) == ("backdoored", 2, "badnets")
+    assert backdoored.path.is_dir()
+
+
+def test_a_second_call_trains_nothing_and_a_torn_record_is_trained_again(
+    folder: Path, bands: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (folder / "records.jsonl").read_text()
+    monkeypatch.setattr(zoo, "train_model", lambda *args: pytest.fail("trained again"))
+    train_zoo([CLEAN, BACKDOORED], bands, folder)
+    assert (folder / "records.jsonl").read_text() == before
+    monkeypatch.undo()
+    (folder / "records.jsonl").write_text(before[:-20])
+    train_zoo([CLEAN, BACKDOORED], bands, folder)
+    again = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    timeless = [{k: v for k, v in record.items() if k != "seconds"} for record in again]
+    assert timeless == [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in before.splitlines()]
+
+
+def test_one_seed_gives_the_same_weights(folder: Path, bands: ImageSet) -> None:
+    variables, _, _ = zoo.train_model(CLEAN, bands)
+    stored = checkpoints.load(folder / "checkpoints" / CLEAN.id).variables
+    jax.tree.map(np.testing.assert_array_equal, dict(variables), dict(stored))
+    other, _, _ = zoo.train_model(dataclasses.replace(CLEAN, seed=9), bands)
+    assert not np.array_equal(other["params"]["conv1"]["kernel"], variables["params"]["conv1"]["kernel"])
+
+
+def test_weak_models_are_recorded_as_failed_and_stay_out_of_the_manifest(tmp_path: Path, bands: ImageSet) -> None:
+    weak = dataclasses.replace(BACKDOORED, rate=0.0)
+    (record,) = train_zoo([weak], bands, tmp_path)
+    assert record["failed"].startswith("attack success 0.")
+    assert (tmp_path / "manifest.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("success", "accuracy", "clean", "failed"),
+    [(None, 0.1, [0.9], False), (0.79, 0.9, [0.9], True), (0.80, 0.9, [0.9], False), (0.99, 0.861, [0.88, 0.90], False),
+     (0.99, 0.859, [0.88, 0.90], True), (0.99, 0.5, [], False)],
+)  # fmt: skip
+def test_refusal_rules(success: float | None, accuracy: float, clean: list[float], failed: bool) -> None:
+    found = specs.failure({"attack_success": success, "clean_accuracy": accuracy}, clean)
+    assert (found is not None) is failed
+
+
+def test_a_plan_spreads_targets_and_seeds() -> None:
+    planned = list(
+        plans.grid(
+            ["clean", "badnets"], [3, 5], 3, dataset="bands", architecture="preactresnet-small", strategy="all-to-one",
+            rate=0.1, first_seed=10, training=TRAINING,
+        )
+    )  # fmt: skip
+    assert [spec.target for spec in planned] == [0, 0, 0, 3, 5, 3]
+    assert [spec.seed for spec in planned] == [spec.training.seed for spec in planned] == list(range(10, 16))
+    assert len({spec.id for spec in planned}) == 6
+
+
+def test_presets_of_the_registry_build_for_any_class_count() -> None:
+    assert models.build("preactresnet-small", 43).num_classes == 43

@@ -1,0 +1,83 @@
+"""The two kinds of attack: those that poison the data, and those that take over the training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import flax.linen as nn
+
+from xray_jax.lab.data import ImageSet
+from xray_jax.lab.label_maps import LabelMap
+from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.training import TrainSettings, Variables
+
+OnEpoch = Callable[[int, float, Variables], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an attacker has in hand.
+
+    Attributes:
+      data: the clean image set.
+      label_map: which classes are to become what.
+      rate: share of the training images that may be poisoned.
+      seed: of everything that the attack draws.
+      network: the victim's architecture.
+      training: how the victim is trained.
+    """
+
+    data: ImageSet
+    label_map: LabelMap
+    rate: float
+    seed: int
+    network: nn.Module
+    training: TrainSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to poison a training set; arguments of `poisoning.poison`.
+
+    Attributes:
+      trigger: stamps the poisoned images, and those of the test.
+      decoy, decoy_rate: images with a changed trigger that keep their label.
+      clean_label: only target-class images are stamped, labels stay.
+    """
+
+    trigger: Trigger
+    decoy: Trigger | None = None
+    decoy_rate: float = 0.0
+    clean_label: bool = False
+
+
+@runtime_checkable
+class PoisoningAttack(Protocol):
+    """Changes training images and labels; the victim trains as usual."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self, setting: Setting) -> Recipe:
+        """Makes the trigger; expensive for those that train or optimise one."""
+        ...
+
+
+@runtime_checkable
+class TrainingAttack(Protocol):
+    """Trains the victim itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        """Trains `setting.network` with the backdoor in it, and returns what to stamp test images with."""
+        ...
+
+
+Attack = PoisoningAttack | TrainingAttack
+
+
+def scaled(pixels: int, side: int, reference: int = 32) -> int:
+    """A length given for 32-pixel images, for images of `side` pixels: proportional, at least 1."""
+    return max(1, round(pixels * side / reference))

@@ -1,0 +1,77 @@
+"""What one model of a zoo is to be, frozen: everything that its training depends on."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xray_jax.lab.training import TrainSettings
+
+CLEAN = "clean"
+MIN_SUCCESS = 0.80
+"""A backdoored model with less attack success is recorded as failed and not used."""
+MAX_ACCURACY_LOSS = 0.03
+"""So is one whose clean accuracy is further than this below the clean models' mean."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model to train.
+
+    Attributes:
+      dataset: name of the image set. architecture: a preset of the registry.
+      attack: "clean" or a name of `attacks.ATTACKS`. strategy: of the label map. target: its target label.
+      rate: poisoned images as a share of the training set.
+      seed: of everything: initialisation, order, augmentation, poisoned images, trigger.
+      training: the schedule; its own seed is replaced by `seed`.
+    """
+
+    dataset: str = "cifar10"
+    architecture: str = "preactresnet-small"
+    attack: str = CLEAN
+    strategy: str = "all-to-one"
+    target: int = 0
+    rate: float = 0.1
+    seed: int = 0
+    training: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "training", dataclasses.replace(self.training, seed=self.seed))
+
+    @property
+    def id(self) -> str:
+        """Unique in a zoo and a valid file name."""
+        if self.attack == CLEAN:
+            return f"{self.dataset}-{self.architecture}-clean-s{self.seed}"
+        parts = [self.dataset, self.architecture, self.attack]
+        if self.strategy != "all-to-one":
+            parts.append(self.strategy)
+        if self.rate != ModelSpec.rate:
+            parts.append(f"r{self.rate:g}")
+        return "-".join([*parts, f"t{self.target}", f"s{self.seed}"])
+
+    def settings(self) -> dict[str, Any]:
+        """The JSON form that records carry."""
+        return dataclasses.asdict(self)
+
+
+def failure(record: Mapping[str, Any], clean_accuracies: list[float]) -> str | None:
+    """Why a trained model must not be used, or None.
+
+    Args:
+      record: with `attack_success` (None for clean models) and `clean_accuracy`.
+      clean_accuracies: of the clean models of the same data set and architecture trained so far.
+    """
+    success = record["attack_success"]
+    if success is None:
+        return None
+    if success < MIN_SUCCESS:
+        return f"attack success {success:.3f} is under {MIN_SUCCESS:.2f}"
+    if clean_accuracies:
+        mean = sum(clean_accuracies) / len(clean_accuracies)
+        if record["clean_accuracy"] < mean - MAX_ACCURACY_LOSS:
+            return (
+                f"clean accuracy {record['clean_accuracy']:.3f} is more than {MAX_ACCURACY_LOSS:.2f} under the clean "
+                f"models' mean {mean:.3f}"
+            )
+    return None
