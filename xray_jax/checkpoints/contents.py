@@ -6,7 +6,7 @@ its numbers into allocations live here too.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,13 +23,40 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message names the file or leaf, what was expected and what to do."""
 
 
+class LazyArray:
+    """An array whose shape and dtype are known and whose bytes are read when numpy asks for them.
+
+    Attributes:
+      shape, dtype: of the array that `np.asarray` makes.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[], np.ndarray]) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._read = read
+
+    @property
+    def nbytes(self) -> int:
+        # Python integers: a declared shape must not overflow into a small number.
+        total = self.dtype.itemsize
+        for length in self.shape:
+            total *= length
+        return total
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self._read()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+Array = np.ndarray | LazyArray
+
+
 @dataclass(frozen=True)
 class Tensors:
     """Named arrays of one checkpoint.
 
     Attributes:
-      arrays: name -> array. Views of the memory-mapped file where the format allows it: shapes and dtypes cost
-        nothing, bytes are read when the array is copied. Any dtype and any strides.
+      arrays: name -> array, of any dtype and strides, read late where the format allows it.
       layout: "torch": published state-dict keys, convolutions OIHW, linear layers OI. "flax": paths of a linen
         variables tree joined by "/" ("params/layer1.0/conv1/kernel"), convolutions HWIO, dense layers IO.
       metadata: what the file says about itself, JSON types only. Known keys: `architecture` (or `model_name`),
@@ -38,14 +65,14 @@ class Tensors:
       size: bytes on disk; what the model needs may not exceed it by more than `SLACK`.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Array]
     layout: Literal["torch", "flax"] = "torch"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     size: int = 0
 
 
-def check_budget(arrays: Iterable[np.ndarray], size: int) -> None:
+def check_budget(arrays: Iterable[Array], size: int) -> None:
     """Refuses to copy more than the file can honestly hold: strides of zero and shared storages are cheap to declare.
 
     Raises:
@@ -80,13 +107,13 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
+def digest(arrays: Mapping[str, Array]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes: the checksum of native checkpoints, whose formats have none."""
     total = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name])
         total.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        total.update(array.reshape(-1).view(np.uint8).data)
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 

@@ -11,6 +11,7 @@ from xray_jax import preprocess as preprocess_lib
 from xray_jax.checkpoints import formats, recognition
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
 from xray_jax.classifier import Classifier, Model, Network
+from xray_jax.models import published
 from xray_jax.preprocess import Preprocess
 
 
@@ -59,6 +60,9 @@ def classifier(
     if preprocess is None:
         preprocess = _stored_preprocess(told)
     shape = input_shape or _shape(told, "input_shape") or _shape(told, "img_size") or found.input_shape
+    needed = published.expected_shapes(found.module, found.input_shape)
+    if shape != found.input_shape and published.expected_shapes(found.module, shape) != needed:
+        raise CheckpointError(f"{found.name}: its weights are for images of {found.input_shape}, not {shape}")
     return Classifier(
         network=cast(Network, found.module),
         variables=found.variables,

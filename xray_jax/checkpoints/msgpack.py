@@ -1,10 +1,9 @@
 """Flax msgpack files (`flax.serialization.to_bytes`).
 
 Decoded here rather than by a library, because containers of empty containers would unpack to sixty times the file:
-this walk counts what it makes and leaves arrays as views of the memory-mapped file. The format has no checksum.
+this walk counts what it makes, and its arrays are views of the bytes that were read. The format has no checksum.
 """
 
-import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from xray_jax.checkpoints import native
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
+from xray_jax.checkpoints.source import Source
 
 NAME = "msgpack"
 _SUFFIXES = (".msgpack", ".flax", ".mpk")
@@ -52,8 +52,8 @@ def matches(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> Tensors:
     """Arrays of the tree's model state (the optimiser's is skipped), names joined by "/"."""
-    with open(path, "rb") as file:
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    source = Source(path)
+    data = source.read(0, source.size).data
     decoder = _Decoder(data)
     tree = decoder.value()
     if not isinstance(tree, dict):

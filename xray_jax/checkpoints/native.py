@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax.checkpoints.contents import CheckpointError, Tensors, digest, flatten, parse_json
+from xray_jax.checkpoints.contents import Array, CheckpointError, Tensors, digest, flatten, parse_json
 
 KEY = "xray_jax"
 DIGEST = "sha256"
@@ -28,7 +28,7 @@ def host_arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(leaf) for name, leaf in flatten(variables).items()}
 
 
-def tensors(arrays: Mapping[str, np.ndarray], stored: Any, notes: tuple[str, ...], size: int) -> Tensors:
+def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], size: int) -> Tensors:
     """`Tensors` from arrays and whatever metadata a file stores, native or foreign.
 
     Raises:
@@ -44,7 +44,7 @@ def tensors(arrays: Mapping[str, np.ndarray], stored: Any, notes: tuple[str, ...
     return Tensors(arrays, layout_of(arrays), metadata, notes, size)
 
 
-def layout_of(arrays: Mapping[str, np.ndarray]) -> Any:
+def layout_of(arrays: Mapping[str, Array]) -> Any:
     """ "flax" when names are paths of a linen tree or end in linen's leaf names, else "torch"."""
     linen = any("/" in name or name.rsplit(".", 1)[-1] in _FLAX_LEAVES for name in arrays)
     return "flax" if linen else "torch"

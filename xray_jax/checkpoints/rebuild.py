@@ -7,9 +7,8 @@ from typing import Any, Protocol
 import ml_dtypes
 import numpy as np
 
-from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.contents import CheckpointError, LazyArray
 from xray_jax.checkpoints.pickles import Blob, Call, Dict, Name, Persistent
-from xray_jax.checkpoints.source import LazyArray
 
 _TORCH_DTYPES: dict[str, Any] = {
     "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,

@@ -1,18 +1,28 @@
-"""safetensors: one file, a sharded index, or a Hugging Face folder. The format has no checksum of its own."""
+"""safetensors: one file, a sharded index, or a Hugging Face folder. The format has no checksum of its own.
 
-import json
+Written by the library; read here, because the library maps the file and reads whole tensors, while shapes are enough
+until an architecture is recognised.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from xray_jax.checkpoints import native
-from xray_jax.checkpoints.contents import MAX_JSON_BYTES, CheckpointError, Tensors, parse_json
+from xray_jax.checkpoints.contents import MAX_JSON_BYTES, Array, CheckpointError, LazyArray, Tensors, parse_json
+from xray_jax.checkpoints.source import Source
 
 NAME = "safetensors"
 _INDEX_SUFFIX = ".safetensors.index.json"
 _CONFIG = "config.json"
+_DTYPES: dict[str, Any] = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,
+    "I32": np.int32, "I16": np.int16, "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16,
+    "U8": np.uint8, "BOOL": np.bool_, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2,
+}  # fmt: skip
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -54,16 +64,42 @@ def _entry(folder: Path) -> Path | None:
 
 
 def _read_file(path: Path) -> Tensors:
-    from safetensors import safe_open
-
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+    source = Source(path)
+    length = int.from_bytes(source.read(0, 8).tobytes(), "little")
     if length > MAX_JSON_BYTES:
         raise CheckpointError(f"its header declares {length} bytes, more than {MAX_JSON_BYTES}: refused")
-    with safe_open(str(path), framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        stored = file.metadata()
-    return native.tensors(arrays, stored, (), path.stat().st_size)
+    header = parse_json(source.read(8, length).tobytes(), "its header")
+    if not isinstance(header, dict):
+        raise CheckpointError("its header is not a JSON object: damaged")
+    stored = header.pop("__metadata__", None)
+    arrays: dict[str, Array] = {}
+    ranges: list[tuple[int, int]] = []
+    for name, entry in header.items():
+        try:
+            arrays[name], extent = _array(source, 8 + length, entry)
+        except (CheckpointError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"leaf {name}: its entry in the header is damaged ({error})") from error
+        ranges.append(extent)
+    # The format demands it: no holes, no overlaps, nothing behind.
+    end = 0
+    for start, stop in sorted(ranges):
+        if start != end:
+            raise CheckpointError(f"its tensors leave a hole or overlap at byte {end}: damaged")
+        end = stop
+    if 8 + length + end != source.size:
+        raise CheckpointError(f"its tensors end at byte {8 + length + end}, the file at {source.size}: truncated")
+    return native.tensors(arrays, stored, (), source.size)
+
+
+def _array(source: Source, base: int, entry: dict[str, Any]) -> tuple[LazyArray, tuple[int, int]]:
+    dtype, shape, (start, stop) = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
+    if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
+        raise CheckpointError("sizes must be whole numbers")
+    read = lambda: source.read(base + start, stop - start).view(dtype).reshape(shape)  # noqa: E731
+    array = LazyArray(tuple(shape), dtype, read)
+    if array.nbytes != stop - start:
+        raise CheckpointError(f"{stop - start} bytes for {shape} of {dtype}")
+    return array, (start, stop)
 
 
 def _read_index(path: Path) -> Tensors:
@@ -72,7 +108,7 @@ def _read_index(path: Path) -> Tensors:
     weights = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
         raise CheckpointError(f"{path.name}: expected an object with `weight_map`: tensor name -> shard file")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
     size = path.stat().st_size
     for shard in sorted(set(weights.values())):
         if shard != Path(shard).name or "\\" in shard or shard in ("", ".", ".."):
@@ -104,4 +140,4 @@ def _config(folder: Path) -> dict[str, Any]:
     if isinstance(config.get("image_size"), int):
         channels = config.get("num_channels", 3)
         found["input_shape"] = [config["image_size"], config["image_size"], channels]
-    return json.loads(json.dumps(found))
+    return found

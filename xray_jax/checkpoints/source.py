@@ -1,14 +1,12 @@
-"""Bounded reading of a file that may be hostile, damaged, or rewritten while it is read; arrays that read it late.
+"""Bounded reading of a file that may be hostile, damaged, or rewritten while it is read.
 
 Positioned reads rather than a memory map: a mapped file that another process truncates kills this one with a bus
 error, and its pages count as this process's memory.
 """
 
 import os
-from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -47,28 +45,3 @@ class Source:
             if file.readinto(data.data) != length:
                 raise CheckpointError("the file became shorter while it was read; try again when its writer is done")
         return data
-
-
-class LazyArray:
-    """An array whose shape and dtype are known and whose bytes are read when numpy asks for them.
-
-    Attributes:
-      shape, dtype: of the array that `np.asarray` makes.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[], np.ndarray]) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self._read = read
-
-    @property
-    def nbytes(self) -> int:
-        # Python integers: a declared shape must not overflow into a small number.
-        total = self.dtype.itemsize
-        for length in self.shape:
-            total *= length
-        return total
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self._read()
-        return array if dtype is None else array.astype(dtype, copy=False)

@@ -1,4 +1,4 @@
-"""The weights in what a pickle holds: wrappers opened, prefixes taken off, everything else left alone and listed."""
+"""The weights in what a pickle holds: wrappers opened, everything else left alone and listed."""
 
 from typing import Any
 
@@ -13,9 +13,6 @@ _WRAPPERS = (
     "student", "params", "weights", "module", "backbone", "checkpoint",
 )  # fmt: skip
 """In order of preference. `netC` is the classifier beside the generators of WaNet's and Input-aware's checkpoints."""
-
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "netC.", "classifier_model.", "backbone.", "1.")
-"""Of data parallelism, torch.compile, wrappers, and Sequential(Resize, network); taken off when all keys have them."""
 
 _METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "architecture", "input_shape", "preprocess")
 
@@ -62,10 +59,7 @@ def tensors(pickle: Pickle, container: Container, size: int) -> Tensors:
             skipped.append(key)
     if skipped:
         notes.append(f"skipped, no tensors: {', '.join(skipped[:5])}{' ...' if len(skipped) > 5 else ''}")
-    stripped, prefix = _strip(arrays)
-    if prefix:
-        notes.append(f"prefix {prefix!r} taken off all names")
-    return Tensors(stripped, "torch", _metadata(pickle.value), tuple(notes), size)
+    return Tensors(arrays, "torch", _metadata(pickle.value), tuple(notes), size)
 
 
 def _refuse_malice(names: set[Name]) -> None:
@@ -126,17 +120,6 @@ def _why_not(value: Any) -> str:
         named = str(function)[:120] if isinstance(function, Name) else "an object"
         return f"it holds a whole pickled object ({named}), which only its own code could open: refused; {_ADVICE}"
     return f"it holds {type(value).__name__.lower()}, expected a dictionary of tensors; {_ADVICE}"
-
-
-def _strip(arrays: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    stripped = ""
-    while len(arrays) > 1:
-        prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in arrays)), None)
-        if prefix is None:
-            break
-        arrays = {key.removeprefix(prefix): array for key, array in arrays.items()}
-        stripped += prefix
-    return arrays, stripped
 
 
 def _metadata(value: Any) -> dict[str, Any]:
