@@ -14,7 +14,7 @@ from absl import flags
 from xray_jax import decision, job, labels, metrics, sampling
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.scan import ScanSettings
-from xray_jax.scripts import command
+from xray_jax.scripts import command, sweep_flags
 from xray_jax.sweep import SweepSettings
 
 F = flags
@@ -69,6 +69,8 @@ def main() -> int:
             calibration=CALIBRATION.value,
             plot=PLOT.value,
             plots=Path(PLOTS.value) if PLOTS.value else None,
+            shard=sweep_flags.shard(),
+            ray=sweep_flags.ray(),
         )
     )
 

@@ -1,14 +1,21 @@
 """One whole run: what to scan, rows to a file, maps and pictures to folders, a table for people, an exit code."""
 
+import functools
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from xray_jax import checkpoints, console, decision, plots, results
+from xray_jax import checkpoints, console, decision, plots, ray_engine, results
+from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry, collect
+from xray_jax.ray_engine import RaySettings
+from xray_jax.results import Row
 from xray_jax.samples import read as read_samples
 from xray_jax.scan import Scanner, ScanSettings
+from xray_jax.shards import Shard
 from xray_jax.sweep import Finished, Sweep, SweepSettings, file_name
 
 PLOTS = ("flagged", "all", "none")
@@ -23,6 +30,7 @@ class Job:
       checkpoints: folder, glob, one checkpoint or manifest. samples: `.npz` or folder. out: row file, "-" for stdout.
       scan, sweep, engine: see there. calibration: see `decision.load_calibration`; None leaves verdicts unknown.
       plot: which checkpoints to draw. plots: folder for pictures.
+      shard: which part of the checkpoints, into its own row file. ray: scan on a Ray cluster, not in this process.
     """
 
     checkpoints: str
@@ -34,12 +42,44 @@ class Job:
     calibration: str | None = None
     plot: str = "none"
     plots: Path | None = None
+    shard: Shard = field(default_factory=Shard)
+    ray: RaySettings | None = None
 
     def __post_init__(self) -> None:
         if self.plot not in PLOTS:
             raise ValueError(f"plot must be one of {PLOTS}, got {self.plot!r}")
         if self.plot != "none" and self.plots is None:
             raise ValueError("--plot needs --plots, the folder to put the pictures in")
+
+
+class Worker:
+    """What one process of a job keeps from checkpoint to checkpoint: samples, planes, compiled programs."""
+
+    def __init__(self, job: Job) -> None:
+        """Reads samples and calibration.
+
+        Raises:
+          ValueError: they cannot be used, with these settings or at all.
+        """
+        self.job = job
+        calibration = None if job.calibration is None else decision.load_calibration(job.calibration)
+        scanner = Scanner(read_samples(job.samples), job.scan, job.engine)
+        self.sweep = Sweep(scanner, replace(job.sweep, calibration=calibration))
+
+    def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
+        """New rows of these entries, in order; pictures are drawn on the way."""
+        for finished in self.sweep.run(entries, done):
+            _draw(self.job, finished)
+            yield finished.row
+
+    def failed(self, entry: Entry, reason: str) -> Row:
+        """The row of an entry that no process could scan."""
+        return self.sweep.failed(entry, reason)
+
+
+def _in_actor(job: Job) -> Worker:
+    enable_compile_cache()
+    return Worker(job)
 
 
 def run(job: Job) -> int:
@@ -49,19 +89,19 @@ def run(job: Job) -> int:
       ValueError: samples, calibration, manifest or settings cannot be used; the message says which flag and why.
       results.ResultsError: rows cannot be written.
     """
-    calibration = None if job.calibration is None else decision.load_calibration(job.calibration)
-    entries = collect(job.checkpoints, is_checkpoint_folder)
-    if not entries:
+    listed = collect(job.checkpoints, is_checkpoint_folder)
+    if not listed:
         print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
         return EXIT_NOTHING
-    scanner = Scanner(read_samples(job.samples), job.scan, job.engine)
-    sweep = Sweep(scanner, replace(job.sweep, calibration=calibration))
+    # Made here even where actors do the work: what cannot be used is found before a cluster is asked.
+    worker = Worker(job)
+    entries = job.shard.of(listed)
     for folder in (job.plots, job.sweep.maps):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-    with results.RowWriter(job.out) as writer:
-        rows = _work(job, sweep, entries, writer)
-    if all(row["status"] == "skipped" for row in rows):
+    with results.RowWriter(job.out if job.out == "-" else job.shard.file(job.out)) as writer:
+        rows = _work(worker, entries, writer)
+    if entries and all(row["status"] == "skipped" for row in rows):
         print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
         return EXIT_NOTHING
     summary = decision.summarise(rows)
@@ -80,16 +120,20 @@ def is_checkpoint_folder(path: Path) -> bool:
     return True
 
 
-def _work(job: Job, sweep: Sweep, entries: list[Entry], writer: results.RowWriter) -> list[results.Row]:
+def _work(worker: Worker, entries: list[Entry], writer: results.RowWriter) -> list[Row]:
     """Rows of this run's entries, in their order: those that were there already and the new ones."""
+    job = worker.job
+    if job.ray is None:
+        new = worker.rows(entries, writer.done)
+    else:
+        new = ray_engine.scatter(functools.partial(_in_actor, job), entries, writer.done, job.ray)
     with console.ProgressReport(len(entries)) as progress:
-        for finished in sweep.run(entries, writer.done):
-            _draw(job, finished)
-            writer.write(finished.row)
-            progress.advance(finished.row)
+        for row in new:
+            writer.write(row)
+            progress.advance(row)
     # The newest row of an entry under these settings is the one that counts.
     newest = {(row["id"], row["settings_hash"], row["version"]): row for row in writer.rows}
-    keys = [sweep.key(entry) for entry in entries]
+    keys = [worker.sweep.key(entry) for entry in entries]
     return [newest[key] for key in keys if key in newest]
 
 

@@ -111,8 +111,8 @@ class RowWriter:
                 break
             end = start
         if end < size:
-            start = os.pread(self._file, len(_START), end)
-            if not _START.startswith(start):
+            torn = os.pread(self._file, len(_START), end)
+            if not _START.startswith(torn):
                 raise ResultsError(f"{self.path}: its last line is no JSON row; is this a row file?")
             os.ftruncate(self._file, end)
 

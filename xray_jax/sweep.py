@@ -184,6 +184,10 @@ class Sweep:
             return Finished(_fail(job, "error", _describe(error)).row)
         return Finished(row, result, job.model)
 
+    def failed(self, entry: Entry, reason: str) -> Row:
+        """The error row of an entry that this process may not touch: it has killed others."""
+        return _fail(_Job(entry, self._new_row(entry)), "error", reason).row
+
     def key(self, entry: Entry) -> tuple[str, str, str]:
         """(id, settings hash, version): what finds this entry's rows whatever its content was."""
         return entry.id, settings_hash(self._settings(entry)), VERSION

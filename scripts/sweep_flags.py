@@ -1,0 +1,26 @@
+"""Flags that say which part of a sweep this process does, and who does the work."""
+
+from absl import flags
+
+from xray_jax.ray_engine import RaySettings
+from xray_jax.shards import Shard, resolve
+
+SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
+NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One shard per process of the pod, MPI or Slurm step.")
+ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Scan in this process, or in actors of a Ray cluster.")
+RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "Ray cluster; default: RAY_ADDRESS, else a new one here.")
+RAY_ACTORS = flags.DEFINE_integer("ray_actors", None, "Actors; default: one per GPU, or per --ray_cpus CPUs.")
+RAY_CPUS = flags.DEFINE_integer("ray_cpus", 4, "CPUs of an actor that has no GPU.")
+
+
+def shard() -> Shard:
+    """The shard that flags or the launcher's variables name."""
+    return resolve(SHARD_INDEX.value, NUM_SHARDS.value, distributed=DISTRIBUTED.value)
+
+
+def ray() -> RaySettings | None:
+    """Settings of `--engine=ray`, None for the local engine."""
+    if ENGINE.value == "local":
+        return None
+    return RaySettings(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)
