@@ -6,6 +6,7 @@ agree: a reader that believes only one of them can be shown other bytes than the
 """
 
 import contextlib
+import functools
 import io
 import struct
 import zlib
@@ -55,8 +56,8 @@ class Archive:
         Raises:
           CheckpointError: when the archive is truncated, inconsistent, encrypted, or unpacks beyond its size.
         """
-        self.source = Source(path)
-        self.members = {member.name: member for member in self._read_directory()}
+        self.source = Source.of(path)
+        self.members = {member.name: member for member in _read_directory(self.source)}
         # torch.serialization.set_crc32_options(False) writes zeros throughout.
         self.checksums = any(member.crc for member in self.members.values())
 
@@ -91,85 +92,98 @@ class Archive:
                 raise CheckpointError(f"member {name}: its bytes do not have the stored checksum: damaged")
             yield file, member.start, member.start + member.stored
 
-    def _read_directory(self) -> list[Member]:
-        count, length, start = self._read_end()
-        if length > MAX_DIRECTORY_BYTES:
-            raise CheckpointError(f"its zip directory has {length} bytes, more than {MAX_DIRECTORY_BYTES}: refused")
-        directory = self.source.read(start, length).tobytes()
-        members: list[Member] = []
-        position = 0
+
+# One archive is asked for by every zip format in turn, and read by one.
+@functools.lru_cache(maxsize=1)
+def _read_directory(source: Source) -> tuple[Member, ...]:
+    count, length, start = _read_end(source)
+    if length > MAX_DIRECTORY_BYTES:
+        raise CheckpointError(f"its zip directory has {length} bytes, more than {MAX_DIRECTORY_BYTES}: refused")
+    directory = source.read(start, length).tobytes()
+    members: list[Member] = []
+    position = 0
+    with source.open() as file:
         while position < length:
-            member, position = self._read_entry(directory, position, start)
+            member, position = _read_entry(file, directory, position, start)
             members.append(member)
-        if len(members) != count or len({member.name for member in members}) != count:
-            raise CheckpointError(f"its zip directory does not list {count} different members: damaged")
-        end = 0
-        for member in sorted(members, key=lambda member: member.start):
-            # Overlapping members are how a small file unpacks to petabytes.
-            if member.start < end:
-                raise CheckpointError(f"member {member.name} overlaps another: refused")
-            end = member.start + member.stored
-        if sum(member.size for member in members) > self.source.size + SLACK:
-            raise CheckpointError("its members unpack to far more than the file's size: refused")
-        return members
+    if len(members) != count or len({member.name for member in members}) != count:
+        raise CheckpointError(f"its zip directory does not list {count} different members: damaged")
+    end = 0
+    for member in sorted(members, key=lambda member: member.start):
+        # Overlapping members are how a small file unpacks to petabytes.
+        if member.start < end:
+            raise CheckpointError(f"member {member.name} overlaps another: refused")
+        end = member.start + member.stored
+    if sum(member.size for member in members) > source.size + SLACK:
+        raise CheckpointError("its members unpack to far more than the file's size: refused")
+    return tuple(members)
 
-    def _read_end(self) -> tuple[int, int, int]:
-        """Count of members, bytes of the directory and where it starts, from the records at the end of the file."""
-        size = self.source.size
-        start = max(0, size - _END_BYTES - 0xFFFF)
-        tail = self.source.read(start, size - start).tobytes()
-        where = tail.rfind(_END)
-        if where < 0 or where + _END_BYTES > len(tail):
-            raise CheckpointError("a zip archive without its end: truncated, copy it again")
-        disk, disk2, count, count2, length, offset, comment = struct.unpack_from("<4H2LH", tail, where + 4)
-        if where + _END_BYTES + comment != len(tail) or disk or disk2 or count != count2:
-            raise CheckpointError("the end of its zip archive is inconsistent: damaged")
-        end = start + where
-        locator = where - _LOCATOR64_BYTES
-        if locator >= 0 and tail[locator : locator + 4] == _LOCATOR64:
-            end = start + locator - _END64_BYTES
-            record = self.source.read(end, _END64_BYTES).tobytes()
-            where64 = struct.unpack_from("<LQL", tail, locator + 4)
-            if record[:4] != _END64 or where64 != (0, end, 1):
-                raise CheckpointError("the zip64 end of its archive is inconsistent: damaged")
-            fields = struct.unpack_from("<QHHLLQQQQ", record, 4)
-            long = fields[6:9]
-            for short, full, known in zip((count, length, offset), (0xFFFF, _FULL, _FULL), long, strict=True):
-                if short not in (known, full):
-                    raise CheckpointError("the two ends of its zip archive disagree: damaged")
-            count, length, offset = long
-        if offset + length != end:
-            raise CheckpointError("its zip directory does not lie where its end says: damaged, or data is prepended")
-        return count, length, offset
 
-    def _read_entry(self, directory: bytes, position: int, limit: int) -> tuple[Member, int]:
-        if directory[position : position + 4] != _ENTRY or position + _ENTRY_BYTES > len(directory):
-            raise CheckpointError("its zip directory is damaged")
-        flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes, disk, _, _, local = (
-            struct.unpack_from("<8x2H2H3L5HLL", directory, position)
-        )
-        name_end = position + _ENTRY_BYTES + name_bytes
-        raw = directory[position + _ENTRY_BYTES : name_end]
-        extra = directory[name_end : name_end + extra_bytes]
-        if len(extra) != extra_bytes or disk not in (0, 0xFFFF):
-            raise CheckpointError("its zip directory is damaged")
-        size, stored, local = _widen(extra, size, stored, local)
-        name = raw.decode("utf-8", "surrogateescape")
-        if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
-            raise CheckpointError(f"member {name}: encrypted, or compressed by another method than deflate: refused")
-        if method == _STORED and stored != size:
-            raise CheckpointError(f"member {name}: stored bytes and size differ: damaged")
-        header = self.source.read(local, _LOCAL_BYTES).tobytes()
-        flags2, method2, _, _, crc2, stored2, size2, name_bytes2, extra_bytes2 = struct.unpack_from("<6x4H3L2H", header)
-        start = local + _LOCAL_BYTES + name_bytes2 + extra_bytes2
-        same = header[:4] == _LOCAL and (flags2, method2, name_bytes2) == (flags, method, name_bytes)
-        if same and not flags & _SIZES_FOLLOW:
-            same = crc2 == crc and size2 in (size, _FULL) and stored2 in (stored, _FULL)
-        if not same or self.source.read(local + _LOCAL_BYTES, name_bytes).tobytes() != raw:
-            raise CheckpointError(f"member {name}: its two headers disagree: damaged")
-        if start + stored > limit:
-            raise CheckpointError(f"member {name}: reaches beyond the data: damaged")
-        return Member(name, start, stored, size, crc, method == _DEFLATED), name_end + extra_bytes + comment_bytes
+def _read_end(source: Source) -> tuple[int, int, int]:
+    """Count of members, bytes of the directory and where it starts, from the records at the end of the file."""
+    size = source.size
+    start = max(0, size - _END_BYTES - 0xFFFF)
+    tail = source.read(start, size - start).tobytes()
+    where = tail.rfind(_END)
+    if where < 0 or where + _END_BYTES > len(tail):
+        raise CheckpointError("a zip archive without its end: truncated, copy it again")
+    disk, disk2, count, count2, length, offset, comment = struct.unpack_from("<4H2LH", tail, where + 4)
+    if where + _END_BYTES + comment != len(tail) or disk or disk2 or count != count2:
+        raise CheckpointError("the end of its zip archive is inconsistent: damaged")
+    end = start + where
+    locator = where - _LOCATOR64_BYTES
+    if locator >= 0 and tail[locator : locator + 4] == _LOCATOR64:
+        end = start + locator - _END64_BYTES
+        record = source.read(end, _END64_BYTES).tobytes()
+        where64 = struct.unpack_from("<LQL", tail, locator + 4)
+        if record[:4] != _END64 or where64 != (0, end, 1):
+            raise CheckpointError("the zip64 end of its archive is inconsistent: damaged")
+        fields = struct.unpack_from("<QHHLLQQQQ", record, 4)
+        long = fields[6:9]
+        for short, full, known in zip((count, length, offset), (0xFFFF, _FULL, _FULL), long, strict=True):
+            if short not in (known, full):
+                raise CheckpointError("the two ends of its zip archive disagree: damaged")
+        count, length, offset = long
+    if offset + length != end:
+        raise CheckpointError("its zip directory does not lie where its end says: damaged, or data is prepended")
+    return count, length, offset
+
+
+def _read_entry(file: BinaryIO, directory: bytes, position: int, limit: int) -> tuple[Member, int]:
+    """The member at `position` of the directory, whose data must end before `limit`, and where the next one is."""
+    if directory[position : position + 4] != _ENTRY or position + _ENTRY_BYTES > len(directory):
+        raise CheckpointError("its zip directory is damaged")
+    flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes, disk, _, _, local = (
+        struct.unpack_from("<8x2H2H3L5HLL", directory, position)
+    )
+    name_end = position + _ENTRY_BYTES + name_bytes
+    raw = directory[position + _ENTRY_BYTES : name_end]
+    extra = directory[name_end : name_end + extra_bytes]
+    if len(extra) != extra_bytes or disk not in (0, 0xFFFF):
+        raise CheckpointError("its zip directory is damaged")
+    size, stored, local = _widen(extra, size, stored, local)
+    name = raw.decode("utf-8", "surrogateescape")
+    if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
+        raise CheckpointError(f"member {name}: encrypted, or compressed by another method than deflate: refused")
+    if method == _STORED and stored != size:
+        raise CheckpointError(f"member {name}: stored bytes and size differ: damaged")
+    if local >= limit:
+        raise CheckpointError(f"member {name}: lies beyond the data: damaged")
+    file.seek(local)
+    header = file.read(_LOCAL_BYTES + name_bytes)
+    if len(header) != _LOCAL_BYTES + name_bytes:
+        raise CheckpointError(f"member {name}: lies beyond the data: damaged")
+    flags2, method2, _, _, crc2, stored2, size2, name_bytes2, extra_bytes2 = struct.unpack_from("<6x4H3L2H", header)
+    same = header[:4] == _LOCAL and header[_LOCAL_BYTES:] == raw
+    same = same and (flags2, method2, name_bytes2) == (flags, method, name_bytes)
+    if not flags & _SIZES_FOLLOW:
+        same = same and crc2 == crc and size2 in (size, _FULL) and stored2 in (stored, _FULL)
+    if not same:
+        raise CheckpointError(f"member {name}: its two headers disagree: damaged")
+    start = local + _LOCAL_BYTES + name_bytes + extra_bytes2
+    if start + stored > limit:
+        raise CheckpointError(f"member {name}: reaches beyond the data: damaged")
+    return Member(name, start, stored, size, crc, method == _DEFLATED), name_end + extra_bytes + comment_bytes
 
 
 def _widen(extra: bytes, size: int, stored: int, local: int) -> tuple[int, int, int]:

@@ -44,7 +44,7 @@ def read(path: Path) -> Classifier:
     Raises:
       CheckpointError: naming what is damaged, custom or not supported.
     """
-    source = Source(path)
+    source = Source.of(path)
     if source.read(0, min(4, source.size)).tobytes() == MAGIC:
         return _read_zip(path)
     return _read_h5(source.read(0, source.size))

@@ -52,7 +52,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> Tensors:
     """Arrays of the tree's model state (the optimiser's is skipped), names joined by "/"."""
-    source = Source(path)
+    source = Source.of(path)
     data = source.read(0, source.size).data
     decoder = _Decoder(data)
     tree = decoder.value()

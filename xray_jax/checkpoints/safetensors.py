@@ -64,7 +64,7 @@ def _entry(folder: Path) -> Path | None:
 
 
 def _read_file(path: Path) -> Tensors:
-    source = Source(path)
+    source = Source.of(path)
     length = int.from_bytes(source.read(0, 8).tobytes(), "little")
     if length > MAX_JSON_BYTES:
         raise CheckpointError(f"its header declares {length} bytes, more than {MAX_JSON_BYTES}: refused")

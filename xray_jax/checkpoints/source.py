@@ -5,6 +5,7 @@ error, and its pages count as this process's memory.
 """
 
 import os
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
@@ -13,24 +14,28 @@ import numpy as np
 from xray_jax.checkpoints.contents import CheckpointError
 
 
+@dataclass(frozen=True)
 class Source:
     """A file, reopened for every read; holds nothing open.
 
     Attributes:
-      path: the file. size: its bytes when it was first looked at.
+      path: the file. size, identity: its bytes, and which file it was, when it was first looked at.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
+    size: int
+    identity: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """The file at `path` as it is now."""
         found = os.stat(path)
-        self.size = found.st_size
-        self._identity = (found.st_ino, found.st_size, found.st_mtime_ns)
+        return cls(path, found.st_size, _identity(found))
 
     def open(self) -> BufferedReader:
         """The file for reading. Raises `CheckpointError` when it is not the one first looked at."""
         file = open(self.path, "rb")  # noqa: SIM115 - the caller closes it
-        found = os.fstat(file.fileno())
-        if (found.st_ino, found.st_size, found.st_mtime_ns) != self._identity:
+        if _identity(os.fstat(file.fileno())) != self.identity:
             file.close()
             raise CheckpointError("the file changed while it was read; try again when its writer is done")
         return file
@@ -45,3 +50,7 @@ class Source:
             if file.readinto(data.data) != length:
                 raise CheckpointError("the file became shorter while it was read; try again when its writer is done")
         return data
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
