@@ -9,7 +9,18 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
-from xray_jax.checkpoints import keras, msgpack, npz, orbax, safetensors, torch_legacy, torch_zip
+from xray_jax.checkpoints import (
+    foreign,
+    hugging_face,
+    keras,
+    msgpack,
+    npz,
+    orbax,
+    plain_pickle,
+    safetensors,
+    torch_legacy,
+    torch_zip,
+)
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, check_budget
 from xray_jax.classifier import Model
 
@@ -39,7 +50,18 @@ class Format(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (orbax, safetensors, keras, torch_zip, torch_legacy, npz, msgpack)
+FORMATS: tuple[Format, ...] = (
+    orbax,
+    hugging_face,
+    safetensors,
+    keras,
+    torch_zip,
+    torch_legacy,
+    npz,
+    msgpack,
+    plain_pickle,
+    foreign,
+)
 """In the order in which they are asked. Formats with a signature come before those that are guessed."""
 
 
@@ -59,7 +81,7 @@ def format_of(path: str | Path) -> Format:
             raise
         except Exception as error:
             raise CheckpointError(f"{path}: cannot be read as {candidate.NAME} ({_reason(error)})") from error
-    known = ", ".join(candidate.NAME for candidate in FORMATS)
+    known = ", ".join(candidate.NAME for candidate in FORMATS if candidate is not foreign)
     kind = "directory" if path.is_dir() else "file"
     raise CheckpointError(
         f"{path}: not a checkpoint {kind} of a known format, or damaged at its start; readable: {known}"

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from xray_jax.checkpoints.contents import CheckpointError, LazyArray
-from xray_jax.checkpoints.pickles import Blob, Call, Dict, Name, Persistent
+from xray_jax.checkpoints.inert import Blob, Call, Dict, Name, Persistent
 
 _TORCH_DTYPES: dict[str, Any] = {
     "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,

@@ -1,4 +1,4 @@
-"""safetensors: one file, a sharded index, or a Hugging Face folder. The format has no checksum of its own.
+"""safetensors: one file, or the index of many. The format has no checksum of its own.
 
 Written by the library; read here, because the library maps the file and reads whole tensors, while shapes are enough
 until an architecture is recognised.
@@ -16,8 +16,7 @@ from xray_jax.checkpoints.contents import MAX_JSON_BYTES, Array, CheckpointError
 from xray_jax.checkpoints.source import Source
 
 NAME = "safetensors"
-_INDEX_SUFFIX = ".safetensors.index.json"
-_CONFIG = "config.json"
+INDEX_SUFFIX = ".safetensors.index.json"
 _DTYPES: dict[str, Any] = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,
     "I32": np.int32, "I16": np.int16, "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16,
@@ -26,24 +25,15 @@ _DTYPES: dict[str, Any] = {
 
 
 def matches(path: Path, head: bytes) -> bool:
-    if not head:
-        return _entry(path) is not None
-    if path.name.endswith(_INDEX_SUFFIX):
+    if path.name.endswith(INDEX_SUFFIX):
         return head.lstrip()[:1] == b"{"
     # Eight bytes of header length, then a JSON object.
-    length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= path.stat().st_size - 8
 
 
 def read(path: Path) -> Tensors:
-    """All arrays of the file, or of all shards of the index; a folder's config.json joins the metadata."""
-    if not path.is_dir():
-        return _read_index(path) if path.name.endswith(_INDEX_SUFFIX) else _read_file(path)
-    entry = _entry(path)
-    assert entry is not None
-    found = _read_index(entry) if entry.name.endswith(_INDEX_SUFFIX) else _read_file(entry)
-    metadata = {**_config(path), **found.metadata}
-    return Tensors(found.arrays, found.layout, metadata, (*found.notes, f"read from {entry.name}"), found.size)
+    """All arrays of the file, or of all shards of the index, read late."""
+    return _read_index(path) if path.name.endswith(INDEX_SUFFIX) else _read_file(path)
 
 
 def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
@@ -52,15 +42,6 @@ def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, 
 
     arrays = {name: np.ascontiguousarray(array) for name, array in native.host_arrays(variables).items()}
     save_file(arrays, str(path), metadata=native.header(arrays, metadata))
-
-
-def _entry(folder: Path) -> Path | None:
-    """The file of a Hugging Face folder that names its weights."""
-    for name in ("model.safetensors", f"model{_INDEX_SUFFIX}"):
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted(folder.glob("*.safetensors")) if (folder / _CONFIG).is_file() else []
-    return found[0] if len(found) == 1 else None
 
 
 def _read_file(path: Path) -> Tensors:
@@ -121,23 +102,3 @@ def _read_index(path: Path) -> Tensors:
     if missing := sorted(set(weights) - set(arrays)):
         raise CheckpointError(f"{path.name}: tensors {missing[:5]} are in none of its shards; copy the shards again")
     return native.tensors(arrays, index.get("metadata"), (), size)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """What a Hugging Face config.json tells: the architecture's name, class count, image size."""
-    if not (folder / _CONFIG).is_file():
-        return {}
-    with open(folder / _CONFIG, "rb") as file:
-        config = parse_json(file.read(MAX_JSON_BYTES + 1), _CONFIG)
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{_CONFIG}: expected a JSON object")
-    found: dict[str, Any] = {}
-    if names := config.get("architectures") or config.get("architecture"):
-        found["model_name"] = names[0] if isinstance(names, list) else names
-    labels = config.get("id2label") or config.get("label_names")
-    if labels or "num_classes" in config or "num_labels" in config:
-        found["num_classes"] = len(labels) if labels else config.get("num_classes", config.get("num_labels"))
-    if isinstance(config.get("image_size"), int):
-        channels = config.get("num_channels", 3)
-        found["input_shape"] = [config["image_size"], config["image_size"], channels]
-    return found

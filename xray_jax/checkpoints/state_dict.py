@@ -4,7 +4,7 @@ from typing import Any
 
 from xray_jax.checkpoints import rebuild
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
-from xray_jax.checkpoints.pickles import Call, Name, Persistent, Pickle
+from xray_jax.checkpoints.inert import Call, Name, Persistent, Pickle
 from xray_jax.checkpoints.rebuild import Container
 from xray_jax.preprocess import PRESETS
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from xray_jax.checkpoints import pickles, state_dict
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
-from xray_jax.checkpoints.pickles import Blob
+from xray_jax.checkpoints.inert import Blob, Pickle
 from xray_jax.checkpoints.rebuild import pairs, storage_reference
 from xray_jax.checkpoints.source import Source
 
@@ -40,7 +40,7 @@ def read(path: Path) -> Tensors:
     return state_dict.tensors(content, container, source.size)
 
 
-def _locate(source: Source, position: int, content: pickles.Pickle, keys: object) -> dict[str, tuple[int, int]]:
+def _locate(source: Source, position: int, content: Pickle, keys: object) -> dict[str, tuple[int, int]]:
     """Storage key -> (first byte, bytes). Storages follow the pickles in the order of `keys`, each after its count."""
     declared: dict[str, tuple[int, int]] = {}
     for reference in content.references:

@@ -7,7 +7,7 @@ import numpy as np
 from xray_jax.checkpoints import pickles, state_dict
 from xray_jax.checkpoints.archive import MAGIC, Archive
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
-from xray_jax.checkpoints.pickles import Blob
+from xray_jax.checkpoints.inert import Blob
 
 NAME = "torch"
 _PICKLE = "data.pkl"

@@ -1,0 +1,60 @@
+"""Hugging Face folders: config.json beside weights in safetensors, sharded or not, or in a torch file."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from xray_jax.checkpoints import safetensors, torch_legacy, torch_zip
+from xray_jax.checkpoints.contents import MAX_JSON_BYTES, CheckpointError, Tensors, parse_json
+from xray_jax.checkpoints.source import Source
+
+NAME = "hugging-face"
+_CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", f"model{safetensors.INDEX_SUFFIX}", "pytorch_model.bin")
+
+
+def matches(path: Path, head: bytes) -> bool:
+    return not head and _weights(path) is not None
+
+
+def read(path: Path) -> Tensors:
+    """The arrays of its weights; what config.json says joins the metadata."""
+    weights = _weights(path)
+    assert weights is not None
+    head = Source.of(weights).read(0, min(512, weights.stat().st_size)).tobytes()
+    for reader in (safetensors, torch_zip, torch_legacy):
+        if reader.matches(weights, head):
+            found = reader.read(weights)
+            notes = (*found.notes, f"read from {weights.name}")
+            return dataclasses.replace(found, metadata={**_config(path), **found.metadata}, notes=notes)
+    raise CheckpointError(
+        f"{weights.name} in it is neither safetensors nor torch: damaged, or a Git LFS pointer"
+    )
+
+
+def _weights(folder: Path) -> Path | None:
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(folder.glob("*.safetensors")) if (folder / _CONFIG).is_file() else []
+    return found[0] if len(found) == 1 else None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What a Hugging Face config.json tells: the architecture's name, class count, image size."""
+    if not (folder / _CONFIG).is_file():
+        return {}
+    with open(folder / _CONFIG, "rb") as file:
+        config = parse_json(file.read(MAX_JSON_BYTES + 1), _CONFIG)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{_CONFIG}: expected a JSON object")
+    found: dict[str, Any] = {}
+    if names := config.get("architectures") or config.get("architecture"):
+        found["model_name"] = names[0] if isinstance(names, list) else names
+    labels = config.get("id2label") or config.get("label_names")
+    if labels or "num_classes" in config or "num_labels" in config:
+        found["num_classes"] = len(labels) if labels else config.get("num_classes", config.get("num_labels"))
+    if isinstance(config.get("image_size"), int):
+        channels = config.get("num_channels", 3)
+        found["input_shape"] = [config["image_size"], config["image_size"], channels]
+    return found
