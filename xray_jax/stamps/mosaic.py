@@ -1,0 +1,73 @@
+"""Small binary patterns of cells, inked, inverse or see-through: grids, glyphs, scattered pixels, crosses."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xray_jax.stamps.family import (
+    Family, Parameter, Shape, as_channels, colour_name, colour_parameters, palette, pixel_grid,
+)  # fmt: skip
+
+CELLS = 4
+"""Cells a side: 16 bits, exact in float32."""
+INVERSE, CLEAR = 0.0, 1.0
+
+
+class Mosaic(Family):
+    """4x4 cells; a set bit is inked, an unset one shows the inverse colour or the image."""
+
+    name = "mosaic"
+    share = 2.0
+
+    def parameters(self, shape: Shape) -> Sequence[Parameter]:
+        height, width, channels = shape
+        cell = max(1, min(height, width) // 20)
+        return (
+            Parameter("row", 0, height - 1, (1, 2)),
+            Parameter("column", 0, width - 1, (1, 2)),
+            Parameter("cell", 1, cell, (1,)),
+            Parameter("cells", bits=CELLS * CELLS),
+            Parameter("unset", values=(INVERSE, CLEAR)),
+            *colour_parameters(channels),
+        )
+
+    def apply(self, image: jax.Array, parameters: jax.Array, bank: jax.Array) -> jax.Array:
+        row, column, cell, cells, unset = parameters[:5]
+        ink = as_channels(parameters[5:8], image)
+        rows, columns = pixel_grid(image)
+        down, across = jnp.floor((rows - row) / cell), jnp.floor((columns - column) / cell)
+        inside = (down >= 0) & (down < CELLS) & (across >= 0) & (across < CELLS)
+        shift = jnp.clip(down * CELLS + across, 0, CELLS * CELLS - 1).astype(jnp.int32)
+        inked = ((cells.astype(jnp.int32) >> shift) & 1 == 1)[..., None]
+        other = jnp.where(unset == CLEAR, image, 1 - ink)
+        return jnp.where(inside[..., None], jnp.where(inked, ink, other), image)
+
+    def grid(self, shape: Shape, bank_size: int) -> np.ndarray:
+        height, width, channels = shape
+        # A fixed generator: the family's grid is part of its definition, the search's seed only orders and thins it.
+        generator = np.random.default_rng(0)
+        cell = max(1, min(height, width) // 28)
+        side = CELLS * cell
+        colours = palette(channels)
+        edges = [
+            (row, column)
+            for row in (0, cell, height - side - cell, height - side)
+            for column in (0, cell, width - side - cell, width - side)
+        ]
+        anywhere = list(zip(*(generator.integers(0, n - side + 1, 160) for n in (height, width)), strict=True))
+        stamps = []
+        for row, column in edges * 10 + anywhere:
+            bits = int(generator.integers(1, 1 << CELLS * CELLS))
+            ink = colours[generator.integers(len(colours))]
+            stamps.append((row, column, cell, bits, generator.integers(2), *ink))
+        return np.asarray(stamps, np.float32)
+
+    def describe(self, parameters: np.ndarray, shape: Shape) -> str:
+        row, column, cell, bits = (int(v) for v in parameters[:4])
+        rest = "unset clear" if parameters[4] == CLEAR else "unset inverse"
+        text = format(bits, f"0{CELLS * CELLS}b")[::-1]
+        lines = "/".join(text[i : i + CELLS] for i in range(0, len(text), CELLS))
+        ink = colour_name(parameters[5:8], shape[2])
+        return f"{ink} mosaic {lines} of {cell}-pixel cells from row {row}, column {column} ({rest})"
