@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.stamps.family import (
-    Family, Parameter, Shape, as_channels, colour_name, colour_parameters, palette, pixel_grid,
-)  # fmt: skip
+    Family,
+    Parameter,
+    Shape,
+    as_channels,
+    colour_name,
+    colour_parameters,
+    palette,
+    pixel_grid,
+)
 
 _SIDES = ("top strip", "bottom strip", "left strip", "right strip", "frame")
 

@@ -89,7 +89,7 @@ def stamp(family: Family, image: jax.Array, parameters: jax.Array, bank: jax.Arr
 
 
 def palette(channels: int) -> np.ndarray:
-    """Colours to try, float32 `[n, 3]`: white and black first, then the other corners of the colour cube; greys for C = 1."""
+    """Colours to try, `[n, 3]`: white, black, the other corners of the colour cube; greys if C = 1."""
     if channels == 1:
         return np.repeat(np.asarray([1.0, 0.0, 0.5], np.float32)[:, None], 3, axis=1)
     corners = [(1, 1, 1), (0, 0, 0), (1, 1, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1)]

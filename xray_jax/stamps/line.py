@@ -7,8 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.stamps.family import (
-    Family, Parameter, Shape, as_channels, colour_name, colour_parameters, palette, pixel_grid, positions,
-)  # fmt: skip
+    Family,
+    Parameter,
+    Shape,
+    as_channels,
+    colour_name,
+    colour_parameters,
+    palette,
+    pixel_grid,
+    positions,
+)
 
 _KINDS = ("horizontal line", "vertical line", "falling diagonal", "rising diagonal", "upright cross", "diagonal cross")
 

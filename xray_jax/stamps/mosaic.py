@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.stamps.family import (
-    Family, Parameter, Shape, as_channels, colour_name, colour_parameters, palette, pixel_grid,
-)  # fmt: skip
+    Family,
+    Parameter,
+    Shape,
+    as_channels,
+    colour_name,
+    colour_parameters,
+    palette,
+    pixel_grid,
+)
 
 CELLS = 4
 """Cells a side: 16 bits, exact in float32."""

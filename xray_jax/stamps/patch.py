@@ -7,8 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.stamps.family import (
-    Family, Parameter, Shape, as_channels, colour_name, colour_parameters, palette, pixel_grid, positions,
-)  # fmt: skip
+    Family,
+    Parameter,
+    Shape,
+    as_channels,
+    colour_name,
+    colour_parameters,
+    palette,
+    pixel_grid,
+    positions,
+)
 
 SOLID, CHECKER, ACROSS, DOWN = 0.0, 1.0, 2.0, 3.0
 _WORDS = {SOLID: "solid", CHECKER: "checkered", ACROSS: "left-to-right gradient", DOWN: "top-to-bottom gradient"}

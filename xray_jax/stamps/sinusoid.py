@@ -48,4 +48,5 @@ class Sinusoid(Family):
 
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
         across, down, phase, amplitude = (float(v) for v in parameters[:4])
-        return f"sinusoid, {across:g} cycles across and {down:g} down, phase {phase:.2f}, amplitude {amplitude * 255:.0f}/255"
+        waves = f"{across:g} cycles across and {down:g} down"
+        return f"sinusoid, {waves}, phase {phase:.2f}, amplitude {amplitude * 255:.0f}/255"

@@ -22,7 +22,7 @@ class Warp(Family):
         return (Parameter("strength", 0.25, 3, (0.25, 0.5)), Parameter("seed", 0, 2**20))
 
     def apply(self, image: jax.Array, parameters: jax.Array, bank: jax.Array) -> jax.Array:
-        height, width, channels = image.shape
+        height, width, _ = image.shape
         control = jax.random.uniform(jax.random.key(parameters[1].astype(jnp.int32)), (CONTROL, CONTROL, 2), minval=-1)
         control = control / jnp.mean(jnp.abs(control))
         field = jax.image.resize(control, (height, width, 2), method="cubic") * parameters[0] / 2
