@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sklearn.metrics import roc_auc_score
-
 from xray_jax.sampling import Goal
 from xray_jax.scan import ScanResult, ScanSettings
 
@@ -176,6 +174,9 @@ class Summary:
 
 def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
     """Counts rows and, where rows carry ground truth, measures the scores (low = backdoored) and the verdicts."""
+    # Half of a command's start-up time if imported at the top, and only summaries need it.
+    from sklearn.metrics import roc_auc_score
+
     rows = list(rows)
     ok = [row for row in rows if row["status"] == "ok"]
     known = [(row, truth) for row in ok if (truth := is_backdoored(row.get("label"))) is not None]

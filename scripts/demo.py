@@ -1,0 +1,62 @@
+r"""Scans the zoo that ships with the package, and one truncated file beside it.
+
+  xray-demo --out=demo_out
+
+Four clean and four backdoored (BadNets) CIFAR-10 networks, 200 clean test images, the paper's CIFAR-10 thresholds:
+rows, a table of verdicts, pictures of the decision boundaries. Exits with 0 when the truncated file is the only error.
+"""
+
+import json
+import sys
+from importlib import resources
+from pathlib import Path
+
+from absl import flags
+
+from xray_jax import job, results
+from xray_jax.compile_cache import enable_compile_cache
+from xray_jax.scan import ScanSettings
+from xray_jax.scripts import command
+from xray_jax.sweep import SweepSettings
+
+OUT = flags.DEFINE_string("out", "demo_out", "Folder for rows, label maps and pictures.")
+PLANES = flags.DEFINE_integer("planes", 20, "Planes per checkpoint (N).")
+DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
+TRUNCATED = "truncated.safetensors"
+
+
+def main() -> int:
+    """Lays out the zoo's manifest and runs one `job.Job` over it."""
+    enable_compile_cache()
+    out, shipped = Path(OUT.value), Path(str(resources.files("xray_jax") / "demo"))
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [json.loads(line) for line in (shipped / "manifest.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["path"] = str((shipped / line["path"]).resolve())
+    (out / TRUNCATED).write_bytes(b"\xff\x00\x00\x00\x00\x00\x00\x00" + b'{"linear.weight":{"dtype":"F32"')
+    lines.append({"id": TRUNCATED, "path": TRUNCATED})
+    (out / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    job.run(
+        job.Job(
+            checkpoints=str(out / "zoo.jsonl"),
+            samples=str(shipped / "samples.npz"),
+            out=str(out / "rows.jsonl"),
+            scan=ScanSettings(planes=PLANES.value, density=DENSITY.value),
+            sweep=SweepSettings(maps=out / "maps"),
+            calibration="paper:cifar10",
+            plot="all",
+            plots=out / "pictures",
+        )
+    )
+    print(f"rows:     {out / 'rows.jsonl'}\npictures: {out / 'pictures'}\nmaps:     {out / 'maps'}", file=sys.stderr)
+    errors = {row["id"] for row in results.read(out / "rows.jsonl") if row["status"] == "error"}
+    return 0 if errors == {TRUNCATED} else command.EXIT_ERROR
+
+
+def run() -> None:
+    """Console entry point."""
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,118 @@
+"""The command as a user meets it: exit codes, streams, files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests import factory
+from xray_jax import results
+from xray_jax.scan import LabelMaps
+
+QUICK = ["--planes=2", "--density=12"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wörk dir")
+    (folder / "zoo").mkdir()
+    factory.save_tiny(folder / "zoo" / "a.safetensors", 0)
+    factory.save_tiny(folder / "zoo" / "orbax model", 1)
+    (folder / "zoo" / "README.md").write_text("not a checkpoint")
+    factory.save_samples(folder / "samples.npz")
+    return folder
+
+
+def xray(folder, *flags):
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    command = [sys.executable, "-m", "xray_jax.scripts.scan", *flags]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def calibration(folder, re, ats):
+    settings = {"expansion": 5.0, "alpha": 10.0, "ats_cap": 0.5, "ats": "component", "input_space": "normalised",
+                "planes": 2, "density": 12}  # fmt: skip
+    path = folder / f"calibration-{re}.json"
+    path.write_text(json.dumps({"re_threshold": re, "ats_threshold": ats, "source": "test", "settings": settings}))
+    return f"--calibration={path}"
+
+
+def truthful_samples(folder):
+    """Samples labelled by the model itself, so that its clean accuracy is no reason to doubt the preprocessing."""
+    from xray_jax import checkpoints, labels
+
+    samples = factory.tiny_samples(200)
+    found = labels.label_images(checkpoints.load(folder / "zoo" / "a.safetensors"), samples.images)
+    np.savez(folder / "own.npz", images=np.round(samples.images * 255).astype(np.uint8), labels=found)
+    return "--samples=own.npz"
+
+
+def test_rows_to_stdout_and_everything_else_to_stderr(folder):
+    done = xray(folder, "--checkpoints=zoo", "--samples=samples.npz", "--out=-", *QUICK)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["id"] for row in rows] == ["README.md", "a.safetensors", "orbax model"]
+    assert [row["status"] for row in rows] == ["skipped", "ok", "ok"]
+    assert {row["verdict"] for row in rows[1:]} == {"unknown"}
+    assert "2 scanned, 0 flagged, 0 errors, 1 skipped" in done.stderr
+    assert done.returncode == 0
+
+
+def test_flagged_clean_errors_maps_and_pictures(folder):
+    samples = truthful_samples(folder)
+    common = ["--checkpoints=zoo/a.safetensors", samples, *QUICK]
+    flagged = xray(folder, *common, "--out=flagged.jsonl", calibration(folder, 9.0, -1.0), "--save_maps=maps",
+                   "--plot=flagged", "--plots=pictures")  # fmt: skip
+    assert flagged.returncode == 1, flagged.stderr
+    (row,) = results.read(folder / "flagged.jsonl")
+    assert (row["verdict"], row["verdict_re"], row["verdict_ats"]) == ("backdoored", "backdoored", "clean")
+    assert LabelMaps.load(folder / "maps" / "a.safetensors.npz").labels.shape == (2, 12, 12)
+    for name in ("planes", "labels"):
+        assert (folder / "pictures" / f"a.safetensors.{name}.png").read_bytes().startswith(b"\x89PNG")
+    clean = xray(folder, *common, "--out=clean.jsonl", calibration(folder, -1.0, -1.0))
+    assert clean.returncode == 0, clean.stderr
+    assert [row["verdict"] for row in results.read(folder / "clean.jsonl")] == ["clean"]
+    # The same file again under the same settings has its row already.
+    again = xray(folder, *common, "--out=clean.jsonl", calibration(folder, -1.0, -1.0))
+    assert again.returncode == 0
+    assert len(list(results.read(folder / "clean.jsonl"))) == 1
+
+
+def test_a_bad_checkpoint_is_exit_code_2(folder):
+    (folder / "bad").mkdir(exist_ok=True)
+    (folder / "bad" / "x.pt").write_bytes(b"PK\x03\x04")
+    done = xray(folder, "--checkpoints=bad", "--samples=samples.npz", "--out=bad.jsonl", *QUICK)
+    assert done.returncode == 2
+    assert [row["status"] for row in results.read(folder / "bad.jsonl")] == ["error"]
+
+
+def test_nothing_to_scan_is_exit_code_3(folder):
+    (folder / "none").mkdir(exist_ok=True)
+    done = xray(folder, "--checkpoints=none", "--samples=samples.npz", "--out=none.jsonl")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "nothing to scan" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--samples=samples.npz", "--out=-"], "--checkpoints"),
+        (
+            ["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "--density=-3"],
+            "density must be at least 2, got -3",
+        ),
+        (["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "stray"], "stray"),
+        (["--checkpoints=zoo", "--samples=gone.npz", "--out=-"], "gone.npz"),
+        (
+            ["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "--calibration=paper:cifar10", "--alpha=3"],
+            "alpha",
+        ),
+    ],
+)
+def test_usage_errors_are_exit_code_4(folder, flags, message):
+    done = xray(folder, *flags)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
