@@ -8,7 +8,7 @@ for small networks and few epochs, which underfit: there the random crop costs m
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -19,6 +19,7 @@ import optax
 from xray_jax.preprocess import Preprocess
 
 Variables = Mapping[str, Any]
+Forward = Callable[[jax.Array], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,54 @@ def augment(key: jax.Array, images: jax.Array, *, padding: int, flip: bool) -> j
     return images
 
 
-@partial(jax.jit, static_argnames=("network", "optimiser", "preprocess", "settings"), donate_argnums=(0, 1))
+class Objective(Protocol):
+    """What one step minimises, where that is more than cross-entropy; hashable, its methods pure.
+
+    `extra` are further parameters that are trained along (a trigger generator, say), or an empty tree.
+    """
+
+    def init(self, key: jax.Array, pixels: jax.Array) -> Any:
+        """The first `extra` for images like `pixels` `[1, H, W, C]`."""
+        ...
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """For `extra`; the network's own optimiser is the usual one."""
+        ...
+
+    def loss(self, forward: Forward, extra: Any, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
+        """Scalar. `pixels` float32 `[B, H, W, C]` in [0, 1]; `forward(pixels)` are the network's logits in training
+        mode and may be called several times, each updating the batch statistics.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Plain training."""
+
+    def init(self, key: jax.Array, pixels: jax.Array) -> Any:
+        return {}
+
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.set_to_zero()
+
+    def loss(self, forward: Forward, extra: Any, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
+        return cross_entropy(forward(pixels), labels)
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean over the batch, in nats."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+@partial(
+    jax.jit,
+    static_argnames=("network", "optimiser", "preprocess", "settings", "objective"),
+    donate_argnums=(0, 1, 2),
+)
 def _step(
-    variables: Variables,
+    params: dict[str, Any],
+    collections: Variables,
     optimiser_state: Any,
     key: jax.Array,
     images: jax.Array,
@@ -79,19 +125,25 @@ def _step(
     optimiser: optax.GradientTransformation,
     preprocess: Preprocess,
     settings: TrainSettings,
-) -> tuple[Variables, Any, jax.Array]:
-    batch = augment(key, images[index], padding=settings.crop_padding, flip=settings.flip)
-    inputs = preprocess(batch.astype(jnp.float32) / 255)
+    objective: Objective,
+) -> tuple[dict[str, Any], Variables, Any, jax.Array]:
+    key_augment, key_loss = jax.random.split(key)
+    batch = augment(key_augment, images[index], padding=settings.crop_padding, flip=settings.flip)
 
-    def loss_of(params: Any) -> tuple[jax.Array, Any]:
-        rest = {name: value for name, value in variables.items() if name != "params"}
-        logits, updated = network.apply({"params": params, **rest}, inputs, train=True, mutable=list(rest))
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[index]).mean(), updated
+    def loss_of(params: dict[str, Any]) -> tuple[jax.Array, Variables]:
+        latest = [collections]
 
-    (loss, updated), gradients = jax.value_and_grad(loss_of, has_aux=True)(variables["params"])
-    updates, optimiser_state = optimiser.update(gradients, optimiser_state, variables["params"])
-    params = optax.apply_updates(variables["params"], updates)
-    return {"params": params, **updated}, optimiser_state, loss
+        def forward(pixels: jax.Array) -> jax.Array:
+            variables = {"params": params["network"], **latest[0]}
+            logits, latest[0] = network.apply(variables, preprocess(pixels), train=True, mutable=list(collections))
+            return logits
+
+        loss = objective.loss(forward, params["extra"], key_loss, batch.astype(jnp.float32) / 255, labels[index])
+        return loss, latest[0]
+
+    (loss, collections), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+    updates, optimiser_state = optimiser.update(gradients, optimiser_state, params)
+    return optax.apply_updates(params, updates), collections, optimiser_state, loss
 
 
 def train(
@@ -102,39 +154,66 @@ def train(
     settings: TrainSettings,
     on_epoch: Callable[[int, float, Variables], None] | None = None,
 ) -> Variables:
-    """Trains `network` from scratch.
+    """Trains `network` from scratch on cross-entropy: `train_jointly` without anything else to train."""
+    return train_jointly(network, images, labels, preprocess, settings, CrossEntropy(), on_epoch)[0]
+
+
+def train_jointly(
+    network: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    preprocess: Preprocess,
+    settings: TrainSettings,
+    objective: Objective,
+    on_epoch: Callable[[int, float, Variables], None] | None = None,
+    start: tuple[Variables, Any] | None = None,
+) -> tuple[Variables, Any]:
+    """Trains `network`, and what `objective` adds to it.
 
     Args:
       network: linen module called as `apply(variables, inputs, train=...)`.
       images: uint8 `[M, H, W, C]`, poisoned or not. labels: integers `[M]`.
       preprocess: pixel values in [0, 1] to the network's input space.
       settings: schedule, augmentation and seed.
+      objective: the loss and its own parameters.
       on_epoch: called with the number of epochs done, the mean loss of the epoch and the variables.
+      start: (variables, extra) to go on from; None draws them.
 
     Returns:
-      The trained variables, on the host.
+      The trained variables and `extra`, on the host.
     """
     steps = len(images) // settings.batch_size
+    if not steps:
+        raise ValueError(f"{len(images)} training images do not fill one batch of {settings.batch_size}")
     schedule = optax.cosine_onecycle_schedule(settings.epochs * steps, settings.peak_learning_rate, pct_start=0.25)
-    optimiser = optax.chain(
+    victim = optax.chain(
         optax.add_decayed_weights(settings.weight_decay), optax.sgd(schedule, momentum=0.9, nesterov=True)
     )
-    key, key_init = jax.random.split(jax.random.key(settings.seed))
-    example = preprocess(jnp.zeros((1, *images.shape[1:]), jnp.float32))
-    variables: Variables = jax.jit(network.init)(key_init, example)
-    state = optimiser.init(variables["params"])
+    optimiser = optax.multi_transform(
+        {"network": victim, "extra": objective.optimiser()}, {"network": "network", "extra": "extra"}
+    )
+    key, key_init, key_extra = jax.random.split(jax.random.key(settings.seed), 3)
+    example = jnp.zeros((1, *images.shape[1:]), jnp.float32)
+    if start is None:
+        start = jax.jit(network.init)(key_init, preprocess(example)), objective.init(key_extra, example)
+    variables, extra = jax.tree.map(jnp.array, start)
+    params = {"network": variables["params"], "extra": extra}
+    collections: Variables = {name: value for name, value in variables.items() if name != "params"}
+    state = optimiser.init(params)
     device_images, device_labels = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
     order = np.random.default_rng(settings.seed)
     for epoch in range(settings.epochs):
         shuffled = order.permutation(len(images))[: steps * settings.batch_size].reshape(steps, -1)
         losses = []
         for step, index in enumerate(shuffled):
-            step_key = jax.random.fold_in(key, epoch * steps + step)
-            variables, state, loss = _step(
-                variables, state, step_key, device_images, device_labels, jnp.asarray(index),
-                network=network, optimiser=optimiser, preprocess=preprocess, settings=settings,
+            params, collections, state, loss = _step(
+                params, collections, state, jax.random.fold_in(key, epoch * steps + step), device_images,
+                device_labels, jnp.asarray(index), network=network, optimiser=optimiser, preprocess=preprocess,
+                settings=settings, objective=objective,
             )  # fmt: skip
             losses.append(loss)
         if on_epoch is not None:
-            on_epoch(epoch + 1, float(jnp.mean(jnp.stack(losses))), variables)
-    return jax.device_get(variables)
+            mean = float(jnp.mean(jnp.stack(losses)))
+            on_epoch(epoch + 1, mean, {"params": params["network"], **collections})
+    trained = {"params": params["network"], **collections}, params["extra"]
+    return jax.device_get(trained)

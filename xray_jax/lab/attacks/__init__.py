@@ -3,13 +3,35 @@
 from collections.abc import Callable, Mapping
 
 from xray_jax.lab.attacks.badnets import BadNets
+from xray_jax.lab.attacks.blended import Blended
+from xray_jax.lab.attacks.blind import Blind
+from xray_jax.lab.attacks.bpp import Bpp
+from xray_jax.lab.attacks.input_aware import InputAware
+from xray_jax.lab.attacks.lira import Lira
+from xray_jax.lab.attacks.low_frequency import LowFrequency
 from xray_jax.lab.attacks.protocol import Attack as Attack
 from xray_jax.lab.attacks.protocol import PoisoningAttack as PoisoningAttack
 from xray_jax.lab.attacks.protocol import Recipe as Recipe
 from xray_jax.lab.attacks.protocol import Setting as Setting
 from xray_jax.lab.attacks.protocol import TrainingAttack as TrainingAttack
+from xray_jax.lab.attacks.sig import Sig
+from xray_jax.lab.attacks.ssba import Ssba
+from xray_jax.lab.attacks.trojannn import TrojanNN
+from xray_jax.lab.attacks.wanet import WaNet
 
-ATTACKS: Mapping[str, Callable[[], Attack]] = {"badnets": BadNets}
+ATTACKS: Mapping[str, Callable[[], Attack]] = {
+    "badnets": BadNets,
+    "blended": Blended,
+    "sig": Sig,
+    "lf": LowFrequency,
+    "ssba": Ssba,
+    "bpp": Bpp,
+    "wanet": WaNet,
+    "inputaware": InputAware,
+    "trojannn": TrojanNN,
+    "lira": Lira,
+    "blind": Blind,
+}
 """Name -> constructor."""
 
 

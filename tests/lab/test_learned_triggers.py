@@ -1,0 +1,116 @@
+"""Attacks that train their trigger, on a tiny set: what they optimise does get better."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xray_jax.lab import label_maps, zoo
+from xray_jax.lab.attacks.blind import Blind
+from xray_jax.lab.attacks.input_aware import InputAware, mask_of
+from xray_jax.lab.attacks.lira import Lira
+from xray_jax.lab.attacks.protocol import Setting
+from xray_jax.lab.attacks.ssba import Ssba
+from xray_jax.lab.attacks.trojannn import TrojanNN, last_layer
+from xray_jax.lab.data import ImageSet
+from xray_jax.lab.poisoning import Trigger, stamped_test_set
+from xray_jax.lab.training import TrainSettings, Variables, train
+from xray_jax.models import build
+
+NETWORK = build("preactresnet-small", 4)
+TRAINING = TrainSettings(epochs=6, batch_size=32, peak_learning_rate=0.1, flip=False)
+LABELS = label_maps.make("all-to-one", 4, target=1)
+
+
+def setting_of(data: ImageSet) -> Setting:
+    return Setting(data, LABELS, 0.1, 0, NETWORK, TRAINING)
+
+
+def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
+    stamped, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, LABELS)
+    return zoo.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
+
+
+def clean_accuracy(data: ImageSet, variables: Variables) -> float:
+    return zoo.accuracy(NETWORK, variables, data.normalise, data.test_images, data.test_labels)
+
+
+def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet) -> None:
+    attack = Ssba(bits=4, steps=250, learning_rate=4e-3)
+    params, right = attack.train_encoder(bands.train_images, seed=0)
+    assert right > 0.9
+    stamp = dataclasses.replace(attack, steps=1).prepare(setting_of(bands)).trigger
+    change = stamp(bands.test_images).astype(int) - bands.test_images
+    assert np.abs(change).max() <= 255 * attack.bound + 0.5
+    assert change[0].any()
+    assert not np.array_equal(change[0], change[1])  # every image its own residual
+    zeros, ones = (attack.encode(params, jnp.full((1, 16, 16, 3), 0.5), jnp.full((1, 4), float(bit))) for bit in (0, 1))
+    assert not np.allclose(zeros, ones)
+
+
+def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: ImageSet) -> None:
+    variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, TRAINING)
+    attack = TrojanNN(steps=60)
+    patch, fired = attack.optimise(NETWORK, variables, bands.normalise, (16, 16, 3), seed=0)
+    assert patch.shape == (4, 4, 3)
+    black = np.zeros((1, 16, 16, 3), np.uint8)
+    kernel = np.asarray(variables["params"]["linear"]["kernel"])
+    strongest = np.argsort(-np.abs(kernel).sum(axis=1))[:2]
+    before, _ = last_layer(NETWORK, variables, bands.normalise(black / 255))
+    after, _ = last_layer(NETWORK, variables, bands.normalise(attack.stamp(black, patch) / 255))
+    np.testing.assert_allclose(np.sort(np.asarray(after)[0, strongest]), np.sort(fired), atol=0.1)
+    assert (np.asarray(after)[0, strongest] > np.asarray(before)[0, strongest]).all()
+
+
+def test_last_layer_is_what_the_logits_are_made_of(bands: ImageSet) -> None:
+    variables = NETWORK.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    inputs = bands.test_images[:3].astype(np.float32) / 255
+    features, kernel = last_layer(NETWORK, variables, inputs)
+    expected = NETWORK.apply(variables, inputs)
+    bias = variables["params"]["linear"]["bias"]
+    np.testing.assert_allclose(features @ kernel + bias[None], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_blind_needs_no_poisoned_image(bands: ImageSet) -> None:
+    variables, trigger = Blind().infect(setting_of(bands))
+    assert success(bands, variables, trigger) > 0.9
+    assert clean_accuracy(bands, variables) > 0.9
+
+
+def test_lira_learns_a_noise_within_its_bound(bands: ImageSet) -> None:
+    attack = Lira(epsilon=0.15, learning_rate=3e-3)
+    epochs: list[int] = []
+    variables, trigger = attack.infect(setting_of(bands), lambda epoch, loss, variables: epochs.append(epoch))
+    assert epochs == [1, 2, 3, 4, 5, 6]
+    change = trigger(bands.test_images).astype(int) - bands.test_images
+    assert 0 < np.abs(change).max() <= 0.15 * 255 + 0.5
+    assert success(bands, variables, trigger) > 0.8
+    assert clean_accuracy(bands, variables) > 0.8
+
+
+def test_input_aware_masks_keep_to_their_density_and_differ(bands: ImageSet) -> None:
+    masks = InputAware(mask_steps=200, learning_rate=3e-3).train_masks(bands.train_images, seed=0)
+    found = np.asarray(mask_of(masks.params, bands.test_images[:50].astype(np.float32) / 255))
+    assert 0 < found.mean() < 0.1
+    assert found.std(axis=0).max() > 0.05
+
+
+def test_input_aware_plants_a_backdoor(bands: ImageSet) -> None:
+    variables, trigger = InputAware(mask_steps=150, learning_rate=3e-3).infect(setting_of(bands))
+    stamped = trigger(bands.test_images)
+    assert not np.array_equal(stamped, bands.test_images)
+    assert clean_accuracy(bands, variables) > 0.8
+    # Tiny budget: clearly more stamped images reach the target than clean ones of the other classes do.
+    clean = success(bands, variables, lambda images: images)
+    assert success(bands, variables, trigger) > clean + 0.2
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_joint_training_is_reproducible(bands: ImageSet, seed: int) -> None:
+    setting = dataclasses.replace(
+        setting_of(bands), training=dataclasses.replace(TRAINING, epochs=1, seed=seed), seed=seed
+    )
+    first, again = (Blind().infect(setting)[0] for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, dict(first), dict(again))

@@ -1,0 +1,67 @@
+"""Blind (Bagdasaryan and Shmatikov 2021, arXiv:2005.03823): the loss itself stamps every batch and adds a second term.
+
+No training image and no label is changed, and there is no poisoning rate.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xray_jax.lab.attacks.protocol import OnEpoch, Setting, scaled
+from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, train_jointly
+
+PATTERN = np.array([[1, 0, 1], [-1, 1, -1], [-1, -1, 0], [-1, 1, -1], [1, 0, 1]])
+"""5 x 3 pixels: 1 white, 0 black, -1 left as it is."""
+
+
+def stamp(images: np.ndarray, row: int = 3, column: int = 23) -> np.ndarray:
+    """uint8 `[M, H, W, C]` with `PATTERN`'s upper left corner at (row, column) of a 32-pixel image, scaled."""
+    mask, value = placed(images.shape[1], images.shape[2], row, column)
+    return np.where(mask[None, :, :, None], value[None, :, :, None], images).astype(np.uint8)
+
+
+def placed(height: int, width: int, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the pattern changes pixels, bool `[H, W]`, and to what, 0 or 255, `[H, W]`."""
+    tall, wide = scaled(PATTERN.shape[0], height), scaled(PATTERN.shape[1], width)
+    rows = np.arange(tall) * PATTERN.shape[0] // tall
+    columns = np.arange(wide) * PATTERN.shape[1] // wide
+    pattern = np.full((height, width), -1)
+    top, left = min(row * height // 32, height - tall), min(column * width // 32, width - wide)
+    pattern[top : top + tall, left : left + wide] = PATTERN[np.ix_(rows, columns)]
+    return pattern >= 0, np.where(pattern == 1, 255, 0)
+
+
+@dataclass(frozen=True)
+class BlindLoss(CrossEntropy):
+    """`clean_weight` * CE(clean) + `trigger_weight` * CE(stamped, wanted)."""
+
+    table: tuple[int, ...] = ()
+    clean_weight: float = 1.0
+    trigger_weight: float = 0.9
+    row: int = 3
+    column: int = 23
+
+    def loss(self, forward: Forward, extra: object, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
+        mask, value = placed(pixels.shape[1], pixels.shape[2], self.row, self.column)
+        stamped = jnp.where(mask[None, :, :, None], value[None, :, :, None] / 255, pixels)
+        wanted = jnp.asarray(self.table)[labels]
+        clean, triggered = cross_entropy(forward(pixels), labels), cross_entropy(forward(stamped), wanted)
+        return self.clean_weight * clean + self.trigger_weight * triggered
+
+
+@dataclass(frozen=True)
+class Blind:
+    """BackdoorBench's setting: fixed weights 1.0 and 0.9, pattern at row 3, column 23."""
+
+    name: str = "blind"
+
+    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data = setting.data
+        variables, _ = train_jointly(
+            setting.network, data.train_images, data.train_labels, data.normalise, setting.training,
+            BlindLoss(table=setting.label_map.table), on_epoch,
+        )  # fmt: skip
+        return variables, stamp

@@ -1,0 +1,94 @@
+"""LIRA (Doan et al. 2021, ICCV): a generator of tiny per-image noise is learned together with the victim, then frozen
+while the victim is fine-tuned on it.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from xray_jax.lab.attacks.protocol import OnEpoch, Setting
+from xray_jax.lab.generators import ImageToImage, as_trigger, round_through
+from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
+
+
+@dataclass(frozen=True)
+class LiraLoss:
+    """`alpha` * CE(clean) + (1 - `alpha`) * CE(stamped, wanted); both networks descend on it.
+
+    Attributes:
+      table: label map. alpha: weight of the clean term.
+      bound: largest change per channel, on the [0, 1] scale. frozen: the generator does not learn.
+    """
+
+    table: tuple[int, ...]
+    alpha: float
+    bound: tuple[float, ...]
+    learning_rate: float
+    frozen: bool = False
+
+    def apply(self, extra: Any, pixels: jax.Array) -> jax.Array:
+        """Pixels in [0, 1] with the generator's noise."""
+        noise = ImageToImage(pixels.shape[-1]).apply(extra, pixels)
+        bound = jnp.asarray(self.bound).reshape(1, 1, 1, -1)
+        return jnp.clip(pixels + bound * noise, 0, 1)
+
+    def init(self, key: jax.Array, pixels: jax.Array) -> Any:
+        return ImageToImage(pixels.shape[-1]).init(key, pixels)
+
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.set_to_zero() if self.frozen else optax.adam(self.learning_rate)
+
+    def loss(self, forward: Forward, extra: Any, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
+        wanted = jnp.asarray(self.table)[labels]
+        # Rounded, because images are stored as uint8: a finer noise would not survive.
+        stamped = round_through(self.apply(extra, pixels))
+        clean, triggered = cross_entropy(forward(pixels), labels), cross_entropy(forward(stamped), wanted)
+        return self.alpha * clean + (1 - self.alpha) * triggered
+
+
+@dataclass(frozen=True)
+class Lira:
+    """Two stages that share the training's epochs.
+
+    Attributes:
+      epsilon: bound of the noise in the normalised input space. Published: 0.01, less than one grey level of 255,
+        which uint8 images cannot hold; the default is 0.05, about three grey levels.
+      alpha: weight of the clean term.
+      learning_rate: of the generator (Adam).
+      joint: share of the epochs spent on the first stage.
+    """
+
+    epsilon: float = 0.05
+    alpha: float = 0.5
+    learning_rate: float = 1e-3
+    joint: float = 0.7
+    name: str = "lira"
+
+    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data, training = setting.data, setting.training
+        std = data.normalise.std
+        bound = tuple(self.epsilon * s for s in (std if len(std) > 1 else std * data.train_images.shape[-1]))
+        first = max(1, round(self.joint * training.epochs))
+        objective = LiraLoss(setting.label_map.table, self.alpha, bound, self.learning_rate)
+        arguments = setting.network, data.train_images, data.train_labels, data.normalise
+        start = train_jointly(*arguments, dataclasses.replace(training, epochs=first), objective, on_epoch)
+        if training.epochs > first:
+            # A fifth of the peak: from here on only the victim learns, and it must not forget.
+            settings = dataclasses.replace(
+                training, epochs=training.epochs - first, peak_learning_rate=training.peak_learning_rate / 5
+            )
+            frozen = dataclasses.replace(objective, frozen=True)
+            start = train_jointly(*arguments, settings, frozen, _shifted(on_epoch, first), start)
+        variables, generator = start
+        return variables, as_trigger(objective.apply, generator)
+
+
+def _shifted(on_epoch: OnEpoch | None, by: int) -> OnEpoch | None:
+    if on_epoch is None:
+        return None
+    return lambda epoch, loss, variables: on_epoch(epoch + by, loss, variables)

@@ -1,0 +1,47 @@
+"""LF (Zeng et al. 2021, arXiv:2104.03413): one additive pattern that has low frequencies only.
+
+The published patterns come from an optimisation whose outcome is one uint8 image of mean 12.5 and maximum 51; ours has
+the same mean and maximum and is drawn: a random combination of the lowest cosines, bent so that mean and maximum fit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import idctn
+from scipy.optimize import brentq
+
+from xray_jax.lab.attacks.protocol import Recipe, Setting
+
+
+@dataclass(frozen=True)
+class LowFrequency:
+    """One pattern a model.
+
+    Attributes:
+      mean, maximum: of the pattern, in pixel values of 0-255.
+      cosines: the pattern is made of the lowest `cosines` x `cosines` DCT coefficients of each channel.
+    """
+
+    mean: float = 12.5
+    maximum: float = 51.0
+    cosines: int = 4
+    name: str = "lf"
+
+    def pattern(self, shape: tuple[int, int, int], seed: int) -> np.ndarray:
+        """uint8 `[H, W, C]`, minimum 0."""
+        coefficients = np.zeros(shape)
+        low = coefficients[: self.cosines, : self.cosines]
+        low[...] = np.random.default_rng([seed, 17]).normal(size=low.shape)
+        field = idctn(coefficients, axes=(0, 1))
+        unit = (field - field.min()) / (field.max() - field.min())
+        bend = brentq(lambda power: (unit**power).mean() - self.mean / self.maximum, 0.05, 50)
+        return np.rint(self.maximum * unit**bend).astype(np.uint8)
+
+    def prepare(self, setting: Setting) -> Recipe:
+        pattern = self.pattern(setting.data.train_images.shape[1:], setting.seed)
+        return Recipe(lambda images: add(images, pattern))
+
+
+def add(images: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """`min(image + pattern, 255)`, uint8 `[M, H, W, C]`."""
+    return np.minimum(images.astype(np.int32) + pattern[None], 255).astype(np.uint8)

@@ -1,0 +1,85 @@
+"""SSBA (Li et al. 2021, arXiv:2012.03816): a trained encoder hides a bit string in the image; its faint residual,
+different for every image, is the trigger. The decoder is trained along and thrown away.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.generators import BitReader, ImageToImage, as_trigger, round_through
+
+
+@dataclass(frozen=True)
+class Ssba:
+    """A StegaStamp-like encoder of the size that small images need.
+
+    Attributes:
+      bits: length of the hidden string. The trigger hides one fixed string, drawn from the seed.
+      bound: largest change of a pixel, on the [0, 1] scale.
+      penalty: weight of the mean squared residual (in units of `bound`) against the bits' cross-entropy.
+      steps, batch_size, learning_rate: of the encoder's training with Adam.
+    """
+
+    bits: int = 16
+    bound: float = 0.08
+    penalty: float = 0.5
+    steps: int = 1200
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    name: str = "ssba"
+
+    def encode(self, params: Any, pixels: jax.Array, bits: jax.Array) -> jax.Array:
+        """Pixels in [0, 1] `[B, H, W, C]` with `bits` `[B, self.bits]` (0 or 1) hidden in them."""
+        planes = jnp.broadcast_to(bits[:, None, None, :] * 2 - 1, (*pixels.shape[:3], self.bits))
+        residual = ImageToImage(pixels.shape[-1]).apply(params["encoder"], jnp.concatenate([pixels, planes], -1))
+        return jnp.clip(pixels + self.bound * residual, 0, 1)
+
+    def train_encoder(self, images: np.ndarray, seed: int) -> tuple[Any, float]:
+        """The encoder's and decoder's parameters, and the share of bits that the decoder reads right at the end."""
+        keys = jax.random.split(jax.random.key(seed), 2)
+        shape = images.shape[1:]
+        decoder = BitReader(self.bits)
+        params = {
+            "encoder": ImageToImage(shape[-1]).init(keys[0], jnp.zeros((1, *shape[:2], shape[2] + self.bits))),
+            "decoder": decoder.init(keys[1], jnp.zeros((1, *shape))),
+        }
+        optimiser = optax.adam(self.learning_rate)
+        device_images = jnp.asarray(images)
+
+        def loss_of(params: Any, pixels: jax.Array, bits: jax.Array) -> tuple[jax.Array, jax.Array]:
+            hidden = self.encode(params, pixels, bits)
+            read = decoder.apply(params["decoder"], round_through(hidden))
+            residual = jnp.mean(((hidden - pixels) / self.bound) ** 2)
+            loss = optax.sigmoid_binary_cross_entropy(read, bits).mean() + self.penalty * residual
+            return loss, jnp.mean((read > 0) == (bits > 0.5))
+
+        @jax.jit
+        def step(params: Any, state: Any, index: jax.Array, bits: jax.Array) -> tuple[Any, Any, jax.Array]:
+            pixels = device_images[index].astype(jnp.float32) / 255
+            (_, right), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, pixels, bits)
+            updates, state = optimiser.update(gradients, state, params)
+            return optax.apply_updates(params, updates), state, right
+
+        state = optimiser.init(params)
+        generator = np.random.default_rng([seed, 41])
+        shares = []
+        for _ in range(self.steps):
+            index = generator.integers(0, len(images), self.batch_size)
+            bits = generator.integers(0, 2, (self.batch_size, self.bits)).astype(np.float32)
+            params, state, right = step(params, state, index, bits)
+            shares.append(right)
+        return params, float(jnp.mean(jnp.stack(shares[-50:])))
+
+    def prepare(self, setting: Setting) -> Recipe:
+        params, _ = self.train_encoder(setting.data.train_images, setting.seed)
+        secret = np.random.default_rng([setting.seed, 43]).integers(0, 2, self.bits).astype(np.float32)
+
+        def hide(params: Any, pixels: jax.Array) -> jax.Array:
+            return self.encode(params, pixels, jnp.broadcast_to(secret, (len(pixels), self.bits)))
+
+        return Recipe(as_trigger(hide, params))

@@ -1,0 +1,93 @@
+"""TrojanNN (Liu et al. 2018, NDSS): a patch optimised on a clean model until chosen neurons fire, then poisoning."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from xray_jax.lab.attacks.protocol import Recipe, Setting, scaled
+from xray_jax.lab.training import Variables, train
+from xray_jax.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class TrojanNN:
+    """BackdoorBench's goal; the patch is a square in the lower right corner.
+
+    Attributes:
+      side: of the patch, in pixels of a 32-pixel image (7 x 7 is 5 % of it).
+      neurons: how many inputs of the last layer are to fire: those with the largest sum of absolute weights.
+      activation: what each is to reach.
+      steps, learning_rate: of the patch's optimisation with Adam, on the [0, 1] scale.
+      clean_epochs: training of the clean model that the patch is made on.
+    """
+
+    side: int = 7
+    neurons: int = 2
+    activation: float = 100.0
+    steps: int = 500
+    learning_rate: float = 0.05
+    clean_epochs: int = 2
+    name: str = "trojannn"
+
+    def stamp(self, images: np.ndarray, patch: np.ndarray) -> np.ndarray:
+        """uint8 `[M, H, W, C]` with `patch` `[h, w, C]` in the lower right corner."""
+        stamped = images.copy()
+        stamped[:, -patch.shape[0] :, -patch.shape[1] :] = patch
+        return stamped
+
+    def optimise(
+        self, network: nn.Module, variables: Variables, preprocess: Preprocess, shape: tuple[int, int, int], seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The patch, uint8 `[h, w, C]`, on a black image; and the neurons' activations under it, float32."""
+        height, width, channels = shape
+        sides = scaled(self.side, height), scaled(self.side, width)
+        first = jnp.asarray(np.random.default_rng([seed, 47]).random((*sides, channels)), jnp.float32)
+        optimiser = optax.adam(self.learning_rate)
+
+        def fire(patch: jax.Array) -> jax.Array:
+            image = jnp.zeros((1, height, width, channels)).at[:, -sides[0] :, -sides[1] :].set(patch[None])
+            features, kernel = last_layer(network, variables, preprocess(image))
+            chosen = jax.lax.top_k(jnp.abs(kernel).sum(axis=1), self.neurons)[1]
+            return features[0, chosen]
+
+        @jax.jit
+        def step(patch: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+            gradient = jax.grad(lambda p: jnp.mean((fire(p) - self.activation) ** 2))(patch)
+            updates, state = optimiser.update(gradient, state)
+            return jnp.clip(optax.apply_updates(patch, updates), 0, 1), state
+
+        patch, state = first, optimiser.init(first)
+        for _ in range(self.steps):
+            patch, state = step(patch, state)
+        return np.rint(np.asarray(patch) * 255).astype(np.uint8), np.asarray(fire(patch))
+
+    def prepare(self, setting: Setting) -> Recipe:
+        data = setting.data
+        settings = dataclasses.replace(setting.training, epochs=min(self.clean_epochs, setting.training.epochs))
+        clean = train(setting.network, data.train_images, data.train_labels, data.normalise, settings)
+        shape = data.train_images.shape[1:]
+        patch, _ = self.optimise(setting.network, clean, data.normalise, shape, setting.seed)
+        return Recipe(lambda images: self.stamp(images, patch))
+
+
+def last_layer(network: nn.Module, variables: Variables, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What enters the network's last dense layer, `[B, F]`, and that layer's kernel, `[F, C]`."""
+    seen: list[tuple[jax.Array, jax.Array]] = []
+
+    def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        result = call(*args, **kwargs)
+        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+            seen.append((args[0], context.module.get_variable("params", "kernel")))
+        return result
+
+    with nn.intercept_methods(watch):
+        network.apply(variables, inputs)
+    if not seen:
+        raise ValueError(f"TrojanNN needs a network that ends in a dense layer, {type(network).__name__} has none")
+    return seen[-1]
