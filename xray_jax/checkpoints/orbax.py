@@ -1,7 +1,8 @@
 """Orbax directories: what Flax users save, and this package's native checkpoints.
 
-Declared shapes and chunk sizes are checked against the bytes on disk before anything is allocated. Orbax keeps
-checksums of its index but not of the array data; native checkpoints carry a digest of their own.
+Written by orbax, read through tensorstore, the library below it: orbax restores whole trees, and from a damaged one it
+leaves pending reads that print tracebacks. Declared shapes and chunks are checked against the bytes on disk before
+anything is allocated. There are checksums of the index but not of the array data; native checkpoints add a digest.
 """
 
 import math
@@ -9,16 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from xray_jax.checkpoints import native
-from xray_jax.checkpoints.contents import MAX_JSON_BYTES, SLACK, CheckpointError, Tensors, parse_json, unflatten
+from xray_jax.checkpoints.contents import (
+    MAX_JSON_BYTES,
+    SLACK,
+    Array,
+    CheckpointError,
+    LazyArray,
+    Tensors,
+    check_budget,
+    parse_json,
+    unflatten,
+)
 
 NAME = "orbax"
 _TREE = "_METADATA"
 _STEP = "_CHECKPOINT_METADATA"
 _ITEMS = ("default", "state", "params", "model", "variables")
+_OCDBT = "manifest.ocdbt"
+_ARRAY_TYPES = ("np.ndarray", "jax.Array", "scalar")
+_EMPTY_TYPES = ("string", "None", "Dict", "List", "Tuple", "NamedTuple")
 _OPTIMISER = ("opt_state", "optimizer", "optimiser")
 
 
@@ -27,30 +38,31 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Tensors:
-    """Arrays of the tree's model state (the optimiser's is skipped), names joined by "/"."""
-    import orbax.checkpoint as ocp
-
+    """Arrays of the tree's model state (the optimiser's is skipped), names joined by "/", read late."""
     item = _item(path)
     assert item is not None
     size = _check_files(path)
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        declared = checkpointer.metadata(str(item)).item_metadata.tree
-        leaves, _ = jax.tree_util.tree_flatten_with_path(declared)
-        structure = jax.tree.structure(declared)
-        names = [jax.tree_util.keystr(where, simple=True, separator="/") for where, _ in leaves]
-        kept = [_is_weight(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)]
-        _check_sizes([leaf for (_, leaf), keep in zip(leaves, kept, strict=True) if keep], size)
-        items = [leaf if keep else ocp.PLACEHOLDER for (_, leaf), keep in zip(leaves, kept, strict=True)]
-        restore = [ocp.RestoreArgs(restore_type=np.ndarray) for _ in leaves]
-        restored = checkpointer.restore(
-            str(item), item=jax.tree.unflatten(structure, items), restore_args=jax.tree.unflatten(structure, restore)
-        )
-    values = jax.tree.leaves(restored, is_leaf=lambda leaf: leaf is ocp.PLACEHOLDER)
-    arrays = {name: value for name, value, keep in zip(names, values, kept, strict=True) if keep}
-    skipped = sorted({name.split("/")[0] for name, keep in zip(names, kept, strict=True) if not keep})
-    notes: tuple[str, ...] = (f"skipped in the tree: {', '.join(skipped)}",) if skipped else ()
+    index = parse_json((item / _TREE).read_bytes(), _TREE)
+    arrays: dict[str, Array] = {}
+    skipped: set[str] = set()
+    for entry in index["tree_metadata"].values():
+        keys = [str(part["key"]) for part in entry["key_metadata"]]
+        kind = entry["value_metadata"]["value_type"]
+        if kind not in _ARRAY_TYPES + _EMPTY_TYPES:
+            raise CheckpointError(f"leaf {'/'.join(keys)} is of the kind {str(kind)[:40]!r}: not read, or damaged")
+        if keys[0] in _OPTIMISER or kind in _EMPTY_TYPES:
+            skipped.add(keys[0])
+            continue
+        name = "/".join(keys)
+        try:
+            arrays[name] = _open(item, ".".join(keys), index, size)
+        except ValueError as error:
+            # tensorstore's messages repeat the whole specification.
+            raise CheckpointError(f"leaf {name}: {str(error).split(' [', 1)[0][:200]}") from error
+    notes: tuple[str, ...] = (f"skipped in the tree: {', '.join(sorted(skipped))}",) if skipped else ()
     if item != path:
         notes += (f"read from {item.relative_to(path)}",)
+    check_budget(arrays.values(), size)
     return native.tensors(arrays, _stored(item), notes, size)
 
 
@@ -95,19 +107,25 @@ def _check_files(path: Path) -> int:
     return size
 
 
-def _is_weight(name: str, leaf: Any) -> bool:
-    return getattr(leaf, "dtype", None) is not None and hasattr(leaf, "shape") and name.split("/")[0] not in _OPTIMISER
+def _open(item: Path, name: str, index: dict[str, Any], size: int) -> LazyArray:
+    """One array of the tree. Only its metadata are read now."""
+    import tensorstore
 
-
-def _check_sizes(leaves: list[Any], size: int) -> None:
-    declared = 0
-    for leaf in leaves:
-        storage = getattr(leaf, "storage", None)
-        chunk = storage.chunk_shape if storage is not None and storage.chunk_shape else leaf.shape
-        items = max(math.prod(leaf.shape), math.prod(chunk))
-        declared += items * np.dtype(leaf.dtype).itemsize
-    if declared > size + SLACK:
-        raise CheckpointError(f"it declares {declared} bytes of arrays, {size} are on disk: refused")
+    store: dict[str, Any] = {"driver": "file", "path": f"{item.absolute()}/{name}/"}
+    if (item / _OCDBT).is_file():
+        store = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{item.absolute()}/"}, "path": f"{name}/"}
+    spec = {
+        "driver": "zarr3" if index.get("use_zarr3") else "zarr",
+        "kvstore": store,
+        # Chunks of zeros are left out only by writers that say so; others' missing chunks are lost ones.
+        "fill_missing_data_reads": not index.get("store_array_data_equal_to_fill_value", False),
+    }
+    found = tensorstore.open(spec, open=True, read=True).result()
+    dtype = found.dtype.numpy_dtype
+    chunk = found.chunk_layout.read_chunk.shape or ()
+    if math.prod(length or 1 for length in chunk) * dtype.itemsize > size + SLACK:
+        raise CheckpointError(f"its chunks of {tuple(chunk)} unpack to more than the {size} bytes on disk: refused")
+    return LazyArray(tuple(found.shape), dtype, lambda: found.read().result())
 
 
 def _stored(item: Path) -> Any:
