@@ -68,10 +68,20 @@ class PreActResNet(nn.Module):
         return nn.Dense(self.num_classes, name="linear")(jnp.mean(x, axis=(1, 2)))
 
 
+_PRESETS = {
+    "preactresnet18": partial(PreActResNet, stage_sizes=(2, 2, 2, 2)),
+    "preactresnet34": partial(PreActResNet, stage_sizes=(3, 4, 6, 3)),
+    "preactresnet50": partial(PreActResNet, stage_sizes=(3, 4, 6, 3), bottleneck=True),
+    # Strides unlike the published ones: what two CPU cores can train by the dozen (the lab's and the demo's zoo).
+    "preactresnet-small": partial(PreActResNet, stage_sizes=(1, 1, 1), widths=(16, 32, 64), strides=(2, 2, 1)),
+}
+
+
 def infer(shapes: Shapes) -> Inferred | None:
     """Reads depth, widths and class count from published names and shapes; None if it is another kind of network.
 
-    Strides leave no trace in the weights: the first stage is taken as stride 1, the others as 2, as published.
+    A first stage that keeps the width and yet has a shortcut has stride 2. The other strides leave no trace in the
+    weights: they are those of the preset that has these sizes, or else 2.
     """
     if "linear.weight" not in shapes or "layer1.0.bn1.weight" not in shapes or "bn1.weight" in shapes:
         return None
@@ -80,21 +90,21 @@ def infer(shapes: Shapes) -> Inferred | None:
     while size := count_children(shapes, f"layer{len(sizes) + 1}"):
         widths.append(dim(shapes, f"layer{len(sizes) + 1}.0.conv1.weight"))
         sizes.append(size)
-    strides = (1, *[2] * (len(sizes) - 1))
+    kept = dim(shapes, "layer1.0.shortcut.0.weight") == dim(shapes, "layer1.0.shortcut.0.weight", 1) > 0
+    strides = (2 if kept else 1, *[2] * (len(sizes) - 1))
     bottleneck = "layer1.0.conv3.weight" in shapes
     module = PreActResNet(dim(shapes, "linear.weight"), tuple(sizes), tuple(widths), strides, bottleneck)
-    return Inferred(module, (32, 32, dim(shapes, "conv1.weight", 1)))
+    for preset in _PRESETS.values():
+        known = preset(num_classes=module.num_classes)
+        if known.strides[0] == strides[0] and known.clone(strides=strides) == module:
+            module = known
+    note = f"assumed, weights do not show it: strides {module.strides}"
+    return Inferred(module, (32, 32, dim(shapes, "conv1.weight", 1)), (note,))
 
 
 ARCHITECTURE = Architecture(
     name="preactresnet",
-    presets={
-        "preactresnet18": partial(PreActResNet, stage_sizes=(2, 2, 2, 2)),
-        "preactresnet34": partial(PreActResNet, stage_sizes=(3, 4, 6, 3)),
-        "preactresnet50": partial(PreActResNet, stage_sizes=(3, 4, 6, 3), bottleneck=True),
-        # Strides unlike the published ones: what two CPU cores can train by the dozen (the lab's and the demo's zoo).
-        "preactresnet-small": partial(PreActResNet, stage_sizes=(1, 1, 1), widths=(16, 32, 64), strides=(2, 2, 1)),
-    },
+    presets=_PRESETS,
     infer=infer,
     input_shape=(32, 32, 3),
     naming="BackdoorBench",

@@ -107,6 +107,7 @@ ARCHITECTURE = Architecture(
         "smallcnn32-64": SmallCNN,
         "badnets-cnn": partial(SmallCNN, features=(16, 32), kernel=5, padding=0, pool="avg", hidden=(512,)),
         "pytorch-mnist-cnn": partial(SmallCNN, padding=0, pool_after=(2,)),
+        "lenet5": partial(SmallCNN, features=(6, 16), kernel=5, padding=0, hidden=(120, 84)),
         "mntd-mnist": partial(
             SmallCNN, features=(16, 32), kernel=5, padding=0, hidden=(512,), dense_names=("fc", "output")
         ),

@@ -1,0 +1,34 @@
+import pytest
+
+from tests.oracles.compare import assert_recognised, assert_same_logits
+from tests.oracles.residual import ResNet
+
+TORCHVISION = {"skip": "downsample", "head": "fc"}
+CIFAR = {"skip": "shortcut", "head": "linear"}
+
+
+@pytest.mark.parametrize(("bottleneck", "sizes"), [(False, [2, 1]), (True, [1, 2])])
+@pytest.mark.parametrize("imagenet", [True, False])
+@pytest.mark.parametrize("names", [TORCHVISION, CIFAR])
+def test_logits(bottleneck: bool, sizes: list[int], imagenet: bool, names: dict[str, str]) -> None:
+    network = ResNet(sizes, [8, 12], bottleneck=bottleneck, imagenet=imagenet, **names)
+    found = assert_same_logits(network, (30, 32, 3), expected="resnet")
+    assert ("naming: torchvision" in found.description) == (names is TORCHVISION)
+    assert any("stem" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("blocks", [3, 5, 7, 9])
+def test_option_a(blocks: int) -> None:
+    network = ResNet([blocks] * 3, [16, 32, 64], imagenet=False, skip="pad", head="linear")
+    assert_same_logits(
+        network, (16, 16, 3), prefix="module.", expected=f"resnet{6 * blocks + 2}-cifar-a (naming: pytorch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "sizes", "bottleneck"), [(18, [2, 2, 2, 2], False), (34, [3, 4, 6, 3], False), (50, [3, 4, 6, 3], True)]
+)
+@pytest.mark.parametrize("imagenet", [True, False])
+def test_published_sizes(depth: int, sizes: list[int], bottleneck: bool, imagenet: bool) -> None:
+    network = ResNet(sizes, [64, 128, 256, 512], bottleneck=bottleneck, imagenet=imagenet, **TORCHVISION)
+    assert_recognised(network, f"resnet{depth}{'' if imagenet else '-cifar'} (naming: torchvision)")

@@ -1,0 +1,47 @@
+import pytest
+from torch import nn
+
+from tests.oracles.compare import assert_recognised, assert_same_logits
+from tests.oracles.plain import SingleHead, TorchvisionVGG, vgg_features
+
+STAGES = ((4,), (6, 6), (8, 8), (8,), (10, 10))
+SIX = ((32, 32), (64, 64), (128, 128))
+PUBLISHED = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+@pytest.mark.parametrize("norm", ["none", "before"])
+@pytest.mark.parametrize("side", [32, 64])
+def test_torchvision(norm: str, side: int) -> None:
+    """At 32x32 one pixel is repeated by the adaptive pool to 7x7; at 64x64 windows overlap."""
+    assert_same_logits(TorchvisionVGG(STAGES, norm, 20), (side, side, 3), expected="vgg,")
+
+
+@pytest.mark.parametrize("norm", ["none", "before"])
+def test_cifar_form(norm: str) -> None:
+    found = assert_same_logits(SingleHead(vgg_features(STAGES, norm=norm), 10), (32, 32, 3), expected="vgg,")
+    assert found.module.hidden == ()
+
+
+@pytest.mark.parametrize("norm", ["none", "before"])
+@pytest.mark.parametrize("depth", [11, 13, 16, 19])
+def test_published_sizes(depth: int, norm: str) -> None:
+    stages = [(width,) * count for width, count in zip((64, 128, 256, 512, 512), PUBLISHED[depth], strict=True)]
+    name = f"vgg{depth}{'_bn' if norm == 'before' else ''}"
+    assert_recognised(SingleHead(vgg_features(stages, norm=norm), 512), f"{name}-cifar (")
+
+
+@pytest.mark.parametrize("norm", ["before", "after"])
+@pytest.mark.parametrize("sequential", [False, True])
+def test_six_convolutions_with_elu(norm: str, sequential: bool) -> None:
+    features = vgg_features(SIX, norm=norm, activation=nn.ELU, dropout=True)
+    network: nn.Module = SingleHead(features, 2048)
+    if sequential:
+        network = nn.Sequential(*features, nn.Flatten(), nn.Linear(2048, 7))
+    expected = {"before": "cnn6-bn-elu", "after": "cnn6-elu-bn"}[norm]
+    found = assert_same_logits(network, (32, 32, 3), expected=expected)
+    assert found.input_shape == (32, 32, 3)
+
+
+def test_a_preset_overrides_what_weights_do_not_show() -> None:
+    features = vgg_features(SIX, norm="before", activation=nn.ReLU, dropout=True)
+    assert_same_logits(SingleHead(features, 2048), (32, 32, 3), architecture="cnn6-bn-relu", expected="cnn6-bn-relu")

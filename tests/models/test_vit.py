@@ -1,0 +1,32 @@
+import pytest
+from torch import nn
+
+from tests.oracles.compare import assert_same_logits
+from tests.oracles.transformers import HuggingFaceViT, Resize, TimmViT, TorchvisionViT
+
+SIZES = {"side": 32, "patch": 8, "width": 128, "hidden": 96, "depth": 2}
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_torchvision(old: bool) -> None:
+    found = assert_same_logits(TorchvisionViT(**SIZES, old=old), (32, 32, 3), expected="vit,")
+    assert ("torchvision 0.12" in found.description) == old
+    assert found.input_shape == (32, 32, 3)
+    assert any("2 attention heads" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("side", [20, 32, 48])
+def test_behind_a_resize(old: bool, side: int) -> None:
+    network = nn.Sequential(Resize(32), TorchvisionViT(**SIZES, old=old))
+    if side > 32:
+        # torch antialiases only on request, and so does the resize here.
+        assert_same_logits(network, (side, side, 3))
+    found = assert_same_logits(network, (side, side, 3), prefix="module.")
+    assert found.module.size == (32, 32)
+
+
+@pytest.mark.parametrize(("network", "naming"), [(TimmViT, "timm"), (HuggingFaceViT, "Hugging Face")])
+def test_other_publishers(network: type[nn.Module], naming: str) -> None:
+    found = assert_same_logits(network(**SIZES), (32, 32, 3), expected="vit,")
+    assert f"(naming: {naming})" in found.description

@@ -1,0 +1,1 @@
+"""Torch re-statements of the published networks: the published attribute names, forward passes in our own words."""

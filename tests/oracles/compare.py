@@ -1,0 +1,74 @@
+"""Runs a torch network and what recognition makes of its state dict on the same images."""
+
+import jax
+import numpy as np
+import torch
+
+from xray_jax.checkpoints.contents import Tensors
+from xray_jax.checkpoints.recognition import Recognised, recognise
+
+
+def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Random weights, norms and running statistics, of a size that keeps activations alive through all layers."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(shape: torch.Size, mean: float, std: float) -> torch.Tensor:
+        return mean + std * torch.randn(shape, generator=generator)
+
+    for name, tensor in network.state_dict().items():
+        leaf = name.rpartition(".")[2]
+        if leaf == "num_batches_tracked":
+            continue
+        if leaf == "running_var":
+            value = normal(tensor.shape, 0, 1).abs() + 0.5
+        elif tensor.ndim > 1:
+            value = normal(tensor.shape, 0, (2 / tensor[0].numel()) ** 0.5 if tensor[0].numel() > 1 else 0.5)
+        else:
+            value = normal(tensor.shape, 1 if leaf == "weight" else 0, 0.2)
+        tensor.copy_(value)
+    return network.eval()
+
+
+def state_dict(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def torch_logits(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return network(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+
+
+def assert_recognised(network: torch.nn.Module, expected: str) -> None:
+    """Recognises a network of full size from its keys and shapes; `expected` must begin the description."""
+    found = recognise(Tensors(state_dict(network)))
+    assert found.description.startswith(expected), found.description
+
+
+def assert_same_logits(
+    network: torch.nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    architecture: str | None = None,
+    prefix: str = "",
+    expected: str | None = None,
+) -> Recognised:
+    """Recognises the randomised network from its state dict and compares logits on two images of `shape`.
+
+    Within 1e-4 of the largest logit. `expected` must be the beginning of the description.
+    """
+    network = randomised(network)
+    images = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
+    wanted = torch_logits(network, images)
+    assert np.isfinite(wanted).all()
+    assert np.ptp(wanted) > 1e-2, "a dead network proves nothing"
+    tensors = Tensors({prefix + name: array for name, array in state_dict(network).items()})
+    found = recognise(tensors, architecture=architecture)
+    with jax.default_matmul_precision("highest"):
+        traced = jax.jit(found.module.apply).lower(found.variables, images)
+    # Two images are run once: compiling is all the time, so it does little.
+    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    got = np.asarray(traced.compile(compiler_options=quick)(found.variables, images))
+    assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max(), found.description
+    if expected is not None:
+        assert found.description.startswith(expected), found.description
+    return found

@@ -1,0 +1,148 @@
+"""PreActResNet (BackdoorBench), ResNet (torchvision and CIFAR forms), WideResNet (NAD)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False)
+
+
+class PreActBlock(nn.Module):
+    def __init__(self, inside: int, width: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        plan = (
+            [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+            if bottleneck
+            else [(width, 3, stride), (width, 3, 1)]
+        )
+        self.parts, before = len(plan), inside
+        for number, (outside, kernel, step) in enumerate(plan, 1):
+            self.add_module(f"bn{number}", nn.BatchNorm2d(before))
+            self.add_module(f"conv{number}", conv(before, outside, kernel, step))
+            before = outside
+        if stride != 1 or inside != before:
+            self.shortcut = nn.Sequential(conv(inside, before, 1, stride))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        active = F.relu(self.bn1(x))
+        skip = self.shortcut(active) if hasattr(self, "shortcut") else x
+        out = self.conv1(active)
+        for number in range(2, self.parts + 1):
+            out = getattr(self, f"conv{number}")(F.relu(getattr(self, f"bn{number}")(out)))
+        return out + skip
+
+
+class PreActResNet(nn.Module):
+    def __init__(self, sizes: list[int], widths: list[int], bottleneck: bool, classes: int, channels: int = 3) -> None:
+        super().__init__()
+        self.conv1 = conv(channels, widths[0])
+        before, self.stages = widths[0], len(sizes)
+        for stage, (size, width) in enumerate(zip(sizes, widths, strict=True), 1):
+            blocks = []
+            for block in range(size):
+                blocks.append(PreActBlock(before, width, 2 if stage > 1 and block == 0 else 1, bottleneck))
+                before = width * (4 if bottleneck else 1)
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.linear = nn.Linear(before, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv1(x)
+        for stage in range(1, self.stages + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        return self.linear(x.mean((2, 3)))
+
+
+class ResidualBlock(nn.Module):
+    """`skip` names the shortcut; "pad" is option A: strided pixels between zero channels."""
+
+    def __init__(self, inside: int, width: int, stride: int, bottleneck: bool, skip: str) -> None:
+        super().__init__()
+        plan = (
+            [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+            if bottleneck
+            else [(width, 3, stride), (width, 3, 1)]
+        )
+        self.parts, before = len(plan), inside
+        for number, (outside, kernel, step) in enumerate(plan, 1):
+            self.add_module(f"conv{number}", conv(before, outside, kernel, step))
+            self.add_module(f"bn{number}", nn.BatchNorm2d(outside))
+            before = outside
+        self.skip, self.stride, self.added = skip, stride, before - inside
+        if skip != "pad" and (stride != 1 or self.added):
+            self.add_module(skip, nn.Sequential(conv(inside, before, 1, stride), nn.BatchNorm2d(before)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = x
+        for number in range(1, self.parts + 1):
+            out = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(out))
+            out = F.relu(out) if number < self.parts else out
+        if self.skip == "pad":
+            side = self.added // 2
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, side, side))
+        elif hasattr(self, self.skip):
+            x = getattr(self, self.skip)(x)
+        return F.relu(out + x)
+
+
+class ResNet(nn.Module):
+    def __init__(
+        self, sizes: list[int], widths: list[int], *, bottleneck: bool = False, imagenet: bool, skip: str, head: str
+    ) -> None:
+        super().__init__()
+        before, self.stages, self.imagenet, self.head = widths[0], len(sizes), imagenet, head
+        self.conv1 = conv(3, before, 7, 2) if imagenet else conv(3, before)
+        self.bn1 = nn.BatchNorm2d(before)
+        for stage, (size, width) in enumerate(zip(sizes, widths, strict=True), 1):
+            blocks = []
+            for block in range(size):
+                blocks.append(ResidualBlock(before, width, 2 if stage > 1 and block == 0 else 1, bottleneck, skip))
+                before = width * (4 if bottleneck else 1)
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.add_module(head, nn.Linear(before, 7))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        if self.imagenet:
+            x = F.max_pool2d(x, 3, 2, 1)
+        for stage in range(1, self.stages + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        return getattr(self, self.head)(x.mean((2, 3)))
+
+
+class WideBlock(nn.Module):
+    def __init__(self, inside: int, width: int, stride: int, skip: str) -> None:
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inside), conv(inside, width, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(width), conv(width, width)
+        self.skip = skip
+        if inside != width:
+            self.add_module(skip, conv(inside, width, 1, stride))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        active = F.relu(self.bn1(x))
+        out = self.conv2(F.relu(self.bn2(self.conv1(active))))
+        return out + (getattr(self, self.skip)(active) if hasattr(self, self.skip) else x)
+
+
+class WideResNet(nn.Module):
+    def __init__(self, depth: int, factor: int, skip: str = "convShortcut") -> None:
+        super().__init__()
+        self.conv1 = conv(3, 16)
+        before = 16
+        for group in (1, 2, 3):
+            width = 8 * 2**group * factor
+            blocks = []
+            for block in range((depth - 4) // 6):
+                blocks.append(WideBlock(before, width, 2 if group > 1 and block == 0 else 1, skip))
+                before = width
+            self.add_module(f"block{group}", nn.ModuleDict({"layer": nn.Sequential(*blocks)}))
+        self.bn1 = nn.BatchNorm2d(before)
+        self.fc = nn.Linear(before, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv1(x)
+        for group in (self.block1, self.block2, self.block3):
+            x = group["layer"](x)
+        return self.fc(F.relu(self.bn1(x)).mean((2, 3)))
