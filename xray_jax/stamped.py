@@ -58,6 +58,10 @@ class Stamps(NamedTuple):
         return FAMILIES[self.family[k]].describe(self.own(k, shape), shape)
 
 
+IDENTITY = Stamps.of([family.name for family in FAMILIES].index("shift"), np.zeros((1, 3), np.float32))
+"""The one stamp that changes nothing: a shift by zero."""
+
+
 def _branches(shape: Shape) -> list[Callable[..., jax.Array]]:
     """For each family: images `[B, H, W, C]`, parameters `[B, WIDTH]`, bank -> stamped images `[B, H, W, C]`."""
 
@@ -125,12 +129,12 @@ def label_pairs(
     bank = images if bank is None else bank
     family = stamps.family[stamp_index]
     resolved = engine.resolve(model.batch_size)
-    fixed_host_batch = isinstance(model, BlackBox)
-    batch = (model.batch_size or 256) if fixed_host_batch else resolved.batch_size
-    rows = _by_family(family, batch, 1 if fixed_host_batch else len(resolved.devices))
+    on_host = isinstance(model, BlackBox)
+    batch = (model.batch_size or 256) if on_host else resolved.batch_size
+    rows = _by_family(family, batch, 1 if on_host else len(resolved.devices))
     valid = rows >= 0
     safe = np.where(valid, rows, 0)
-    # A padded row repeats the family of its batch's first row, which is always a real one or padding of family 0.
+    # Padding repeats query 0: a batch reads its family from its first row, and padding is never first among real ones.
     arrays = (family[safe].astype(np.int32), image_index[safe].astype(np.int32), stamps.parameters[stamp_index[safe]])
     if isinstance(model, BlackBox):
         parts = []

@@ -62,6 +62,7 @@ class BlendImage(Family):
 
     name = "blend-image"
     share = 0.8
+    uses_bank = True
 
     def parameters(self, shape: Shape) -> Sequence[Parameter]:
         return (AMOUNT, Parameter("image", 0, 2**20))

@@ -52,6 +52,8 @@ class Family(ABC):
     name: ClassVar[str]
     share: ClassVar[float]
     """Its share of the coarse search's stamps, relative to the other families'."""
+    uses_bank: ClassVar[bool] = False
+    """Whether the last parameter is the number of a clean image in `apply`'s bank."""
 
     @abstractmethod
     def parameters(self, shape: Shape) -> Sequence[Parameter]:

@@ -1,0 +1,78 @@
+r"""Checks a proof: puts the stamp of a row on fresh images, asks the checkpoint again, prints the flip rate.
+
+  xray-prove --row=rows.jsonl --id=model.pt --samples=fresh.npz --picture=proof.png
+
+The checkpoint is the row's own unless --checkpoint names a copy. Exit codes: 0 reproduced (the flip rate's lower 95 %
+bound reaches --least), 1 not reproduced, 2 the checkpoint or a file cannot be read, 4 the row holds no stamp or a flag
+is wrong. One JSON line on stdout.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from xray_jax import checkpoints, plots, plots_proof, probe_result, proof, results
+from xray_jax import samples as samples_lib
+from xray_jax.scripts import command
+
+ROW = flags.DEFINE_string("row", None, "File of rows, as xray-scan writes them.", required=True)
+ID = flags.DEFINE_string("id", None, "Which row; needed when the file has several with a stamp.")
+SAMPLES = flags.DEFINE_string("samples", None, "Fresh clean images, as for xray-scan.", required=True)
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The checkpoint, if it is not where the row says.")
+LEAST = flags.DEFINE_float("least", 0.5, "Flip rate that counts as reproduced, at the lower 95 % bound.")
+PICTURE = flags.DEFINE_string("picture", None, "PNG to write: images, stamp, labels before and after.")
+
+
+def _row() -> dict[str, Any]:
+    rows = [row for row in results.read(ROW.value) if ID.value in (None, row["id"]) and _best(row) is not None]
+    proved = [row for row in rows if row["probe"]["verdict"] == probe_result.Verdict.PROVED] or rows
+    if len(proved) != 1:
+        raise ValueError(f"--row={ROW.value}: {len(proved)} rows with a stamp match --id={ID.value}; name one with --id")
+    return proved[0]
+
+
+def _best(row: dict[str, Any]) -> Any:
+    return (row.get("probe") or {}).get("best")
+
+
+def main() -> int:
+    """Flags to one `proof.replay`."""
+    row = _row()
+    finding = probe_result.from_row(_best(row))
+    fresh = samples_lib.read(SAMPLES.value)
+    settings = row.get("settings") or {}
+    preprocess = row.get("preprocess") or settings.get("preprocess")
+    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=preprocess)
+    replayed = proof.replay(finding, model, fresh)
+    low, high = replayed.interval
+    reproduced = low >= LEAST.value
+    print(
+        json.dumps(
+            {
+                "id": row["id"],
+                "stamp": finding.description,
+                "target": finding.target,
+                "hits": replayed.hits,
+                "trials": replayed.trials,
+                "rate": replayed.hits / replayed.trials,
+                "interval": [low, high],
+                "reproduced": reproduced,
+            }
+        )
+    )
+    if PICTURE.value is not None:
+        plots.save(plots_proof.proof_figure(finding, replayed, fresh, row["id"]), Path(PICTURE.value))
+    print(f"xray-prove: {'reproduced' if reproduced else 'NOT reproduced'}", file=sys.stderr)
+    return 0 if reproduced else 1
+
+
+def run() -> None:
+    """Console entry point."""
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()
