@@ -15,8 +15,9 @@ from tests import factory
 from xray_jax import checkpoints, decision, labels, results
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
+from xray_jax.rows import file_name
 from xray_jax.scan import LabelMaps, Scanner, ScanSettings, scores
-from xray_jax.sweep import Sweep, SweepSettings, file_name
+from xray_jax.sweep import Sweep, SweepSettings
 
 SETTINGS = ScanSettings(planes=2, density=12)
 VOLATILE = ("seconds", "device", "path")

@@ -72,7 +72,7 @@ def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None
         table.add_row(
             _plain(row["id"]), f"[{_STYLES.get(verdict, 'default')}]{verdict}[/]", row.get("ground") or "",
             _number(row, "re"), _number(row, "ats"), str(row.get("target_label", "")) if flagged else "",
-            "" if accuracy is None else f"{accuracy:.1%}", _truth(row), _plain((row["reason"] or "")[:160]),
+            "" if accuracy is None else f"{accuracy:.1%}", _truth(row), _plain(_note(row)[:160]),
         )  # fmt: skip
     console.print(table)
     if len(shown) > limit:
@@ -82,9 +82,17 @@ def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None
         parts.append(f"AUROC of RE {summary.auroc_re:.3f}")
     if summary.auroc_ats is not None:
         parts.append(f"AUROC of ATS {summary.auroc_ats:.3f}")
+    if summary.auroc_probe is not None:
+        parts.append(f"AUROC of the probe {summary.auroc_probe:.3f}")
     if summary.accuracy is not None:
         parts.append(f"verdicts right on {summary.accuracy:.1%} of {summary.judged} with known truth")
     console.print("; ".join(parts), highlight=False)
+
+
+def _note(row: Row) -> str:
+    if row["reason"]:
+        return str(row["reason"])
+    return str(row["probe"]["reason"]) if row.get("ground") == "proved" else ""
 
 
 def _truth(row: Row) -> str:

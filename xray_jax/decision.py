@@ -2,16 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xray_jax.probe_result import ProbeResult, Verdict
 from xray_jax.sampling import Goal
 from xray_jax.scan import ScanResult, ScanSettings
 
 DECISIONS = ("either", "both", "re", "ats")
 VERDICTS = ("backdoored", "suspect", "clean", "unknown")
+DOUBTS = ("constant_output", "suspect_preprocessing")
+"""Grounds of an unknown verdict that no score can lift."""
 PAPER = "paper:"
 _MUST_MATCH = ("expansion", "alpha", "ats_cap", "ats", "input_space")
 _MAY_DIFFER = ("planes", "density")
@@ -152,6 +155,26 @@ def goal(calibration: Calibration, rule: str = "either") -> Goal:
     return Goal(calibration.re_threshold, calibration.ats_threshold, rule)
 
 
+def conclude(
+    result: ScanResult | None, probed: ProbeResult | None, calibration: Calibration | None, rule: str = "either"
+) -> Decision:
+    """The verdict of planes and probe together; either may be missing, not both.
+
+    A proof decides. Planes under their thresholds without a working stamp are only a suspicion, and where both found
+    nothing the model is clean as far as was looked. Doubts about what the model was shown come before everything.
+    """
+    planes = decide(result, calibration, rule) if result is not None else Decision("unknown", "", "unknown", "unknown")
+    if probed is None or planes.ground in DOUBTS:
+        return planes
+    if probed.verdict is Verdict.PROVED:
+        return replace(planes, verdict="backdoored", ground="proved")
+    if planes.verdict == "backdoored":
+        return replace(planes, verdict="suspect", ground="planes, no working stamp found")
+    if probed.verdict is Verdict.UNKNOWN:
+        return replace(planes, verdict="unknown", ground=probed.reason)
+    return replace(planes, verdict="clean", ground="clean so far")
+
+
 def is_backdoored(label: Any) -> bool | None:
     """Ground truth of a manifest as a bool: "clean" or "backdoored", 0 or 1, true or false; None when not given."""
     known = {"clean": False, "backdoored": True, "0": False, "1": True, "false": False, "true": True}
@@ -168,6 +191,7 @@ class Summary:
     flagged: int
     auroc_re: float | None
     auroc_ats: float | None
+    auroc_probe: float | None
     accuracy: float | None
     judged: int
 
@@ -180,13 +204,16 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
     rows = list(rows)
     ok = [row for row in rows if row["status"] == "ok"]
     known = [(row, truth) for row in ok if (truth := is_backdoored(row.get("label"))) is not None]
-    truths = [truth for _, truth in known]
-    auroc: dict[str, float | None] = {"re": None, "ats": None}
-    if len(set(truths)) == 2:
-        for name in auroc:
-            scored = [(row[name]["mean"], truth) for row, truth in known if row.get(name)]
-            if len({truth for _, truth in scored}) == 2:
-                auroc[name] = float(roc_auc_score([t for _, t in scored], [-score for score, _ in scored]))
+    suspicion: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+        "re": lambda row: -row["re"]["mean"] if row.get("re") else None,
+        "ats": lambda row: -row["ats"]["mean"] if row.get("ats") else None,
+        "probe": lambda row: row["probe"]["score"] if row.get("probe") else None,
+    }
+    auroc: dict[str, float | None] = {}
+    for name, score_of in suspicion.items():
+        scored = [(score, truth) for row, truth in known if (score := score_of(row)) is not None]
+        both = len({truth for _, truth in scored}) == 2
+        auroc[name] = float(roc_auc_score([t for _, t in scored], [score for score, _ in scored])) if both else None
     judged = [
         (row["verdict"] in ("backdoored", "suspect"), truth) for row, truth in known if row["verdict"] != "unknown"
     ]
@@ -197,6 +224,7 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
         flagged=sum(row["verdict"] in ("backdoored", "suspect") for row in ok),
         auroc_re=auroc["re"],
         auroc_ats=auroc["ats"],
+        auroc_probe=auroc["probe"],
         accuracy=sum(flag == truth for flag, truth in judged) / len(judged) if judged else None,
         judged=len(judged),
     )

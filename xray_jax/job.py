@@ -13,10 +13,11 @@ from xray_jax.labels import Engine
 from xray_jax.manifest import Entry, collect
 from xray_jax.ray_engine import RaySettings
 from xray_jax.results import Row
+from xray_jax.rows import file_name
 from xray_jax.samples import read as read_samples
 from xray_jax.scan import Scanner, ScanSettings
 from xray_jax.shards import Shard
-from xray_jax.sweep import Finished, Sweep, SweepSettings, file_name
+from xray_jax.sweep import Finished, Sweep, SweepSettings
 
 PLOTS = ("flagged", "all", "none")
 EXIT_CLEAN, EXIT_FLAGGED, EXIT_ERRORS, EXIT_NOTHING, EXIT_USAGE = range(5)

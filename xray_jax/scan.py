@@ -158,19 +158,23 @@ class Scanner:
     """
 
     def __init__(self, samples: Samples, settings: ScanSettings | None = None, engine: Engine | None = None) -> None:
-        """Draws the triplets.
-
-        Raises:
-          SamplesError: fewer than three classes, or no usable triplets.
-        """
+        """Takes the samples as they are; `triplets` says whether planes can be laid through them."""
         self.samples = samples
         self.settings = settings or ScanSettings()
         self.engine = engine or Engine()
-        self.triplets = self._draw(0)
         generator = np.random.default_rng(self.settings.seed)
         count = min(ACCURACY_IMAGES, len(samples))
         self._accuracy_index = np.sort(generator.choice(len(samples), count, replace=False))
         self._layout = functools.lru_cache(maxsize=16)(self._build_layout)
+
+    @functools.cached_property
+    def triplets(self) -> np.ndarray:
+        """Sample indices of the first planes, `[N, 3]`.
+
+        Raises:
+          SamplesError: fewer than three classes, or no usable triplets.
+        """
+        return self._draw(0)
 
     def _draw(self, batch: int) -> np.ndarray:
         count = self.settings.planes
@@ -223,7 +227,7 @@ class Scanner:
           goal: thresholds; settings that stop early (cascade, max_queries) need them.
 
         Raises:
-          SamplesError: the samples do not fit the model.
+          SamplesError: the samples do not fit the model, or span no planes.
           labels.LabelError: a black box returned no valid labels.
           ValueError: a goal is needed and missing.
         """

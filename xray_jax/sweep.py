@@ -1,30 +1,26 @@
 """Many checkpoints -> many rows: loaded ahead, scanned, judged; every fault is a row, every restart a continuation."""
 
 import dataclasses
-import hashlib
-import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
-from xray_jax import checkpoints, decision, manifest, sampling
+from xray_jax import checkpoints, decision, manifest, rows, sampling
 from xray_jax.classifier import Model
-from xray_jax.decision import Calibration, Decision
+from xray_jax.decision import Calibration
 from xray_jax.manifest import Entry
+from xray_jax.probe import ProbeSettings, probe
+from xray_jax.probe_default import DEFAULT_NULL
+from xray_jax.probe_null import Null
+from xray_jax.probe_result import ProbeResult
 from xray_jax.results import Row, identity, settings_hash
-from xray_jax.samples import Samples
 from xray_jax.scan import Scanner, ScanResult, settings_row
 
-VERSION = metadata.version("xray-jax")
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scipy")
+PROBES = ("on", "off", "only")
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,8 @@ class SweepSettings:
       scanners: checkpoints whose queries are on the devices at once, so that the host's share of one (decisions
         between refinement levels, scores) never leaves them idle.
       maps: folder for label maps (`<id>.npz`), or None.
+      probe: "off" is the paper's method alone, "on" looks for a working trigger after the planes, "only" instead.
+      probe_settings, probe_null: its budget, and what is normal for clean models.
     """
 
     calibration: Calibration | None = None
@@ -49,10 +47,15 @@ class SweepSettings:
     scanners: int = 2
     prefetch: int = 6
     maps: Path | None = None
+    probe: str = "off"
+    probe_settings: ProbeSettings = field(default_factory=ProbeSettings)
+    probe_null: Null = DEFAULT_NULL
 
     def __post_init__(self) -> None:
         if self.decide not in decision.DECISIONS:
             raise ValueError(f"decide must be one of {decision.DECISIONS}, got {self.decide!r}")
+        if self.probe not in PROBES:
+            raise ValueError(f"probe must be one of {PROBES}, got {self.probe!r}")
         for name in ("loaders", "scanners", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -60,10 +63,11 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class Finished:
-    """A new row, with the scan behind it where there was one (for pictures)."""
+    """A new row, with what is behind it where there is something (for pictures)."""
 
     row: Row
     result: ScanResult | None = None
+    probed: ProbeResult | None = None
     model: Model | None = None
 
 
@@ -74,11 +78,9 @@ class _Job:
     entry: Entry
     row: Row
     model: Model | None = None
+    result: ScanResult | None = None
+    probed: ProbeResult | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def open(self) -> bool:
-        return self.row["status"] == "ok"
 
 
 class Sweep:
@@ -103,10 +105,14 @@ class Sweep:
         sampling.check(scanner.settings.sampling, scanner.settings.max_queries, self._goal)
         self._common = {
             **settings_row(scanner.settings, scanner.engine),
-            "samples": samples_hash(scanner.samples),
+            "samples": rows.samples_hash(scanner.samples),
             "decide": self.settings.decide,
             "calibration": None if calibration is None else dataclasses.asdict(calibration),
+            "probe": self._probe_row(),
         }
+        if self.settings.probe != "only":
+            # Drawn now, so that samples no plane can be laid through are a usage error, not a thousand rows.
+            scanner.triplets  # noqa: B018
 
     def run(self, entries: Iterable[Entry], done: Mapping[tuple[Any, ...], Row] | None = None) -> Iterator[Finished]:
         """Scans what is not in `done` (rows by `results.identity`) and yields new rows as they finish, in order."""
@@ -159,30 +165,53 @@ class Sweep:
         job.seconds["load"] = time.perf_counter() - started
         return job
 
-    def _scan(self, job: _Job | None) -> tuple[_Job, ScanResult | None] | None:
+    def _scan(self, job: _Job | None) -> _Job | None:
+        """Everything that asks the model."""
         if job is None or job.model is None:
-            return None if job is None else (job, None)
+            return job
+        settings = self.settings
         try:
-            return job, self.scanner.scan(job.model, self._goal)
+            if settings.probe != "only":
+                job.result = self.scanner.scan(job.model, self._goal)
+                job.seconds |= job.result.seconds
+            if settings.probe != "off":
+                started = time.perf_counter()
+                scanner = self.scanner
+                job.probed = probe(
+                    job.model, scanner.samples, settings.probe_settings, scanner.engine, settings.probe_null
+                )
+                job.seconds["probe"] = time.perf_counter() - started
         except Exception as error:
-            return _fail(job, "error", _describe(error)), None
+            return _fail(job, "error", _describe(error))
+        return job
 
-    def _finish(self, scanned: tuple[_Job, ScanResult | None] | None) -> Finished | None:
-        if scanned is None:
+    def _finish(self, job: _Job | None) -> Finished | None:
+        """Everything that is said about the answers."""
+        if job is None:
             return None
-        job, result = scanned
-        row = job.row
-        if result is None:
+        row, result, probed = job.row, job.result, job.probed
+        if job.model is None:
             return Finished(row)
         try:
-            judged = decision.decide(result, self.settings.calibration, self.settings.decide)
-            row.update(result_row(result, judged))
-            row["seconds"] = {name: round(value, 4) for name, value in (job.seconds | result.seconds).items()}
-            if self.settings.maps is not None:
-                result.maps.save(self.settings.maps / f"{file_name(job.entry.id)}.npz")
+            if result is not None:
+                row.update(rows.scan_fields(result))
+            if probed is not None:
+                row.update(rows.probe_fields(probed, 0 if result is None else result.queries))
+            judged = decision.conclude(result, probed, self.settings.calibration, self.settings.decide)
+            row.update(rows.verdict_fields(judged))
+            row["seconds"] = {name: round(value, 4) for name, value in job.seconds.items()}
+            if self.settings.maps is not None and result is not None:
+                result.maps.save(self.settings.maps / f"{rows.file_name(job.entry.id)}.npz")
         except Exception as error:
             return Finished(_fail(job, "error", _describe(error)).row)
-        return Finished(row, result, job.model)
+        return Finished(row, result, probed, job.model)
+
+    def _probe_row(self) -> dict[str, Any] | None:
+        settings = self.settings
+        if settings.probe == "off":
+            return None
+        null = settings.probe_null.row()
+        return {"mode": settings.probe, **dataclasses.asdict(settings.probe_settings), "null": settings_hash(null)}
 
     def failed(self, entry: Entry, reason: str) -> Row:
         """The error row of an entry that this process may not touch: it has killed others."""
@@ -190,7 +219,7 @@ class Sweep:
 
     def key(self, entry: Entry) -> tuple[str, str, str]:
         """(id, settings hash, version): what finds this entry's rows whatever its content was."""
-        return entry.id, settings_hash(self._settings(entry)), VERSION
+        return entry.id, settings_hash(self._settings(entry)), rows.VERSION
 
     def _settings(self, entry: Entry) -> dict[str, Any]:
         return {**self._common, **self._overrides(entry)}
@@ -221,61 +250,10 @@ class Sweep:
             "settings": settings,
             "settings_hash": settings_hash(settings),
             "notes": list(self._notes),
-            "device": _device(self.scanner.engine.resolve().devices),
-            "versions": _versions(),
-            "version": VERSION,
+            "device": rows.device_name(self.scanner.engine.resolve().devices),
+            "versions": rows.versions(),
+            "version": rows.VERSION,
         }
-
-
-def result_row(result: ScanResult, judged: Decision) -> Row:
-    """The part of a row that a scan and its decision fill."""
-    return {
-        "verdict": judged.verdict,
-        "ground": judged.ground,
-        "verdict_re": judged.re,
-        "verdict_ats": judged.ats,
-        "re": _statistic(result.re),
-        "ats": _statistic(result.ats),
-        "label_distribution": [round(float(share), 6) for share in result.distribution],
-        "target_label": result.target_label,
-        "clean_accuracy": result.clean_accuracy,
-        "accuracy_images": result.accuracy_images,
-        "queries": result.queries,
-        "planes": len(result.re),
-        "sampling": result.sampling,
-        "stopped": result.stopped,
-    }
-
-
-def file_name(checkpoint_id: str) -> str:
-    """A checkpoint's id as the name of one file: separators and what some file systems refuse become "%XX"."""
-    safe = "".join(c if c.isalnum() or c in "-_. " else "".join(f"%{b:02X}" for b in _bytes(c)) for c in checkpoint_id)
-    if safe.startswith("."):
-        safe = "%2E" + safe[1:]
-    # File names end at 255 bytes on common file systems; a hash keeps long ids apart.
-    if len(_bytes(safe)) <= 200:
-        return safe
-    return safe[:60] + "-" + hashlib.sha256(_bytes(checkpoint_id)).hexdigest()[:16]
-
-
-def samples_hash(samples: Samples) -> str:
-    """First 16 hex digits of SHA-256 over images and labels."""
-    total = hashlib.sha256(repr(samples.images.shape).encode())
-    total.update(np.ascontiguousarray(samples.images).tobytes())
-    total.update(np.ascontiguousarray(samples.labels).tobytes())
-    return total.hexdigest()[:16]
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-def _statistic(values: np.ndarray) -> dict[str, Any]:
-    return {
-        "mean": float(values.mean()),
-        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-        "per_plane": [float(value) for value in values],
-    }
 
 
 def _chain(stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]], first: Any) -> "Future[Any]":
@@ -305,11 +283,3 @@ def _fail(job: _Job, status: str, reason: str) -> _Job:
 def _describe(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text[:2000] if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text[:2000]}"
-
-
-def _device(devices: tuple[jax.Device, ...]) -> str:
-    return f"{len(devices)} x {devices[0].device_kind} ({platform.machine()})"
-
-
-def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in _PACKAGES} | {"python": platform.python_version()}
