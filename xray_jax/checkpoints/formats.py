@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from xray_jax.checkpoints import (
+    exported,
     foreign,
     hugging_face,
     keras,
     msgpack,
     npz,
+    onnx,
     orbax,
     plain_pickle,
     safetensors,
@@ -58,6 +60,8 @@ FORMATS: tuple[Format, ...] = (
     torch_zip,
     torch_legacy,
     npz,
+    exported,
+    onnx,
     msgpack,
     plain_pickle,
     foreign,

@@ -57,7 +57,7 @@ def _read_zip(path: Path) -> Classifier:
     metadata = parse_json(archive.read(_METADATA).tobytes(), _METADATA)
     version = _major(metadata.get("keras_version") if isinstance(metadata, Mapping) else None, 3)
     graph = keras_graph.build(parse_json(archive.read(_CONFIG).tobytes(), _CONFIG), version)
-    expected, classes = graph.network.expected(graph.input_shape)
+    expected, classes = graph.network.expected()
     weights = hdf5.File(archive.read(_WEIGHTS))
     found = keras_weights.from_keras3(weights.root, graph.tree, expected)
     return _classifier(graph, expected, classes, found, archive.source.size)
@@ -78,7 +78,7 @@ def _read_h5(data: np.ndarray) -> Classifier:
     stored = {**attributes, **group.attributes()}
     version = _major(stored.get("keras_version"), 1)
     graph = keras_graph.build(parse_json(config.encode(), "model_config"), version)
-    expected, classes = graph.network.expected(graph.input_shape)
+    expected, classes = graph.network.expected()
     found = keras_weights.from_legacy(group, graph.tree, expected)
     if stored.get("backend") == "theano":
         found = _from_theano(found, expected)

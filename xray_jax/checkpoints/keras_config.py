@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.image_input import ImageInput, image_input
 
 ADVICE = " (nothing in a file is executed: export the model to ONNX or with jax.export instead)"
 MAX_INDEX = 20_000
@@ -84,26 +85,11 @@ def _keras3_arguments(value: Any) -> list[Any]:
     raise CheckpointError(f"a layer is called on {str(value)[:80]}: not supported")
 
 
-def image_entry(shape: Any, data_formats: Sequence[str]) -> tuple[str, tuple[int, int, int]]:
-    """How images `[B, H, W, C]` enter a model with this input shape, and their shape."""
-    if not isinstance(shape, list) or not 2 <= len(shape) <= 4:
+def image_entry(shape: Any, data_formats: Sequence[str]) -> ImageInput:
+    """How images enter a model with this input shape, batch included; data formats settle what is open."""
+    if not isinstance(shape, list) or len(shape) < 2:
         raise CheckpointError(f"the file does not say the shape of its images (input shape {str(shape)[:80]})")
-    sizes = shape[1:]
-    if not all(isinstance(n, int) and 0 < n <= 1 << 14 for n in sizes):
-        raise CheckpointError(
-            f"its input shape is {sizes}; a size left open cannot be scanned: save it with a fixed one"
-        )
-    if len(sizes) == 3:
-        few = (1, 3, 4)
-        first = sizes[0] in few and (sizes[2] not in few or "channels_first" in data_formats[:1])
-        return ("NCHW", (sizes[1], sizes[2], sizes[0])) if first else ("NHWC", (sizes[0], sizes[1], sizes[2]))
-    if len(sizes) == 2:
-        return "HW", (sizes[0], sizes[1], 1)
-    for channels in (1, 3):
-        side = round((sizes[0] / channels) ** 0.5)
-        if side * side * channels == sizes[0]:
-            return "flat", (side, side, channels)
-    raise CheckpointError(f"its input is a vector of {sizes[0]} numbers, which is no square image of 1 or 3 channels")
+    return image_input(shape[1:], "channels_first" in data_formats[:1])
 
 
 def trainable(config: Any) -> bool:

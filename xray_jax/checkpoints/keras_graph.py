@@ -83,10 +83,12 @@ def build(config: Any, keras: int) -> Graph:
     outputs = top([0])
     if len(outputs) != 1 or not isinstance(outputs[0], int):
         raise CheckpointError(f"the model has {len(outputs)} outputs, expected one row of class scores")
-    entry, shape = image_entry(top.input_shape, builder.data_formats)
+    entry = image_entry(top.input_shape, builder.data_formats)
     nodes = _needed(builder.nodes, outputs[0])
-    graph = json.dumps({"input": entry, "nodes": nodes}, sort_keys=True, separators=(",", ":"))
-    return Graph(KerasNetwork(graph), shape, top.tree, frozenset(builder.policies))
+    graph = json.dumps(
+        {"form": entry.form, "shape": entry.shape, "nodes": nodes}, sort_keys=True, separators=(",", ":")
+    )
+    return Graph(KerasNetwork(graph), entry.shape, top.tree, frozenset(builder.policies))
 
 
 def snake_case(name: str) -> str:

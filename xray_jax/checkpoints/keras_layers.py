@@ -238,7 +238,7 @@ def _layer_norm(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array
 
 def _normalization_settings(settings: Settings) -> dict[str, Any]:
     given = settings.raw("mean") is not None
-    axes = [] if settings.raw("axis", -1) is None else _axes(settings)
+    axes = _axes(settings) if settings.raw("axis", -1) not in (None, []) else []
     return {
         "axes": axes,
         "mean": settings.numbers("mean", 0.0) if given else None,

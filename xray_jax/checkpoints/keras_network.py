@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.image_input import ImageInput
 from xray_jax.checkpoints.keras_layers import LAYERS as WEIGHT_LAYERS
 from xray_jax.checkpoints.keras_layers import Layer
 from xray_jax.checkpoints.keras_shapes import SHAPE_LAYERS
@@ -29,42 +30,41 @@ class KerasNetwork:
     """A graph of standard Keras layers.
 
     Attributes:
-      graph: canonical JSON: {"input": how images enter, "nodes": [[kind, weights' key, settings, inputs], ...]}. An
-        input is a node's number (0 is the images), or a constant in a list of one. The last node is the output.
+      graph: canonical JSON: "form" and "shape" of an `ImageInput`, and "nodes": [[kind, weights' key, settings,
+        inputs], ...]. An input is a node's number (0 is the images), or a constant in a list of one. The last node is
+        the output.
     """
 
     graph: str
 
     @cached_property
-    def _parsed(self) -> tuple[str, list[list[Any]]]:
+    def _parsed(self) -> tuple[ImageInput, list[list[Any]]]:
         parsed = json.loads(self.graph)
-        return parsed["input"], parsed["nodes"]
+        return ImageInput(parsed["form"], tuple(parsed["shape"])), parsed["nodes"]
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Images `[B, H, W, C]` -> what the Keras model puts out, `[B, num_classes]`; its softmax included."""
         entry, nodes = self._parsed
-        values = [enter(images, entry)]
+        values = [entry.enter(images)]
         for kind, key, settings, inputs in nodes:
             arguments = [values[i] if isinstance(i, int) else i[0] for i in inputs]
             values.append(LAYERS[kind].compute(settings, variables.get(key, {}), arguments))
         return values[-1]
 
-    def expected(self, input_shape: tuple[int, int, int]) -> tuple[dict[str, dict[str, tuple[int, ...]]], int]:
+    def expected(self) -> tuple[dict[str, dict[str, tuple[int, ...]]], int]:
         """Weights' key -> name -> shape in the order of Keras, and the number of classes.
 
         Raises:
           CheckpointError: naming the layer that does not fit its input, or an output that is not `[B, classes]`.
         """
-        return _expected(self, input_shape)
+        return _expected(self)
 
 
 @lru_cache(maxsize=256)
-def _expected(
-    network: KerasNetwork, input_shape: tuple[int, int, int]
-) -> tuple[dict[str, dict[str, tuple[int, ...]]], int]:
+def _expected(network: KerasNetwork) -> tuple[dict[str, dict[str, tuple[int, ...]]], int]:
     entry, nodes = network._parsed
     # Two images, so that a layer which mixes up the batch with another dimension shows.
-    values = [jax.eval_shape(lambda x: enter(x, entry), jax.ShapeDtypeStruct((2, *input_shape), jnp.float32))]
+    values = [jax.eval_shape(entry.enter, jax.ShapeDtypeStruct((2, *entry.shape), jnp.float32))]
     weights: dict[str, dict[str, tuple[int, ...]]] = {}
     for number, (kind, key, settings, inputs) in enumerate(nodes, 1):
         where = f"layer {number} of {len(nodes)} ({key or kind})"
@@ -97,12 +97,3 @@ def _expected(
     if len(out) != 2 or out[1] < 2:
         raise CheckpointError(f"its output is {['batch', *out[1:]]}, expected [batch, classes], two or more")
     return weights, out[1]
-
-
-def enter(images: jax.Array, entry: str) -> jax.Array:
-    """Images `[B, H, W, C]` in the form that the model's input has."""
-    if entry == "NCHW":
-        return jnp.moveaxis(images, -1, 1)
-    if entry == "HW":
-        return images[..., 0]
-    return images.reshape(images.shape[0], -1) if entry == "flat" else images

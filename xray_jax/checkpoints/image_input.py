@@ -1,0 +1,63 @@
+"""How images enter a model that came with its own computation, found from the shape of its input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from xray_jax.checkpoints.contents import CheckpointError
+
+MAX_SIDE = 1 << 14
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """A model's input.
+
+    Attributes:
+      form: "NHWC", "NCHW", "HW" (grey without a channel axis) or "flat" (rows of a vector).
+      shape: (height, width, channels) of the images that the scanner gives.
+    """
+
+    form: str
+    shape: tuple[int, int, int]
+
+    def enter(self, images: Any) -> Any:
+        """`[B, H, W, C]`, numpy or jax, in the form that the model takes."""
+        if self.form == "NCHW":
+            return (np if isinstance(images, np.ndarray) else jnp).moveaxis(images, -1, 1)
+        if self.form == "HW":
+            return images[..., 0]
+        return images.reshape(images.shape[0], -1) if self.form == "flat" else images
+
+
+def image_input(sizes: Sequence[Any], channels_first: bool) -> ImageInput:
+    """From the sizes of an input without its batch.
+
+    Args:
+      sizes: three, two or one whole numbers; anything else in them is a size left open.
+      channels_first: which layout it is when the sizes allow both.
+
+    Raises:
+      CheckpointError: when a size is left open or this is no image.
+    """
+    if not 1 <= len(sizes) <= 3 or not all(type(n) is int and 0 < n <= MAX_SIDE for n in sizes):
+        raise CheckpointError(
+            f"its input without the batch is {[n if type(n) is int else '?' for n in sizes]}, expected the fixed size "
+            "of an image; save or export it again with fixed height, width and channels"
+        )
+    if len(sizes) == 3:
+        first, last = sizes[0] in _CHANNELS, sizes[2] in _CHANNELS
+        if first and (channels_first or not last):
+            return ImageInput("NCHW", (sizes[1], sizes[2], sizes[0]))
+        return ImageInput("NHWC", (sizes[0], sizes[1], sizes[2]))
+    if len(sizes) == 2:
+        return ImageInput("HW", (sizes[0], sizes[1], 1))
+    for channels in (1, 3):
+        side = round((sizes[0] / channels) ** 0.5)
+        if side * side * channels == sizes[0]:
+            return ImageInput("flat", (side, side, channels))
+    raise CheckpointError(f"its input is a vector of {sizes[0]} numbers, which is no square image of 1 or 3 channels")
