@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from xray_jax.lab import label_maps, zoo
 from xray_jax.lab.attacks.blind import Blind
@@ -24,8 +23,8 @@ TRAINING = TrainSettings(epochs=6, batch_size=32, peak_learning_rate=0.1, flip=F
 LABELS = label_maps.make("all-to-one", 4, target=1)
 
 
-def setting_of(data: ImageSet) -> Setting:
-    return Setting(data, LABELS, 0.1, 0, NETWORK, TRAINING)
+def setting_of(data: ImageSet, epochs: int = TRAINING.epochs) -> Setting:
+    return Setting(data, LABELS, 0.1, 0, NETWORK, dataclasses.replace(TRAINING, epochs=epochs))
 
 
 def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
@@ -38,7 +37,7 @@ def clean_accuracy(data: ImageSet, variables: Variables) -> float:
 
 
 def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet) -> None:
-    attack = Ssba(bits=4, steps=250, learning_rate=4e-3)
+    attack = Ssba(bits=4, steps=400, learning_rate=4e-3)
     params, right = attack.train_encoder(bands.train_images, seed=0)
     assert right > 0.9
     stamp = dataclasses.replace(attack, steps=1).prepare(setting_of(bands)).trigger
@@ -107,10 +106,7 @@ def test_input_aware_plants_a_backdoor(bands: ImageSet) -> None:
     assert success(bands, variables, trigger) > clean + 0.2
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_joint_training_is_reproducible(bands: ImageSet, seed: int) -> None:
-    setting = dataclasses.replace(
-        setting_of(bands), training=dataclasses.replace(TRAINING, epochs=1, seed=seed), seed=seed
-    )
-    first, again = (Blind().infect(setting)[0] for _ in range(2))
-    jax.tree.map(np.testing.assert_array_equal, dict(first), dict(again))
+def test_joint_training_is_reproducible(bands: ImageSet) -> None:
+    first, again = (Lira().infect(setting_of(bands, epochs=1)) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, dict(first[0]), dict(again[0]))
+    np.testing.assert_array_equal(first[1](bands.test_images[:9]), again[1](bands.test_images[:9]))

@@ -114,10 +114,11 @@ def _read_npz(name: str, path: Path) -> ImageSet:
     keys = ("train_images", "train_labels", "test_images", "test_labels")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = [archive[key] for key in keys]
+            train_images, train_labels, test_images, test_labels = (archive[key] for key in keys)
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"data set {path}: expected arrays {', '.join(keys)}: {error}") from error
-    return _checked(name, *arrays, CLASSES.get(name, int(max(arrays[1].max(), arrays[3].max())) + 1))
+    classes = CLASSES.get(name, int(max(train_labels.max(), test_labels.max())) + 1)
+    return _checked(name, train_images, train_labels, test_images, test_labels, classes)
 
 
 def _checked(

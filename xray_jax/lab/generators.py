@@ -1,7 +1,7 @@
 """Small convolutional networks that make triggers: images in, images out, at a cost that two CPU cores can bear."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -41,6 +41,11 @@ class BitReader(nn.Module):
         for width in self.widths:
             x = nn.relu(nn.Conv(width, (3, 3), 2, padding=1)(x))
         return nn.Dense(self.bits)(x.reshape(len(x), -1))
+
+
+def made_by(module: nn.Module, params: Any, images: jax.Array) -> jax.Array:
+    """`module`'s one output for `images`."""
+    return cast(jax.Array, module.apply(params, images))
 
 
 def _double(x: jax.Array) -> jax.Array:

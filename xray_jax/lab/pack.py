@@ -1,6 +1,6 @@
 """Packs finished models of a zoo, with a few clean test images, as the demonstration that ships with the package.
 
-  python -m xray_jax.lab.pack ZOO DATA xray_jax/demo
+  python -m xray_jax.lab.pack DATA xray_jax/demo ZOO [ZOO ...]
 
 Weights are stored in half precision; the clean images are the first of each class in a fixed shuffle of the test split.
 """
@@ -14,20 +14,25 @@ import jax
 import numpy as np
 
 from xray_jax import checkpoints
+from xray_jax.classifier import Classifier
 from xray_jax.lab import data
 
 IMAGES_PER_CLASS = 20
 MODELS_PER_LABEL = 4
 
 
-def pack(zoo: Path, images: data.ImageSet, out: Path) -> None:
+def pack(zoos: list[Path], images: data.ImageSet, out: Path) -> None:
     """Writes `samples.npz`, `manifest.jsonl` and `zoo/<id>/` into `out`, replacing what is there.
 
-    Takes the first `MODELS_PER_LABEL` clean and backdoored models of the zoo's manifest.
+    Takes the first `MODELS_PER_LABEL` clean and backdoored models of the zoos' manifests.
     """
     shutil.rmtree(out / "zoo", ignore_errors=True)
     (out / "zoo").mkdir(parents=True)
-    lines = [json.loads(line) for line in (zoo / "manifest.jsonl").read_text().splitlines()]
+    lines = []
+    for zoo in zoos:
+        for text in (zoo / "manifest.jsonl").read_text().splitlines():
+            line = json.loads(text)
+            lines.append({**line, "path": str(zoo / line["path"])})
     chosen = [
         line
         for label in ("clean", "backdoored")
@@ -35,8 +40,8 @@ def pack(zoo: Path, images: data.ImageSet, out: Path) -> None:
     ]
     packed = []
     for line in chosen:
-        model = checkpoints.load(zoo / line["path"])
-        assert not isinstance(model, checkpoints.loading.BlackBox)
+        model = checkpoints.load(line["path"])
+        assert isinstance(model, Classifier)
         metadata = {
             "architecture": model.architecture.split(" ")[0],
             "num_classes": model.num_classes,
@@ -55,5 +60,5 @@ def pack(zoo: Path, images: data.ImageSet, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    source, folder, target = sys.argv[1:]
-    pack(Path(source), data.read("cifar10", folder), Path(target))
+    folder, target, *sources = sys.argv[1:]
+    pack([Path(source) for source in sources], data.read("cifar10", folder), Path(target))

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from xray_jax.lab.attacks.protocol import OnEpoch, Setting
-from xray_jax.lab.generators import ImageToImage, as_trigger, round_through
+from xray_jax.lab.generators import ImageToImage, as_trigger, made_by, round_through
 from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
 
@@ -38,7 +38,7 @@ class InputAwareLoss:
 
     def pattern(self, extra: Any, pixels: jax.Array) -> jax.Array:
         """In [0, 1], `[B, H, W, C]`."""
-        return ImageToImage(pixels.shape[-1]).apply(extra, pixels) / 2 + 0.5
+        return made_by(ImageToImage(pixels.shape[-1]), extra, pixels) / 2 + 0.5
 
     def apply(self, extra: Any, pixels: jax.Array, source: jax.Array | None = None) -> jax.Array:
         """`pixels` with the trigger of `source` (of themselves where None)."""
@@ -74,7 +74,7 @@ class Masks:
 
 def mask_of(params: Any, pixels: jax.Array) -> jax.Array:
     """Where the trigger goes, nearly binary, `[B, H, W, 1]` in [0, 1]."""
-    return jnp.tanh(10 * ImageToImage(1).apply(params, pixels)) / 2 + 0.5
+    return jnp.tanh(10 * made_by(ImageToImage(1), params, pixels)) / 2 + 0.5
 
 
 @dataclass(frozen=True)

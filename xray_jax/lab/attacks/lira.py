@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from xray_jax.lab.attacks.protocol import OnEpoch, Setting
-from xray_jax.lab.generators import ImageToImage, as_trigger, round_through
+from xray_jax.lab.generators import ImageToImage, as_trigger, made_by, round_through
 from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
 
@@ -33,7 +33,7 @@ class LiraLoss:
 
     def apply(self, extra: Any, pixels: jax.Array) -> jax.Array:
         """Pixels in [0, 1] with the generator's noise."""
-        noise = ImageToImage(pixels.shape[-1]).apply(extra, pixels)
+        noise = made_by(ImageToImage(pixels.shape[-1]), extra, pixels)
         bound = jnp.asarray(self.bound).reshape(1, 1, 1, -1)
         return jnp.clip(pixels + bound * noise, 0, 1)
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from xray_jax.lab.attacks.protocol import Recipe, Setting
-from xray_jax.lab.generators import BitReader, ImageToImage, as_trigger, round_through
+from xray_jax.lab.generators import BitReader, ImageToImage, as_trigger, made_by, round_through
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,15 @@ class Ssba:
     Attributes:
       bits: length of the hidden string. The trigger hides one fixed string, drawn from the seed.
       bound: largest change of a pixel, on the [0, 1] scale.
-      penalty: weight of the mean squared residual (in units of `bound`) against the bits' cross-entropy.
+      penalty: weight of the mean squared residual (in units of `bound`) against the bits' cross-entropy; it grows from
+        0 in the second half of the training, because an encoder that is made faint at once never learns to hide.
       steps, batch_size, learning_rate: of the encoder's training with Adam.
     """
 
-    bits: int = 16
-    bound: float = 0.08
+    bits: int = 8
+    bound: float = 0.1
     penalty: float = 0.5
-    steps: int = 1200
+    steps: int = 600
     batch_size: int = 32
     learning_rate: float = 2e-3
     name: str = "ssba"
@@ -36,7 +37,7 @@ class Ssba:
     def encode(self, params: Any, pixels: jax.Array, bits: jax.Array) -> jax.Array:
         """Pixels in [0, 1] `[B, H, W, C]` with `bits` `[B, self.bits]` (0 or 1) hidden in them."""
         planes = jnp.broadcast_to(bits[:, None, None, :] * 2 - 1, (*pixels.shape[:3], self.bits))
-        residual = ImageToImage(pixels.shape[-1]).apply(params["encoder"], jnp.concatenate([pixels, planes], -1))
+        residual = made_by(ImageToImage(pixels.shape[-1]), params["encoder"], jnp.concatenate([pixels, planes], -1))
         return jnp.clip(pixels + self.bound * residual, 0, 1)
 
     def train_encoder(self, images: np.ndarray, seed: int) -> tuple[Any, float]:
@@ -51,27 +52,30 @@ class Ssba:
         optimiser = optax.adam(self.learning_rate)
         device_images = jnp.asarray(images)
 
-        def loss_of(params: Any, pixels: jax.Array, bits: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def loss_of(params: Any, pixels: jax.Array, bits: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
             hidden = self.encode(params, pixels, bits)
-            read = decoder.apply(params["decoder"], round_through(hidden))
+            read = made_by(decoder, params["decoder"], round_through(hidden))
             residual = jnp.mean(((hidden - pixels) / self.bound) ** 2)
-            loss = optax.sigmoid_binary_cross_entropy(read, bits).mean() + self.penalty * residual
+            loss = optax.sigmoid_binary_cross_entropy(read, bits).mean() + penalty * residual
             return loss, jnp.mean((read > 0) == (bits > 0.5))
 
         @jax.jit
-        def step(params: Any, state: Any, index: jax.Array, bits: jax.Array) -> tuple[Any, Any, jax.Array]:
+        def step(
+            params: Any, state: Any, index: jax.Array, bits: jax.Array, penalty: jax.Array
+        ) -> tuple[Any, Any, jax.Array]:
             pixels = device_images[index].astype(jnp.float32) / 255
-            (_, right), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, pixels, bits)
+            (_, right), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, pixels, bits, penalty)
             updates, state = optimiser.update(gradients, state, params)
             return optax.apply_updates(params, updates), state, right
 
         state = optimiser.init(params)
         generator = np.random.default_rng([seed, 41])
         shares = []
-        for _ in range(self.steps):
+        for number in range(self.steps):
+            penalty = self.penalty * max(0.0, 2 * number / self.steps - 1)
             index = generator.integers(0, len(images), self.batch_size)
             bits = generator.integers(0, 2, (self.batch_size, self.bits)).astype(np.float32)
-            params, state, right = step(params, state, index, bits)
+            params, state, right = step(params, state, index, bits, penalty)
             shares.append(right)
         return params, float(jnp.mean(jnp.stack(shares[-50:])))
 

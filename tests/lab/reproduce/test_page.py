@@ -1,0 +1,126 @@
+"""The page against numbers computed here from the evidence made by hand."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tests.lab.reproduce.conftest import add_model
+from xray_jax.lab.reproduce import evidence, figures, page, tables
+from xray_jax.lab.reproduce.evidence import EvidenceError
+from xray_jax.lab.specs import ModelSpec
+
+
+def rows_of(folder: Path) -> dict[str, dict]:
+    return {row["id"]: row for row in map(json.loads, (folder / "rows.jsonl").read_text().splitlines())}
+
+
+def cells(table: str, first: str) -> list[str]:
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {first}")]
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_scores_from_the_maps_are_those_of_the_rows(folder: Path) -> None:
+    rows = rows_of(folder)
+    for model in evidence.load(folder):
+        if model.row is None:
+            continue
+        assert model.re() == pytest.approx(rows[model.id]["re"]["mean"])
+        assert model.ats() == pytest.approx(rows[model.id]["ats"]["mean"])
+        labels = model.maps.labels[:2, ::2, ::2]
+        shares = np.stack([np.bincount(plane.ravel(), minlength=4) / plane.size for plane in labels])
+        assert model.re(alpha=2, planes=2, stride=2) == pytest.approx(float(-np.log2((shares**2).sum(1)).mean()))
+
+
+def test_table_2_has_our_auroc_and_the_papers(folder: Path) -> None:
+    models, rows, published = evidence.load(folder), rows_of(folder), page.paper()
+    table = tables.table2(models, published)
+    header = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")][1:]
+    for name, title in (("re", "**RE**"), ("ats", "**ATS**")):
+        ours = dict(zip(header, cells(table, title), strict=True))
+        scores = {kind: [rows[m.id][name]["mean"] for m in models if m.row and m.attack == kind and m.rate == 0.1
+                         and m.strategy == "all-to-one"] for kind in ("clean", "badnets", "blended")}  # fmt: skip
+        for attack in ("badnets", "blended"):
+            truth = [1] * len(scores[attack]) + [0] * len(scores["clean"])
+            expected = roc_auc_score(truth, [-s for s in scores[attack] + scores["clean"]])
+            assert ours[attack].startswith(f"{expected:.3f} [")
+        assert ours["wanet"] == ours["sig"] == ours["ssba"] == "-"  # refused, not scanned, not trained
+    assert cells(table, "RE, paper")[:2] == ["0.995", "1.000"]
+    assert cells(table, "models (usable)")[header.index("badnets")] == "4"
+
+
+def test_table_3_knows_the_strategies(folder: Path) -> None:
+    table = tables.table3(evidence.load(folder), page.paper())
+    assert cells(table, "models (usable)") == ["4", "0", "0", "1", "0", "0", "0"]
+    assert cells(table, "ATS, paper")[-1] == "0.746"
+
+
+def test_the_paper_s_averages_are_its_own() -> None:
+    """Table 2 prints worst and average: a slip in copying would not add up."""
+    rows = page.paper()["table2"]["rows"]
+    printed = {"Neural Cleanse": (0.535, 0.768), "MNTD": (0.525, 0.603), "MM-BD": (0.697, 0.863), "RE": (0.740, 0.890),
+               "ATS": (0.747, 0.892)}  # fmt: skip
+    for name, (worst, average) in printed.items():
+        assert min(rows[name]) == worst
+        assert np.mean(rows[name]) == pytest.approx(average, abs=0.0011)
+
+
+def test_the_page_lists_everything_and_draws_what_was_asked(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.md"
+    page.write(folder, out, page.TABLES, list(page.FIGURES), "xray-reproduce --all")
+    text = out.read_text()
+    for model in evidence.load(folder):
+        assert model.id in text
+    assert "attack success 0.5 is under 0.8" in text
+    assert "16 models trained (4 clean), 14 usable and scanned, 1 refused" in text
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == len(page.FIGURES) + 1
+    for picture in pictures:
+        assert (tmp_path / picture).stat().st_size > 5000
+    page.write(folder, out, [3], [8], "xray-reproduce --table=3 --figure=8")
+    text = out.read_text()
+    assert "## Table 3" in text
+    assert "## Figure 8" in text
+    assert "## Table 2" not in text
+    assert "## Figure 7" not in text
+
+
+def test_the_same_evidence_gives_the_same_page(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        page.write(folder, tmp_path / name / "page.md", [2, 3], [7], "again")
+    assert (tmp_path / "a/page.md").read_text() == (tmp_path / "b/page.md").read_text()
+
+
+def test_claims_are_judged_by_their_intervals(folder: Path, tmp_path: Path) -> None:
+    page.write(folder, tmp_path / "page.md", [], [], "again")
+    text = (tmp_path / "page.md").read_text()
+    (easy,) = [line for line in text.splitlines() if "badnets is easy for RE" in line]
+    assert easy.endswith("| agrees |")
+    (none,) = [line for line in text.splitlines() if "ssba is easy for RE" in line]
+    assert none.endswith("| no model |")
+
+
+def test_roc_and_rate_figures_have_a_line_an_attack(folder: Path) -> None:
+    models = evidence.load(folder)
+    left = figures.roc_curves(models).axes[0]
+    assert [line.get_label() for line in left.get_lines()][:2] == ["badnets (4)", "blended (4)"]
+    (line,) = figures.figure14(models).axes[2].get_lines()
+    np.testing.assert_allclose(line.get_xdata(), [0.01, 0.1])
+
+
+def test_missing_evidence_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match=r"records\.jsonl"):
+        evidence.load(tmp_path)
+    add_model(tmp_path, ModelSpec(seed=1), share=0.1)
+    with pytest.raises(EvidenceError, match="at least one clean and one backdoored"):
+        page.write(tmp_path, tmp_path / "page.md", [2], [], "again")
+    row = json.loads((tmp_path / "rows.jsonl").read_text())
+    row["settings"]["density"] = 5
+    add_model(tmp_path, ModelSpec(seed=2), share=0.1)
+    with open(tmp_path / "rows.jsonl", "a") as file:
+        file.write(json.dumps(row | {"id": "other"}) + "\n")
+    with pytest.raises(EvidenceError, match="different settings"):
+        evidence.load(tmp_path)

@@ -1,0 +1,129 @@
+"""What the laboratory has measured: training records, rows of the sweep and label maps, joined by model."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_jax import metrics, results
+from xray_jax.lab import zoo
+from xray_jax.lab.specs import CLEAN
+from xray_jax.scan import LabelMaps
+from xray_jax.rows import file_name
+
+ROWS, MAPS = "rows.jsonl", "maps"
+
+
+class EvidenceError(ValueError):
+    """The evidence cannot be used; the message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained model with everything that is known of it.
+
+    Attributes:
+      record: of its training. row: of the sweep, None when it was not scanned. maps_path: of its label maps.
+    """
+
+    record: Mapping[str, Any]
+    row: Mapping[str, Any] | None
+    maps_path: Path
+
+    @property
+    def id(self) -> str:
+        return str(self.record["id"])
+
+    @property
+    def attack(self) -> str:
+        return str(self.record["spec"]["attack"])
+
+    @property
+    def strategy(self) -> str:
+        return str(self.record["spec"]["strategy"])
+
+    @property
+    def rate(self) -> float:
+        return float(self.record["spec"]["rate"])
+
+    @property
+    def clean(self) -> bool:
+        return self.attack == CLEAN
+
+    @property
+    def target(self) -> int | None:
+        """The one target label; None for clean models and those with several targets."""
+        return self.record["targets"][0] if len(self.record["targets"]) == 1 else None
+
+    @property
+    def usable(self) -> bool:
+        """Trained well enough and scanned."""
+        return not self.record["failed"] and self.row is not None
+
+    def score(self, name: str) -> float | None:
+        """ "re" or "ats", averaged over the planes, low = suspect; "probe" negated, so that low is suspect too."""
+        if self.row is None:
+            return None
+        if name == "probe":
+            probe = self.row.get("probe")
+            # Nothing found is the least suspect score there is.
+            return -float(probe.get("score") or 0.0) if isinstance(probe, Mapping) else None
+        return float(self.row[name]["mean"])
+
+    @cached_property
+    def maps(self) -> LabelMaps:
+        """The label maps.
+
+        Raises:
+          EvidenceError: not there.
+        """
+        try:
+            return LabelMaps.load(self.maps_path)
+        except (OSError, ValueError, KeyError) as error:
+            raise EvidenceError(
+                f"label maps {self.maps_path}: cannot be read ({error}); scan with --save_maps"
+            ) from error
+
+    @cached_property
+    def num_classes(self) -> int:
+        return len(self.row["label_distribution"]) if self.row is not None else int(self.maps.labels.max()) + 1
+
+    def re(self, alpha: float = 10.0, planes: int | None = None, stride: int = 1) -> float:
+        """Mean RE in bits from the label maps: the first `planes` of them, every `stride`-th node of each axis."""
+        labels = self.maps.labels[:planes, ::stride, ::stride]
+        return float(metrics.renyi_entropy(metrics.label_counts(labels, self.num_classes), alpha).mean())
+
+    def ats(self, cap: float = 0.5, planes: int | None = None, stride: int = 1) -> float:
+        """Mean ATS from the label maps, as for `re`; samples sit at the coarser grid's nearest nodes."""
+        labels = self.maps.labels[:planes, ::stride, ::stride]
+        nodes = np.minimum(np.rint(self.maps.sample_nodes[:planes] / stride).astype(int), labels.shape[-1] - 1)
+        return float(metrics.ats(labels, nodes, self.maps.sample_labels[:planes], cap=cap).mean())
+
+
+def load(folder: Path) -> list[Model]:
+    """The models of `folder`: `records.jsonl`, `rows.jsonl` and `maps/`.
+
+    Raises:
+      EvidenceError: no records, or rows made with different settings.
+    """
+    records = zoo.read_records(folder)
+    if not records:
+        raise EvidenceError(f"no training records in {folder / zoo.RECORDS}; train with xray-train")
+    rows: dict[str, Mapping[str, Any]] = {}
+    if (folder / ROWS).exists():
+        rows = {row["id"]: row for row in results.read(folder / ROWS) if row["status"] == "ok"}
+    if len({json.dumps(scan_settings(row), sort_keys=True) for row in rows.values()}) > 1:
+        raise EvidenceError(f"{folder / ROWS}: rows made with different settings cannot be compared; scan again")
+    return [
+        Model(record, rows.get(record["id"]), folder / MAPS / f"{file_name(record['id'])}.npz") for record in records
+    ]
+
+
+def scan_settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make scores comparable."""
+    names = ("planes", "density", "expansion", "alpha", "ats_cap", "ats", "seed", "sampling", "samples")
+    return {name: row["settings"].get(name) for name in names}

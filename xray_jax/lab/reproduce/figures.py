@@ -1,0 +1,142 @@
+"""The paper's figures from our rows and label maps; each function returns a Matplotlib figure."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xray_jax.lab.reproduce.auroc import auroc, roc
+from xray_jax.lab.reproduce.evidence import Model
+from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, attacks_of, of_attack, scores
+
+PLANES = (1, 2, 5, 10, 15, 20)
+STRIDES = (1, 2, 3, 4, 5)
+ALPHAS = (1, 2, 5, 10, 20, 50)
+CAPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+def figure6(models: Sequence[Model]) -> Figure:
+    """Label distribution within the planes: the mean over clean models, then one model of each attack."""
+    groups = {"clean": [m for m in models if m.clean and m.usable]}
+    groups |= {attack: [m for m in of_attack(models, attack) if m.usable] for attack in attacks_of(models)}
+    shown = {name: group for name, group in groups.items() if group}
+    figure = Figure((3.2 * min(4, len(shown)), 2.2 * -(-len(shown) // 4)), layout="constrained")
+    for number, (name, group) in enumerate(shown.items()):
+        axes = figure.add_subplot(-(-len(shown) // 4), min(4, len(shown)), number + 1)
+        chosen = group if name == "clean" else group[:1]
+        shares = np.mean([m.row["label_distribution"] for m in chosen if m.row is not None], axis=0)
+        target = None if name == "clean" else chosen[0].target
+        colours = ["tab:red" if label == target else "tab:blue" for label in range(len(shares))]
+        axes.bar(range(len(shares)), shares, color=colours)
+        axes.set_ylim(0, 1)
+        axes.set_title(f"clean, mean of {len(group)}" if name == "clean" else name, fontsize=9)
+    figure.supxlabel("label (red: the attack's target)", fontsize=9)
+    figure.supylabel("share of the planes", fontsize=9)
+    return figure
+
+
+def strip(models: Sequence[Model], name: str, title: str) -> Figure:
+    """Figures 7 and 8: the score of every model, a column an attack."""
+    figure = Figure((9, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    columns = ["clean", *attacks_of(models)]
+    for place, attack in enumerate(columns):
+        group = [m for m in models if m.clean] if attack == "clean" else of_attack(models, attack)
+        values = scores(group, name)
+        offsets = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else [0.0] * len(values)
+        colour = "tab:blue" if attack == "clean" else "tab:red"
+        axes.plot(place + np.asarray(offsets), values, "o", color=colour, markersize=4, alpha=0.7)
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_ylabel(title)
+    axes.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def figure12(models: Sequence[Model]) -> Figure:
+    """Influence of the number of planes N and of the density S (the same maps, every second, third ... node)."""
+    density = next(m.maps.labels.shape[-1] for m in models if m.usable)
+    figure = Figure((9, 3.5), layout="constrained")
+    planes, strides = figure.subplots(1, 2)
+    count = min(m.maps.labels.shape[0] for m in models if m.usable)
+    numbers = [n for n in PLANES if n <= count]
+    _curves(planes, models, numbers, lambda m, n: m.re(planes=int(n)), lambda m, n: m.ats(planes=int(n)))
+    planes.set_xlabel(f"planes N (density {density})")
+    _curves(strides, models, STRIDES, lambda m, n: m.re(stride=int(n)), lambda m, n: m.ats(stride=int(n)))
+    strides.set_xticks(STRIDES, [str(-(-density // stride)) for stride in STRIDES])
+    strides.set_xlabel(f"density S ({count} planes)")
+    return figure
+
+
+def figure13(models: Sequence[Model]) -> Figure:
+    """Influence of alpha on RE and of t on ATS."""
+    figure = Figure((9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curves(left, models, ALPHAS, lambda m, alpha: m.re(alpha=alpha), None)
+    left.set_xscale("log")
+    left.set_xlabel("alpha")
+    _curves(right, models, CAPS, None, lambda m, cap: m.ats(cap=cap))
+    right.set_xlabel("t")
+    return figure
+
+
+def figure14(models: Sequence[Model]) -> Figure:
+    """Influence of the poisoning rate: AUROC of RE and ATS, and attack success, by attack."""
+    clean = [m for m in models if m.clean]
+    figure = Figure((12, 3.5), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for attack in attacks_of(models):
+        group = [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY]
+        rates = sorted({m.rate for m in group})
+        if len(rates) < 2:
+            continue
+        for axes, name in zip(panels, ("re", "ats"), strict=False):
+            # The refused ones are in: what a low rate does is the question.
+            values = [auroc([s for m in group if m.rate == rate and (s := m.score(name)) is not None],
+                            scores(clean, name)) for rate in rates]  # fmt: skip
+            axes.plot(rates, [v.value if v else np.nan for v in values], "o-", label=attack)
+        success = [np.mean([m.record["attack_success"] for m in group if m.rate == rate]) for rate in rates]
+        panels[2].plot(rates, success, "o-", label=attack)
+    for axes, title in zip(panels, ("AUROC of RE", "AUROC of ATS", "attack success"), strict=True):
+        axes.set_xlabel("poisoning rate")
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(-0.02, 1.02)
+    panels[0].legend(fontsize=7)
+    return figure
+
+
+def roc_curves(models: Sequence[Model]) -> Figure:
+    """ROC curves of RE and of ATS, one an attack."""
+    clean = [m for m in models if m.clean]
+    figure = Figure((8, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("re", "ats"), strict=True):
+        for attack in attacks_of(models):
+            found = scores(of_attack(models, attack), name)
+            if found and scores(clean, name):
+                axes.step(*roc(found, scores(clean, name)), where="post", label=f"{attack} ({len(found)})")
+        axes.plot([0, 1], [0, 1], ":", color="grey")
+        axes.set_title(name.upper(), fontsize=10)
+        axes.set_xlabel("false-positive rate")
+        axes.set_ylabel("true-positive rate")
+        axes.legend(fontsize=7)
+    return figure
+
+
+Score = Callable[[Model, float], float]
+
+
+def _curves(axes: Axes, models: Sequence[Model], xs: Sequence[float], re: Score | None, ats: Score | None) -> None:
+    """AUROC over all attacks together, with its interval as a band."""
+    clean = [m for m in models if m.clean and m.usable]
+    backdoored = [m for m in models if not m.clean and m.usable]
+    for title, score in (("RE", re), ("ATS", ats)):
+        if score is None:
+            continue
+        found = [auroc([score(m, x) for m in backdoored], [score(m, x) for m in clean]) for x in xs]
+        kept = [(x, f) for x, f in zip(xs, found, strict=True) if f is not None]
+        (line,) = axes.plot([x for x, _ in kept], [f.value for _, f in kept], "o-", label=title)
+        band = [f.low for _, f in kept], [f.high for _, f in kept]
+        axes.fill_between([x for x, _ in kept], *band, color=line.get_color(), alpha=0.15)
+    axes.set_ylabel("AUROC, all attacks")
+    axes.set_ylim(0, 1.02)
+    axes.legend(fontsize=8)

@@ -1,0 +1,86 @@
+"""One Markdown page with the tables and pictures asked for; every number on it is computed from the evidence."""
+
+import json
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from xray_jax.lab.reproduce import claims, evidence, figures, tables
+from xray_jax.lab.reproduce.evidence import EvidenceError, Model
+from xray_jax.plots import save
+
+TABLES = (2, 3)
+FIGURES: dict[int, tuple[str, Callable[[Sequence[Model]], Figure]]] = {
+    6: ("Label distribution within the planes", figures.figure6),
+    7: ("Mean RE of every model", lambda models: figures.strip(models, "re", "RE (bits)")),
+    8: ("Mean ATS of every model", lambda models: figures.strip(models, "ats", "ATS")),
+    12: ("Influence of the number of planes N and of the density S", figures.figure12),
+    13: ("Influence of alpha and of t", figures.figure13),
+    14: ("Influence of the poisoning rate", figures.figure14),
+}
+GOALS = dict.fromkeys(("wanet", "bpp", "lira", "ssba", "inputaware"), 0.8)
+"""Attack success to reach; 0.9 for the others."""
+
+
+def paper() -> dict[str, Any]:
+    """The paper's published numbers, with their places."""
+    return dict(json.loads(resources.files("xray_jax.lab.reproduce").joinpath("paper.json").read_text()))
+
+
+def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: Sequence[int], command: str) -> None:
+    """Reads the evidence in `folder` and writes the page `out`, with its pictures in a folder beside it.
+
+    Args:
+      command: how to make this page again, printed at its head.
+
+    Raises:
+      EvidenceError: no clean or no backdoored model that is usable and scanned.
+    """
+    models = evidence.load(folder)
+    rows = [model.row for model in models if model.row is not None]
+    if not rows or not any(m.clean and m.usable for m in models) or all(m.clean or not m.usable for m in models):
+        raise EvidenceError(f"{folder}: needs at least one clean and one backdoored model, trained well and scanned")
+    published = paper()
+    settings = evidence.scan_settings(rows[0])
+    usable = sum(model.usable for model in models)
+    failed = sum(bool(model.record["failed"]) for model in models)
+    parts = [
+        "# The paper's tables and figures on our own models",
+        f"Written by `{command}`; every number below is computed from `{evidence.ROWS}`, `records.jsonl` and "
+        f"`{evidence.MAPS}/` of the evidence. The paper: {published['source']}.",
+        f"{len(models)} models trained ({sum(m.clean for m in models)} clean), {usable} usable and scanned, "
+        f"{failed} refused. Data sets: {_names(models, 'dataset')}; networks: {_names(models, 'architecture')}. "
+        f"Scan: {json.dumps(settings)}.",
+        "Intervals are 95 % bootstrap intervals over models. With few models, or where the two kinds do not overlap at "
+        "all, they are too narrow: they know only the models at hand.",
+        "## Attacks\n\n" + tables.attack_summary(models, GOALS),
+        "## Where we agree with the paper\n\n" + claims.claims_table(models),
+    ]
+    if 2 in tables_asked:
+        parts.append(f"## Table 2: AUROC by attack\n\n{tables.table2(models, published)}\n"
+                     f"The paper's rows: {published['table2']['where']}.")  # fmt: skip
+    if 3 in tables_asked:
+        parts.append(f"## Table 3: AUROC of BadNets by strategy\n\n{tables.table3(models, published)}\n"
+                     f"The paper's rows: {published['table3']['where']}.")  # fmt: skip
+    pictures = out.parent / f"{out.stem}_figures"
+    for number in figures_asked:
+        title, draw = FIGURES[number]
+        parts.append(f"## Figure {number}: {title}\n\n" + _drawn(models, draw, pictures / f"figure{number}.png", out))
+    if 2 in tables_asked:
+        parts.append("## ROC curves\n\n" + _drawn(models, figures.roc_curves, pictures / "roc.png", out))
+    parts.append("## All models\n\n" + tables.models_table(models))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n\n".join(part.rstrip() for part in parts) + "\n")
+
+
+def _drawn(models: Sequence[Model], draw: Callable[[Sequence[Model]], Figure], path: Path, page: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(draw(models), path)
+    return f"![{path.stem}]({path.relative_to(page.parent).as_posix()})"
+
+
+def _names(models: Sequence[Model], key: str) -> str:
+    return ", ".join(sorted({str(model.record["spec"][key]) for model in models}))

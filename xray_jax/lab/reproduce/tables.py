@@ -1,0 +1,121 @@
+"""The paper's Tables 2 and 3 in Markdown, ours beside theirs, and the list of all models."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xray_jax.lab.reproduce.auroc import Auroc, auroc
+from xray_jax.lab.reproduce.evidence import Model
+
+SCORES = {"re": "RE", "ats": "ATS", "probe": "probe"}
+DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
+# Our names of the strategies that the paper's Table 3 calls otherwise.
+STRATEGY_ALIASES = {"all-to-one": "10-to-one", "all-to-all": "10-to-10"}
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def scores(models: Sequence[Model], name: str) -> list[float]:
+    """The score of every usable model that has one."""
+    return [score for model in models if model.usable and (score := model.score(name)) is not None]
+
+
+def of_attack(models: Sequence[Model], attack: str) -> list[Model]:
+    """The models of an attack with the default strategy and rate."""
+    return [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY and m.rate == DEFAULT_RATE]
+
+
+def attacks_of(models: Sequence[Model]) -> list[str]:
+    """In the order of training."""
+    return list(dict.fromkeys(model.attack for model in models if not model.clean))
+
+
+def table2(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
+    """AUROC by attack of each score, then worst and average over attacks, then the paper's rows."""
+    clean = [model for model in models if model.clean]
+    published = paper["table2"]
+    attacks = [*published["columns"], *sorted(set(attacks_of(models)) - set(published["columns"]))]
+    rows: list[list[str]] = []
+    counts = [sum(model.usable for model in of_attack(models, attack)) for attack in attacks]
+    rows.append(["models (usable)", *map(str, counts), "", ""])
+    for name, title in SCORES.items():
+        found = [auroc(scores(of_attack(models, attack), name), scores(clean, name)) for attack in attacks]
+        if any(found):
+            rows.append([f"**{title}**, ours", *map(_cell, found), *_worst_and_average([f.value for f in found if f])])
+    for title, values in published["rows"].items():
+        known = dict(zip(published["columns"], values, strict=True))
+        cells = [f"{known[attack]:.3f}" if attack in known else "-" for attack in attacks]
+        rows.append([f"{title}, paper", *cells, *_worst_and_average(values)])
+    return markdown(["", *attacks, "worst", "average"], rows)
+
+
+def table3(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
+    """AUROC of BadNets by label-map strategy."""
+    clean = [model for model in models if model.clean]
+    published = paper["table3"]
+    ours = {strategy: [m for m in models if m.attack == "badnets" and m.rate == DEFAULT_RATE
+                       and STRATEGY_ALIASES.get(m.strategy, m.strategy) == strategy]
+            for strategy in published["columns"]}  # fmt: skip
+    rows: list[list[str]] = [["models (usable)", *(str(sum(m.usable for m in group)) for group in ours.values())]]
+    for name, title in SCORES.items():
+        found = [auroc(scores(group, name), scores(clean, name)) for group in ours.values()]
+        if any(found):
+            rows.append([f"**{title}**, ours", *map(_cell, found)])
+    rows.extend(
+        [f"{title}, paper", *(f"{value:.3f}" for value in values)] for title, values in published["rows"].items()
+    )
+    return markdown(["", *ours], rows)
+
+
+def models_table(models: Sequence[Model]) -> str:
+    """Every model that was trained, the failed ones too."""
+    rows = []
+    for model in models:
+        success = model.record["attack_success"]
+        cells = [_number(model.score(name)) for name in ("re", "ats")]
+        probe = model.score("probe")
+        found = model.row["target_label"] if model.row is not None else "-"
+        rows.append([
+            model.id, f"{model.record['clean_accuracy']:.4f}", "-" if success is None else f"{success:.4f}", *cells,
+            "-" if probe is None else f"{-probe:.3f}", "-" if model.target is None else model.target, found,
+            f"{model.record['seconds']:.0f}", model.record["failed"] or "",
+        ])  # fmt: skip
+    header = ["model", "clean accuracy", "attack success", "RE", "ATS", "probe", "target", "label found", "seconds",
+              "failed because"]  # fmt: skip
+    return markdown(header, rows)
+
+
+def attack_summary(models: Sequence[Model], goals: Mapping[str, float]) -> str:
+    """Attack success and clean accuracy by attack against the goals, and how many models failed."""
+    clean = [m.record["clean_accuracy"] for m in models if m.clean]
+    reference = sum(clean) / len(clean) if clean else float("nan")
+    rows = [["clean", len(clean), "-", f"{reference:.4f}", "-", "-"]]
+    for attack in attacks_of(models):
+        group = [m for m in models if m.attack == attack]
+        success = [m.record["attack_success"] for m in group]
+        accuracy = [m.record["clean_accuracy"] for m in group]
+        goal = goals.get(attack, 0.9)
+        reached = sum(s >= goal and a >= reference - 0.03 for s, a in zip(success, accuracy, strict=True))
+        rows.append([
+            attack, len(group), _range(success), _range(accuracy),
+            f"{reached} of {len(group)} at {goal:.2f}", sum(bool(m.record["failed"]) for m in group),
+        ])  # fmt: skip
+    return markdown(["attack", "models", "attack success", "clean accuracy", "goal reached", "refused"], rows)
+
+
+def _cell(found: Auroc | None) -> str:
+    return "-" if found is None else str(found)
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.4f} .. {max(values):.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _worst_and_average(values: Sequence[float]) -> list[str]:
+    return [f"{min(values):.3f}", f"{sum(values) / len(values):.3f}"] if values else ["-", "-"]
