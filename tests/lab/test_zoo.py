@@ -90,6 +90,8 @@ def test_weak_models_are_recorded_as_failed_and_stay_out_of_the_manifest(tmp_pat
     (record,) = train_zoo([weak], bands, tmp_path)
     assert record["failed"].startswith("attack success 0.")
     assert (tmp_path / "manifest.jsonl").read_text() == ""
+    (failed,) = manifest.collect(str(tmp_path / "failed.jsonl"), lambda path: False)
+    assert failed.extra["failed"] == record["failed"]
 
 
 @pytest.mark.parametrize(

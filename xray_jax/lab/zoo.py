@@ -1,7 +1,8 @@
 """A zoo: models with known ground truth, trained one after the other, resumable, each with its training record.
 
-In the zoo's folder: `checkpoints/<id>/` (orbax), `records.jsonl` (one line a model, the failed ones too) and
-`manifest.jsonl` (what `xray-scan` reads: the usable models, with their ground truth).
+In the zoo's folder: `checkpoints/<id>/` (orbax), `records.jsonl` (one line a model, the failed ones too),
+`manifest.jsonl` and `failed.jsonl` (what `xray-scan` reads: the usable models, and the others, with their ground
+truth), `sheets/<id>.png` (pictures of the trigger).
 """
 
 import json
@@ -22,11 +23,15 @@ from xray_jax.lab.attacks import PoisoningAttack, Setting
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
 from xray_jax.lab.poisoning import Trigger, poison, stamped_test_set
+from xray_jax.lab.sheet import sheet
 from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.training import Variables, train
+from xray_jax.plots import save as save_figure
 from xray_jax.preprocess import Preprocess
 
-RECORDS, MANIFEST, CHECKPOINTS = "records.jsonl", "manifest.jsonl", "checkpoints"
+RECORDS, MANIFEST, FAILED = "records.jsonl", "manifest.jsonl", "failed.jsonl"
+CHECKPOINTS, SHEETS = "checkpoints", "sheets"
+SHEET_IMAGES = 8
 Record = dict[str, Any]
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -125,14 +130,16 @@ def train_zoo(
     for spec in planned:
         if any(record["id"] == spec.id for record in records):
             continue
-        variables, _, record = train_model(spec, data, report)
+        variables, trigger, record = train_model(spec, data, report)
         alike = [r["clean_accuracy"] for r in records if r["attack_success"] is None and _same_kind(r, spec)]
         record["failed"] = specs.failure(record, alike)
         _save(folder / CHECKPOINTS / spec.id, spec, data, variables, record)
+        if trigger is not None:
+            _save_sheet(folder / SHEETS / f"{spec.id}.png", spec, data, trigger)
         # The record comes last: a model with a record is whole.
         _append(folder / RECORDS, record)
         records.append(record)
-        _write_manifest(folder, records)
+        write_manifests(folder, records)
         report(
             f"{spec.id}: clean accuracy {record['clean_accuracy']:.4f}, attack success {record['attack_success']}, "
             f"{record['seconds']:.0f} s{', FAILED: ' + record['failed'] if record['failed'] else ''}"
@@ -173,11 +180,16 @@ def _append(path: Path, record: Record) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def _write_manifest(folder: Path, records: list[Record]) -> None:
-    lines = []
+def _save_sheet(path: Path, spec: ModelSpec, data: ImageSet, trigger: Trigger) -> None:
+    chosen = np.linspace(0, len(data.test_images) - 1, SHEET_IMAGES).astype(int)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(sheet(data.test_images[chosen], trigger, spec.id), path)
+
+
+def write_manifests(folder: Path, records: Iterable[Record]) -> None:
+    """Writes `manifest.jsonl` and `failed.jsonl` of a zoo, whole or not at all, from its records."""
+    lines: dict[str, list[str]] = {MANIFEST: [], FAILED: []}
     for record in records:
-        if record["failed"]:
-            continue
         line: Record = {"id": record["id"], "path": f"{CHECKPOINTS}/{record['id']}"}
         if record["attack_success"] is None:
             line |= {"label": "clean"}
@@ -185,7 +197,10 @@ def _write_manifest(folder: Path, records: list[Record]) -> None:
             target = record["targets"][0] if len(record["targets"]) == 1 else None
             line |= {"label": "backdoored", "target": target, "attack": record["spec"]["attack"]}
             line |= {"strategy": record["spec"]["strategy"], "rate": record["spec"]["rate"]}
-        lines.append(json.dumps(line) + "\n")
-    partial_path = folder / f"{MANIFEST}.part"
-    partial_path.write_text("".join(lines))
-    partial_path.replace(folder / MANIFEST)
+        if record["failed"]:
+            line |= {"failed": record["failed"]}
+        lines[FAILED if record["failed"] else MANIFEST].append(json.dumps(line) + "\n")
+    for name, content in lines.items():
+        partial_path = folder / f"{name}.part"
+        partial_path.write_text("".join(content))
+        partial_path.replace(folder / name)
