@@ -7,13 +7,14 @@ rows, a table of verdicts, pictures of the decision boundaries. Exits with 0 whe
 """
 
 import json
+import os
 import sys
 from importlib import resources
 from pathlib import Path
 
 from absl import flags
 
-from xray_jax import job, results
+from xray_jax import checkpoints, job, results
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.scan import ScanSettings
 from xray_jax.scripts import command
@@ -30,10 +31,12 @@ def main() -> int:
     enable_compile_cache()
     out, shipped = Path(OUT.value), Path(str(resources.files("xray_jax") / "demo"))
     out.mkdir(parents=True, exist_ok=True)
+    # Paths in the copy are absolute, because it lies elsewhere.
     lines = [json.loads(line) for line in (shipped / "manifest.jsonl").read_text().splitlines()]
     for line in lines:
         line["path"] = str((shipped / line["path"]).resolve())
-    (out / TRUNCATED).write_bytes(b"\xff\x00\x00\x00\x00\x00\x00\x00" + b'{"linear.weight":{"dtype":"F32"')
+    checkpoints.save_safetensors(out / TRUNCATED, checkpoints.load(lines[0]["path"]).variables, {})
+    os.truncate(out / TRUNCATED, 100_000)
     lines.append({"id": TRUNCATED, "path": TRUNCATED})
     (out / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     job.run(
