@@ -5,6 +5,7 @@ maps it to what one network was trained on: the *normalised input space* in whic
 scaling is one affine map per channel, so 0-255 inputs and +-1 inputs need no case of their own.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,10 @@ PRESETS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mnist": ((0.5,), (0.5,)),
     "mnist-standard": ((0.1307,), (0.3081,)),
     "imagenet": _IMAGENET,
+    "caffe": ((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,)),
 }
-"""Name -> (mean, std) on [0, 1] pixel values. The data sets' are BackdoorBench's."""
+"""Name -> (mean, std) on [0, 1] pixel values. The data sets' are BackdoorBench's. "caffe" is Keras's for VGG and
+ResNet, in the order of its channels: give it as "caffe-bgr"."""
 
 CHANNEL_ORDERS = ("rgb", "bgr")
 
@@ -75,38 +78,66 @@ class Preprocess:
 
 
 def parse(spec: str | Mapping[str, Any] | Preprocess | None) -> Preprocess:
-    """A preset's name, or a mapping with `preset` (or `mean` and `std`), `channel_order`, `size`.
+    """A preset's name, or a mapping with `preset`, `scale` or `mean` and `std`, and `channel_order`, `size`, `layout`.
 
-    Mean and std in a mapping are on the [0, 1] scale, in the network's channel order. None is "0-1".
+    A name that ends in "-bgr" is the preset for a network that takes BGR. A string that starts with "{" is the mapping
+    as JSON. `scale` is a preset's name too, or the range [low, high] to which pixels are mapped. Mean and std in a
+    mapping are on the [0, 1] scale, in the network's channel order. `layout` ("NHWC" or "NCHW") may be there but
+    changes nothing: readers find the layout themselves. None is "0-1".
 
     Raises:
-      ValueError: for an unknown preset or key, quoting it and listing what is known.
+      ValueError: for an unknown preset, key or value, quoting it and listing what is known.
     """
     if isinstance(spec, Preprocess):
         return spec
     if spec is None:
         return Preprocess()
     if isinstance(spec, str):
-        spec = {"preset": spec}
-    known = {"preset", "scale", "mean", "std", "channel_order", "size"}
+        spec = _from_json(spec) if spec.lstrip().startswith("{") else {"preset": spec}
+    known = {"preset", "scale", "mean", "std", "channel_order", "size", "layout"}
     if unknown := sorted(set(spec) - known):
         raise ValueError(f"preprocess: unknown keys {unknown}; known: {sorted(known)}")
-    # `scale` is the manifest's word for a preset that is a bare range.
-    preset = spec.get("preset", spec.get("scale", "0-1"))
-    if preset not in PRESETS:
-        raise ValueError(f"preprocess: unknown preset {preset!r}; known: {sorted(PRESETS)}, or give mean and std")
-    mean, std = PRESETS[preset]
-    size = spec.get("size")
+    if str(spec.get("layout", "nhwc")).lower() not in ("nhwc", "nchw"):
+        raise ValueError(f"preprocess: layout must be NHWC or NCHW, got {spec['layout']!r}")
+    (mean, std), order = _preset(spec.get("preset", spec.get("scale", "0-1")))
     return Preprocess(
         mean=_floats(spec.get("mean", mean), "mean"),
         std=_floats(spec.get("std", std), "std"),
-        channel_order=str(spec.get("channel_order", "rgb")).lower(),
-        size=None
-        if size is None
-        else (int(size), int(size))
-        if isinstance(size, int)
-        else (int(size[0]), int(size[1])),
+        channel_order=str(spec.get("channel_order", order)).lower(),
+        size=_size(spec.get("size")),
     )
+
+
+def _preset(name: Any) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], str]:
+    """((mean, std), channel order) of a preset's name or of a range of values."""
+    if isinstance(name, list | tuple):
+        try:
+            low, high = (float(value) for value in name)
+        except (TypeError, ValueError):
+            raise ValueError(f"preprocess: scale must be a name or [low, high], got {name!r}") from None
+        if not low < high:
+            raise ValueError(f"preprocess: scale must be [low, high] with low < high, got {name!r}")
+        return ((-low / (high - low),), (1 / (high - low),)), "rgb"
+    base = str(name).removesuffix("-bgr")
+    if base not in PRESETS:
+        raise ValueError(f"preprocess: unknown preset {name!r}; known: {sorted(PRESETS)}, or give mean and std")
+    return PRESETS[base], "bgr" if base != name else "rgb"
+
+
+def _from_json(text: str) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"preprocess: {text!r} is neither a preset's name nor a JSON object ({error})") from None
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, list | tuple) else ()
+    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+        raise ValueError(f"preprocess: size must be one or two positive whole numbers, got {value!r}")
+    return pair[0], pair[1]
 
 
 def _floats(values: Any, name: str) -> tuple[float, ...]:

@@ -99,7 +99,7 @@ def test_a_call_out_of_stablehlo_is_refused_before_it_is_compiled(tmp_path):
 
     check = [export.DisabledSafetyCheck.custom_call("xla_ffi_python_cpu_callback")]
     path = write(tmp_path / "a.jaxexport", calls_out, batch=2, platforms=("cpu",), disabled_checks=check)
-    with pytest.raises(CheckpointError, match="xla_ffi_python_cpu_callback.*refused"):
+    with pytest.raises(CheckpointError, match=r"xla_ffi_python_cpu_callback.*refused"):
         load(path)
 
 
@@ -107,7 +107,7 @@ def test_a_linear_algebra_kernel_is_refused_too(tmp_path):
     def solve(images):
         return network(images) @ jnp.linalg.qr(jnp.eye(5) + images[0, 0, 0, 0])[0]
 
-    with pytest.raises(CheckpointError, match="lapack.*refused"):
+    with pytest.raises(CheckpointError, match=r"lapack.*refused"):
         load(write(tmp_path / "a.jaxexport", solve, batch=2, platforms=("cpu",)))
 
 

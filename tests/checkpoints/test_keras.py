@@ -1,9 +1,6 @@
 """Keras files against Keras itself (JAX backend), which only these tests import."""
 
-import json
 import os
-import re
-import zipfile
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -12,8 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from xray_jax.checkpoints import formats, keras
-from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.loading import load
 from xray_jax.classifier import Classifier
 
@@ -131,8 +126,29 @@ def test_weights_are_found_in_the_older_format(name, tmp_path):
 
 @pytest.mark.parametrize(
     "function",
-    "linear relu relu6 elu selu celu leaky_relu gelu silu mish hard_silu hard_sigmoid hard_tanh sigmoid log_sigmoid "
-    "tanh softplus softsign exponential softmax log_softmax".split(),
+    [
+        "linear",
+        "relu",
+        "relu6",
+        "elu",
+        "selu",
+        "celu",
+        "leaky_relu",
+        "gelu",
+        "silu",
+        "mish",
+        "hard_silu",
+        "hard_sigmoid",
+        "hard_tanh",
+        "sigmoid",
+        "log_sigmoid",
+        "tanh",
+        "softplus",
+        "softsign",
+        "exponential",
+        "softmax",
+        "log_softmax",
+    ],
 )
 def test_an_activation_computes_what_keras_computes(function, tmp_path):
     assert_reads_as(sequential(L.Conv2D(4, 2), L.Activation(function)), tmp_path / "model.keras")

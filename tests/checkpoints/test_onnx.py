@@ -106,7 +106,7 @@ def test_ambiguous_or_useless_outputs_are_refused(tmp_path):
     two = [tensor("logits", ["N", 5]), tensor("f", ["N", 4])]
     assert load(saved(tmp_path / "named.onnx", build(outputs=two))).num_classes == 5
     twice = [helper.make_node("Neg", ["f"], ["aux"])]
-    with pytest.raises(CheckpointError, match="its outputs are .*expected"):
+    with pytest.raises(CheckpointError, match=r"its outputs are .*expected"):
         load(saved(tmp_path / "m.onnx", build(extra_nodes=twice, outputs=[tensor("aux", ["N", 4]), two[1]])))
 
 
@@ -141,7 +141,9 @@ def test_weights_beside_the_model_are_read(tmp_path):
     np.testing.assert_array_equal(model.label_fn(IMAGES), expected_labels(IMAGES))
 
 
-@pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "sub/../../secret.bin", "C:\\secret", "", "link.bin"])
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "/etc/passwd", "sub/../../secret.bin", "C:\\secret", "", "link.bin"]
+)
 def test_weights_outside_of_the_models_folder_are_refused(tmp_path, location):
     (tmp_path / "secret.bin").write_bytes(HEAD.tobytes())
     (tmp_path / "folder").mkdir()
@@ -181,7 +183,9 @@ def test_no_provider_that_sends_data_away(tmp_path, monkeypatch):
     used = []
     start = onnxruntime.InferenceSession
     monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda *a, providers, **k: used.extend(providers) or start(*a, providers=providers)
+        onnxruntime,
+        "InferenceSession",
+        lambda *a, providers, **k: used.extend(providers) or start(*a, providers=providers),
     )
     load(saved(tmp_path / "m.onnx", build()))
     assert set(used) == set(onnxruntime.get_available_providers()) - {"AzureExecutionProvider"}
