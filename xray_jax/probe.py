@@ -15,7 +15,7 @@ from xray_jax.classifier import Model
 from xray_jax.labels import Engine
 from xray_jax.probe_default import DEFAULT_NULL
 from xray_jax.probe_null import Null
-from xray_jax.probe_result import Finding, ProbeResult, Verdict
+from xray_jax.probe_result import ProbeResult, Verdict, judge
 from xray_jax.probe_search import Board, search
 from xray_jax.samples import Samples, SamplesError
 from xray_jax.stamped import Stamps
@@ -69,7 +69,9 @@ def split(samples: Samples, settings: ProbeSettings) -> tuple[np.ndarray, np.nda
     order = shuffled[np.argsort(turn, kind="stable")]
     count = min(settings.search_images, len(order) * 2 // 5)
     if count < FEWEST:
-        raise SamplesError(f"samples {samples.source}: the probe needs at least {FEWEST * 5 // 2} images, got {len(order)}")
+        raise SamplesError(
+            f"samples {samples.source}: the probe needs at least {FEWEST * 5 // 2} images, got {len(order)}"
+        )
     return order[:count], order[count : count + settings.confirm_images]
 
 
@@ -116,7 +118,9 @@ def probe(
     predicted = ask(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
     accuracy = float(np.mean(predicted == used.labels))
     if len(np.unique(predicted)) == 1:
-        return ProbeResult(Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm))
+        return ProbeResult(
+            Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm)
+        )
     board = Board(
         ask=ask,
         measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),

@@ -112,9 +112,7 @@ def confirm(
     asked = [fresh if n < FINALISTS or c.kind != "all-to-one" else fresh[:PROFILE_IMAGES] for n, c in enumerate(made)]
     if not made:
         return ()
-    labels = ask(
-        board.stamps, np.repeat([c.stamp for c in made], [len(a) for a in asked]), np.concatenate(asked)
-    )
+    labels = ask(board.stamps, np.repeat([c.stamp for c in made], [len(a) for a in asked]), np.concatenate(asked))
     parts = np.split(labels, np.cumsum([len(a) for a in asked])[:-1])
     return tuple(
         _finding(board, claim, used, predicted, images, part, num_classes)

@@ -48,7 +48,11 @@ class Null:
 
     def row(self) -> dict[str, Any]:
         """JSON form, which `from_row` reads back."""
-        return {"ceilings": {k: list(v) for k, v in self.ceilings.items()}, "models": self.models, "source": self.source}
+        return {
+            "ceilings": {k: list(v) for k, v in self.ceilings.items()},
+            "models": self.models,
+            "source": self.source,
+        }
 
 
 def from_row(row: Mapping[str, Any]) -> Null:

@@ -16,9 +16,9 @@ Ask = Callable[[Stamps, np.ndarray, np.ndarray], np.ndarray]
 """(stamps, stamp index `[Q]`, image number `[Q]`) -> labels `[Q]`."""
 Measure = Callable[[Stamps], Cost]
 
-FIRST_LOOK = 6
+FIRST_LOOK = 5
 """Images that every coarse stamp is tried on."""
-COARSE, REFINE = 0.45, 0.3
+COARSE, REFINE = 0.5, 0.25
 """Shares of the budget: the coarse grid's first look, and refinement. Halving and confirmation take the rest."""
 ROUNDS = 4
 """Refinement rounds."""
@@ -100,7 +100,7 @@ class Board:
 def coarse(shape: Shape, bank_size: int, count: int, seed: int) -> Stamps:
     """About `count` stamps of all families, each family's grid thinned to its share of them."""
     generator = np.random.default_rng(seed)
-    grids = [family.grid(shape, bank_size) for family in FAMILIES]
+    grids = [np.unique(family.grid(shape, bank_size), axis=0) for family in FAMILIES]
     shares = np.asarray([family.share for family in FAMILIES])
     room = np.asarray([len(grid) for grid in grids])
     quota = np.zeros(len(grids))
@@ -148,12 +148,16 @@ def refine(board: Board, shape: Shape, budget: int, seed: int) -> None:
             return
         # A neighbour costs its first look, and about as much again in halving.
         moves = budget // ROUNDS // (2 * look)
-        parents = np.concatenate([board.best(p, k) for p, k in _split(seen, board.cost.local[seen], max(4, moves // 14))])
+        parents = np.concatenate(
+            [board.best(p, k) for p, k in _split(seen, board.cost.local[seen], max(4, moves // 14))]
+        )
         born = []
         for parent in parents:
             family = FAMILIES[board.stamps.family[parent]]
             near = family.neighbours(board.stamps.own(parent, shape), shape)
-            born.append(Stamps.of(int(board.stamps.family[parent]), generator.permutation(near)[: moves // len(parents)]))
+            born.append(
+                Stamps.of(int(board.stamps.family[parent]), generator.permutation(near)[: moves // len(parents)])
+            )
         index = board.add(Stamps.join(*born))
         board.look(index, look)
         halve(board, index, look)

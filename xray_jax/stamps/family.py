@@ -43,7 +43,8 @@ class Parameter:
         if self.values:
             return [other for other in self.values if other != value]
         moved = [min(max(value + sign * step, self.low), self.high) for step in self.steps for sign in (1, -1)]
-        return [other for other in dict.fromkeys(moved) if other != value]
+        # Compared as they are stored: 0.3 in float64 is no move from 0.3 in float32.
+        return [other for other in dict.fromkeys(moved) if np.float32(other) != np.float32(value)]
 
 
 class Family(ABC):
@@ -68,7 +69,7 @@ class Family(ABC):
 
     @abstractmethod
     def grid(self, shape: Shape, bank_size: int) -> np.ndarray:
-        """The coarse search's stamps, float32 `[K, P]`, most plausible first: a small budget takes a prefix's share."""
+        """The coarse search's stamps, float32 `[K, P]`; a small budget takes a random part of them."""
 
     @abstractmethod
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
