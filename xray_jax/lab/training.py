@@ -5,9 +5,9 @@ allows it, horizontal flip: BackdoorBench's recipe with a schedule short enough 
 for small networks and few epochs, which underfit: there the random crop costs more accuracy than it brings.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -67,7 +67,7 @@ def augment(key: jax.Array, images: jax.Array, *, padding: int, flip: bool) -> j
     return images
 
 
-class Objective(Protocol):
+class Objective(Hashable, Protocol):
     """What one step minimises, where that is more than cross-entropy; hashable, its methods pure.
 
     `extra` are further parameters that are trained along (a trigger generator, say), or an empty tree.
@@ -105,6 +105,17 @@ class CrossEntropy:
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the batch, in nats."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+@lru_cache(maxsize=16)
+def _optimiser(settings: TrainSettings, steps: int, objective: Objective) -> optax.GradientTransformation:
+    """For the network and what the objective trains along, over `steps` steps. Cached: one schedule, one program."""
+    schedule = optax.cosine_onecycle_schedule(steps, settings.peak_learning_rate, pct_start=0.25)
+    victim = optax.chain(
+        optax.add_decayed_weights(settings.weight_decay), optax.sgd(schedule, momentum=0.9, nesterov=True)
+    )
+    transforms = {"network": victim, "extra": objective.optimiser()}
+    return optax.multi_transform(transforms, {"network": "network", "extra": "extra"})
 
 
 @partial(
@@ -185,13 +196,9 @@ def train_jointly(
     steps = len(images) // settings.batch_size
     if not steps:
         raise ValueError(f"{len(images)} training images do not fill one batch of {settings.batch_size}")
-    schedule = optax.cosine_onecycle_schedule(settings.epochs * steps, settings.peak_learning_rate, pct_start=0.25)
-    victim = optax.chain(
-        optax.add_decayed_weights(settings.weight_decay), optax.sgd(schedule, momentum=0.9, nesterov=True)
-    )
-    optimiser = optax.multi_transform(
-        {"network": victim, "extra": objective.optimiser()}, {"network": "network", "extra": "extra"}
-    )
+    # Without the seed: models that differ in nothing else share one compiled step.
+    recipe = replace(settings, seed=0)
+    optimiser = _optimiser(recipe, settings.epochs * steps, objective)
     key, key_init, key_extra = jax.random.split(jax.random.key(settings.seed), 3)
     example = jnp.zeros((1, *images.shape[1:]), jnp.float32)
     if start is None:
@@ -209,7 +216,7 @@ def train_jointly(
             params, collections, state, loss = _step(
                 params, collections, state, jax.random.fold_in(key, epoch * steps + step), device_images,
                 device_labels, jnp.asarray(index), network=network, optimiser=optimiser, preprocess=preprocess,
-                settings=settings, objective=objective,
+                settings=recipe, objective=objective,
             )  # fmt: skip
             losses.append(loss)
         if on_epoch is not None:
