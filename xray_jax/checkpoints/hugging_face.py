@@ -27,9 +27,7 @@ def read(path: Path) -> Tensors:
             found = reader.read(weights)
             notes = (*found.notes, f"read from {weights.name}")
             return dataclasses.replace(found, metadata={**_config(path), **found.metadata}, notes=notes)
-    raise CheckpointError(
-        f"{weights.name} in it is neither safetensors nor torch: damaged, or a Git LFS pointer"
-    )
+    raise CheckpointError(f"{weights.name} in it is neither safetensors nor torch: damaged, or a Git LFS pointer")
 
 
 def _weights(folder: Path) -> Path | None:

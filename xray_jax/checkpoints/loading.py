@@ -55,7 +55,9 @@ def classifier(
 ) -> Classifier:
     """Named arrays to a `Classifier`; arguments that are None come from the metadata, then from the weights."""
     told = tensors.metadata
-    found = recognition.recognise(tensors, architecture=architecture, num_classes=num_classes)
+    # Float64 weights beyond float32 are reported below, by name.
+    with np.errstate(over="ignore"):
+        found = recognition.recognise(tensors, architecture=architecture, num_classes=num_classes)
     _check_finite(found.variables)
     if preprocess is None:
         preprocess = _stored_preprocess(told)

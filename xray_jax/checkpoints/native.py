@@ -41,10 +41,27 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
             raise CheckpointError("its metadata is not a JSON object")
         if metadata.pop(DIGEST, None) != digest(arrays):
             raise CheckpointError("its weights do not have the digest that was stored with them: copy it again")
-    return Tensors(arrays, layout_of(arrays), metadata, notes, size)
+    layout = layout_of(arrays)
+    if layout == "flax":
+        arrays, more = _collections(arrays)
+        notes += more
+    return Tensors(arrays, layout, metadata, notes, size)
 
 
 def layout_of(arrays: Mapping[str, Array]) -> Any:
     """ "flax" when names are paths of a linen tree or end in linen's leaf names, else "torch"."""
     linen = any("/" in name or name.rsplit(".", 1)[-1] in _FLAX_LEAVES for name in arrays)
     return "flax" if linen else "torch"
+
+
+def _collections(arrays: Mapping[str, Array]) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+    """Names that begin with their collection, as linen has it, from a train state or a bare tree of parameters."""
+    if not any("params/" in name for name in arrays):
+        return {f"params/{name}": array for name, array in arrays.items()}, ("taken as a bare tree of parameters",)
+    outer = min((name[: name.index("params/")] for name in arrays if "params/" in name), key=len)
+    if any(name.startswith(f"{outer}params/params/") for name in arrays):
+        outer += "params/"
+    inside = {name.removeprefix(outer): array for name, array in arrays.items() if name.startswith(outer)}
+    kept = {name: array for name, array in inside.items() if "/" in name}
+    skipped = sorted(set(arrays) - {outer + name for name in kept})
+    return kept, (f"skipped, in no collection: {', '.join(skipped[:5])}",) if skipped else ()

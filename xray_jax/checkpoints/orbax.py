@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xray_jax.checkpoints import native
+from xray_jax.checkpoints import native, zstd_frames
 from xray_jax.checkpoints.contents import (
     MAX_JSON_BYTES,
     SLACK,
@@ -94,16 +94,21 @@ def _item(path: Path) -> Path | None:
 
 
 def _check_files(path: Path) -> int:
-    """Bytes on disk, after refusing what orbax never writes and what would be read unbounded."""
-    size = 0
+    """Bytes on disk, after refusing what orbax never writes and what would unpack without bound."""
+    files: list[Path] = []
     for entry in path.rglob("*"):
         if entry.is_symlink():
             raise CheckpointError(f"{entry.relative_to(path)} is a symbolic link: refused in an orbax directory")
         if entry.is_file():
-            length = entry.stat().st_size
-            if entry.name in (_TREE, _STEP, "_sharding") and length > MAX_JSON_BYTES:
-                raise CheckpointError(f"{entry.name} has {length} bytes, more than {MAX_JSON_BYTES}: refused")
-            size += length
+            files.append(entry)
+    size = sum(file.stat().st_size for file in files)
+    for file in files:
+        if file.name in (_TREE, _STEP) and file.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{file.name} has more than {MAX_JSON_BYTES} bytes: refused")
+        if zstd_frames.largest(file.read_bytes()) > size + SLACK:
+            raise CheckpointError(
+                f"{file.relative_to(path)} unpacks to far more than the {size} bytes on disk: refused"
+            )
     return size
 
 
@@ -121,11 +126,23 @@ def _open(item: Path, name: str, index: dict[str, Any], size: int) -> LazyArray:
         "fill_missing_data_reads": not index.get("store_array_data_equal_to_fill_value", False),
     }
     found = tensorstore.open(spec, open=True, read=True).result()
+    used = {part.get("name") or part.get("id") for part in _compression(found.spec().to_json()["metadata"])}
+    if unknown := used - {"zstd", None}:
+        raise CheckpointError(f"leaf {name}: compressed by {sorted(map(str, unknown))}, orbax uses zstd: refused")
     dtype = found.dtype.numpy_dtype
     chunk = found.chunk_layout.read_chunk.shape or ()
     if math.prod(length or 1 for length in chunk) * dtype.itemsize > size + SLACK:
         raise CheckpointError(f"its chunks of {tuple(chunk)} unpack to more than the {size} bytes on disk: refused")
     return LazyArray(tuple(found.shape), dtype, lambda: found.read().result())
+
+
+def _compression(metadata: Any) -> list[dict[str, Any]]:
+    """The compressors of a zarr (version 2: one or none) or zarr3 (any nesting of codecs) array."""
+    codecs = [metadata.get("compressor") or {}, *metadata.get("codecs", [])]
+    harmless = ("bytes", "transpose", "crc32c", "sharding_indexed")
+    inner = [codec.get("configuration", {}) for codec in codecs if codec.get("name") == "sharding_indexed"]
+    nested = [found for configuration in inner for found in _compression(configuration)]
+    return [codec for codec in codecs if codec.get("name") not in harmless] + nested
 
 
 def _stored(item: Path) -> Any:
