@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from xray_jax import checkpoints, job, results
+from xray_jax.classifier import Classifier
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.scan import ScanSettings
 from xray_jax.scripts import command
@@ -35,7 +36,9 @@ def main() -> int:
     lines = [json.loads(line) for line in (shipped / "manifest.jsonl").read_text().splitlines()]
     for line in lines:
         line["path"] = str((shipped / line["path"]).resolve())
-    checkpoints.save_safetensors(out / TRUNCATED, checkpoints.load(lines[0]["path"]).variables, {})
+    whole = checkpoints.load(lines[0]["path"])
+    assert isinstance(whole, Classifier)
+    checkpoints.save_safetensors(out / TRUNCATED, whole.variables, {})
     os.truncate(out / TRUNCATED, 100_000)
     lines.append({"id": TRUNCATED, "path": TRUNCATED})
     (out / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -45,7 +48,7 @@ def main() -> int:
             samples=str(shipped / "samples.npz"),
             out=str(out / "rows.jsonl"),
             scan=ScanSettings(planes=PLANES.value, density=DENSITY.value),
-            sweep=SweepSettings(maps=out / "maps"),
+            sweep=SweepSettings(maps=out / "maps", probe="on"),
             calibration="paper:cifar10",
             plot="all",
             plots=out / "pictures",

@@ -11,25 +11,15 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import decision, job, labels, metrics, sampling
+from xray_jax import decision, job, labels
 from xray_jax.compile_cache import enable_compile_cache
-from xray_jax.scan import ScanSettings
-from xray_jax.scripts import command, sweep_flags
+from xray_jax.scripts import command, probe_flags, scan_flags, sweep_flags
 from xray_jax.sweep import SweepSettings
 
 F = flags
 CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)
 SAMPLES = F.DEFINE_string("samples", None, "Clean images: .npz (images, labels) or class folders.", required=True)
 OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout.", required=True)
-PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")
-SAMPLING = F.DEFINE_enum("sampling", "grid", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
-MAX_QUERIES = F.DEFINE_integer("max_queries", 200_000, "Budget of --planes=auto, per checkpoint.")
-DENSITY = F.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
-EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the samples, in their extents (eta).")
-ALPHA = F.DEFINE_float("alpha", 10.0, "Order of the Renyi entropy.")
-ATS_CAP = F.DEFINE_float("ats_cap", 0.5, "Share of the plane from which a sample's area is dropped (t).")
-ATS = F.DEFINE_enum("ats", "component", metrics.ATS_KINDS, "Which area counts as a sample's own.")
-SEED = F.DEFINE_integer("seed", 0, "Draws the triplets.")
 CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
 DECIDE = F.DEFINE_enum("decide", "either", decision.DECISIONS, "Which statistic flags.")
 ARCHITECTURE = F.DEFINE_string("architecture", None, "For checkpoints that do not say; default: recognise.")
@@ -41,29 +31,24 @@ PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
 PRECISION = F.DEFINE_enum("precision", "float32", labels.PRECISIONS, "Arithmetic of the networks.")
 BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
 
-flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
-
 
 def main() -> int:
     """Flags to one `job.Job`."""
     enable_compile_cache()
-    auto = PLANES.value == "auto"
-    scan = ScanSettings(
-        20 if auto else int(PLANES.value), DENSITY.value, EXPANSION.value, ALPHA.value, ATS_CAP.value, ATS.value,
-        SEED.value, SAMPLING.value, MAX_QUERIES.value if auto else None,
-    )  # fmt: skip
     return job.run(
         job.Job(
             checkpoints=CHECKPOINTS.value,
             samples=SAMPLES.value,
             out=OUT.value,
-            scan=scan,
+            scan=scan_flags.settings(),
             sweep=SweepSettings(
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,
                 num_classes=NUM_CLASSES.value,
                 preprocess=PREPROCESS.value,
                 maps=Path(SAVE_MAPS.value) if SAVE_MAPS.value else None,
+                probe=probe_flags.PROBE.value,
+                probe_settings=probe_flags.settings(),
             ),
             engine=labels.Engine(BATCH_SIZE.value, precision=PRECISION.value),
             calibration=CALIBRATION.value,

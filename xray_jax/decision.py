@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xray_jax import probe_null
+from xray_jax.probe_default import DEFAULT_NULL
+from xray_jax.probe_null import Null
 from xray_jax.probe_result import ProbeResult, Verdict
 from xray_jax.sampling import Goal
 from xray_jax.scan import ScanResult, ScanSettings
@@ -32,12 +35,14 @@ class Calibration:
       re_threshold: bits; RE at or under it is suspect. ats_threshold: likewise for ATS.
       source: where the thresholds come from, for rows and people.
       settings: expansion, alpha, ats_cap, ats, input_space ("normalised"), planes, density.
+      probe_null: what the probe finds on clean models, as `probe_null.Null.row` gives it; None for the default.
     """
 
     re_threshold: float
     ats_threshold: float
     source: str
     settings: Mapping[str, Any]
+    probe_null: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("re_threshold", "ats_threshold"):
@@ -77,7 +82,23 @@ def load_calibration(spec: str) -> Calibration:
     wanted = {"re_threshold", "ats_threshold", "source", "settings"}
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict) or wanted - set(content):
         raise CalibrationError(f"--calibration={spec}: expected a JSON object with {sorted(wanted)}")
-    return Calibration(**{name: content[name] for name in wanted})
+    made = Calibration(**{name: content[name] for name in wanted}, probe_null=content.get("probe_null"))
+    null_of(made)
+    return made
+
+
+def null_of(calibration: Calibration | None) -> Null:
+    """What is normal for the probe: the calibration's word, else the default.
+
+    Raises:
+      CalibrationError: the calibration's `probe_null` is malformed.
+    """
+    if calibration is None or calibration.probe_null is None:
+        return DEFAULT_NULL
+    try:
+        return probe_null.from_row(calibration.probe_null)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(f"calibration {calibration.source}: its probe_null is malformed ({error})") from error
 
 
 def check(calibration: Calibration, settings: ScanSettings) -> tuple[str, ...]:
@@ -207,7 +228,10 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
     suspicion: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
         "re": lambda row: -row["re"]["mean"] if row.get("re") else None,
         "ats": lambda row: -row["ats"]["mean"] if row.get("ats") else None,
-        "probe": lambda row: row["probe"]["score"] if row.get("probe") else None,
+        # How far the best finding is above what a proof needs; at worst nothing was found at all.
+        "probe": lambda row: (
+            (row["probe"]["score"] or 0) - (row["probe"]["threshold"] or 1) if row.get("probe") else None
+        ),
     }
     auroc: dict[str, float | None] = {}
     for name, score_of in suspicion.items():

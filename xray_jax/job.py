@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax import checkpoints, console, decision, plots, ray_engine, results
+from xray_jax import checkpoints, console, decision, plots, plots_proof, proof, ray_engine, results
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry, collect
+from xray_jax.probe_result import Verdict
 from xray_jax.ray_engine import RaySettings
 from xray_jax.results import Row
 from xray_jax.rows import file_name
@@ -70,7 +71,7 @@ class Worker:
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""
         for finished in self.sweep.run(entries, done):
-            _draw(self.job, finished)
+            _draw(self, finished)
             yield finished.row
 
     def failed(self, entry: Entry, reason: str) -> Row:
@@ -138,15 +139,22 @@ def _work(worker: Worker, entries: list[Entry], writer: results.RowWriter) -> li
     return [newest[key] for key in keys if key in newest]
 
 
-def _draw(job: Job, finished: Finished) -> None:
-    row, result = finished.row, finished.result
-    if result is None or job.plots is None or job.plot == "none":
-        return
-    if job.plot == "flagged" and row["verdict"] not in ("backdoored", "suspect"):
+def _draw(worker: Worker, finished: Finished) -> None:
+    """Pictures of one checkpoint (`<id>.planes.png`, `.labels.png`, `.proof.png`) and the stamp of a proof."""
+    job, row, result, probed = worker.job, finished.row, finished.result, finished.probed
+    flagged = row["verdict"] in ("backdoored", "suspect")
+    if job.plots is None or job.plot == "none" or (job.plot == "flagged" and not flagged):
         return
     name = file_name(row["id"])
-    scores = f"RE {row['re']['mean']:.3f} bits, ATS {row['ats']['mean']:.3f}"
-    title = f"{row['id']}: {row['verdict']} ({row['ground']}), {scores}"
-    plots.save(plots.label_maps_figure(result.maps, title), job.plots / f"{name}.planes.png")
-    figure = plots.distribution_figure(result.distribution.tolist(), result.target_label, title)
-    plots.save(figure, job.plots / f"{name}.labels.png")
+    title = f"{row['id']}: {row['verdict']} ({row['ground']})"
+    if result is not None:
+        scored = f"{title}, RE {result.re.mean():.3f} bits, ATS {result.ats.mean():.3f}"
+        plots.save(plots.label_maps_figure(result.maps, scored), job.plots / f"{name}.planes.png")
+        figure = plots.distribution_figure(result.distribution.tolist(), result.target_label, scored)
+        plots.save(figure, job.plots / f"{name}.labels.png")
+    best = probed.best if probed is not None and probed.verdict is Verdict.PROVED else None
+    if best is not None and finished.model is not None:
+        samples = worker.sweep.scanner.samples
+        replayed = proof.replay(best, finished.model, samples, job.engine)
+        plots.save(plots_proof.proof_figure(best, replayed, samples, title), job.plots / f"{name}.proof.png")
+        proof.save_stamp(best, job.plots / f"{name}.stamp.npz")

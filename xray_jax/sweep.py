@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xray_jax import checkpoints, decision, manifest, rows, sampling
+from xray_jax import advice, checkpoints, decision, manifest, rows, sampling
 from xray_jax.classifier import Model
 from xray_jax.decision import Calibration
 from xray_jax.manifest import Entry
 from xray_jax.probe import ProbeSettings, probe
-from xray_jax.probe_default import DEFAULT_NULL
-from xray_jax.probe_null import Null
 from xray_jax.probe_result import ProbeResult
 from xray_jax.results import Row, identity, settings_hash
 from xray_jax.scan import Scanner, ScanResult, settings_row
@@ -35,7 +33,7 @@ class SweepSettings:
         between refinement levels, scores) never leaves them idle.
       maps: folder for label maps (`<id>.npz`), or None.
       probe: "off" is the paper's method alone, "on" looks for a working trigger after the planes, "only" instead.
-      probe_settings, probe_null: its budget, and what is normal for clean models.
+      probe_settings: the probe's budget and images; what is normal for it comes with the calibration.
     """
 
     calibration: Calibration | None = None
@@ -49,7 +47,6 @@ class SweepSettings:
     maps: Path | None = None
     probe: str = "off"
     probe_settings: ProbeSettings = field(default_factory=ProbeSettings)
-    probe_null: Null = DEFAULT_NULL
 
     def __post_init__(self) -> None:
         if self.decide not in decision.DECISIONS:
@@ -103,6 +100,7 @@ class Sweep:
         self._notes = () if calibration is None else decision.check(calibration, scanner.settings)
         self._goal = None if calibration is None else decision.goal(calibration, self.settings.decide)
         sampling.check(scanner.settings.sampling, scanner.settings.max_queries, self._goal)
+        self._null = decision.null_of(calibration)
         self._common = {
             **settings_row(scanner.settings, scanner.engine),
             "samples": rows.samples_hash(scanner.samples),
@@ -174,16 +172,22 @@ class Sweep:
             if settings.probe != "only":
                 job.result = self.scanner.scan(job.model, self._goal)
                 job.seconds |= job.result.seconds
+                self._advise(job.row, job.model, job.result)
             if settings.probe != "off":
                 started = time.perf_counter()
                 scanner = self.scanner
-                job.probed = probe(
-                    job.model, scanner.samples, settings.probe_settings, scanner.engine, settings.probe_null
-                )
+                job.probed = probe(job.model, scanner.samples, settings.probe_settings, scanner.engine, self._null)
                 job.seconds["probe"] = time.perf_counter() - started
         except Exception as error:
             return _fail(job, "error", _describe(error))
         return job
+
+    def _advise(self, row: Row, model: Model, result: ScanResult) -> None:
+        """A note on other preprocessing where the accuracy says that this one is wrong."""
+        if result.constant or not decision.near_chance(result.clean_accuracy, model.num_classes):
+            return
+        tried = advice.advise(model, self.scanner.samples, engine=self.scanner.engine)
+        row["notes"] = [*row["notes"], advice.sentence(tried, result.clean_accuracy)]
 
     def _finish(self, job: _Job | None) -> Finished | None:
         """Everything that is said about the answers."""
@@ -210,7 +214,7 @@ class Sweep:
         settings = self.settings
         if settings.probe == "off":
             return None
-        null = settings.probe_null.row()
+        null = self._null.row()
         return {"mode": settings.probe, **dataclasses.asdict(settings.probe_settings), "null": settings_hash(null)}
 
     def failed(self, entry: Entry, reason: str) -> Row:

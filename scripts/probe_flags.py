@@ -1,0 +1,14 @@
+"""Flags of the probe, the second stage of a scan."""
+
+from absl import flags
+
+from xray_jax.probe import ProbeSettings
+from xray_jax.sweep import PROBES
+
+PROBE = flags.DEFINE_enum("probe", "on", PROBES, "Look for a working trigger after the planes, not at all, or only.")
+QUERIES = flags.DEFINE_integer("probe_queries", ProbeSettings.queries, "About how many labels the probe asks for.")
+
+
+def settings() -> ProbeSettings:
+    """The probe's budget."""
+    return ProbeSettings(queries=QUERIES.value)

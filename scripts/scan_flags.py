@@ -1,0 +1,35 @@
+"""Flags of the planes: how many, how dense, how they are asked, what is computed of them."""
+
+from absl import flags
+
+from xray_jax import metrics, sampling
+from xray_jax.scan import ScanSettings
+
+F, D = flags, ScanSettings
+PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")
+SAMPLING = F.DEFINE_enum("sampling", "grid", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
+MAX_QUERIES = F.DEFINE_integer("max_queries", 200_000, "Budget of --planes=auto, per checkpoint.")
+DENSITY = F.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
+EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the samples, in their extents (eta).")
+ALPHA = F.DEFINE_float("alpha", 10.0, "Order of the Renyi entropy.")
+ATS_CAP = F.DEFINE_float("ats_cap", 0.5, "Share of the plane from which a sample's area is dropped (t).")
+ATS = F.DEFINE_enum("ats", "component", metrics.ATS_KINDS, "Which area counts as a sample's own.")
+SEED = F.DEFINE_integer("seed", 0, "Draws the triplets.")
+
+flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
+
+
+def settings() -> ScanSettings:
+    """The scan's settings; `--planes=auto` asks for planes by twenties within `--max_queries`."""
+    auto = PLANES.value == "auto"
+    return ScanSettings(
+        planes=D.planes if auto else int(PLANES.value),
+        density=DENSITY.value,
+        expansion=EXPANSION.value,
+        alpha=ALPHA.value,
+        ats_cap=ATS_CAP.value,
+        ats=ATS.value,
+        seed=SEED.value,
+        sampling=SAMPLING.value,
+        max_queries=MAX_QUERIES.value if auto else None,
+    )

@@ -1,0 +1,73 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from xray_jax import calibrate, decision
+from xray_jax.probe_null import LEVELS
+from xray_jax.scan import ScanSettings
+
+
+def row(k, re, label, probe_rate=None, **settings):
+    made = {
+        "id": str(k), "status": "ok", "label": label, "re": {"mean": re}, "ats": {"mean": re / 4},
+        "settings": {**dataclasses.asdict(ScanSettings()), **settings},
+    }  # fmt: skip
+    if probe_rate is not None:
+        made["probe"] = {"profile": {"patch": [probe_rate] * LEVELS}}
+    return made
+
+
+def slow_f1(scores, truth, threshold):
+    flagged = scores <= threshold
+    hits = np.sum(flagged & truth)
+    precision, recall = hits / max(1, flagged.sum()), hits / truth.sum()
+    return 2 * precision * recall / (precision + recall) if hits else 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_f1_beats_every_other_threshold(seed):
+    generator = np.random.default_rng(seed)
+    truth = np.array([True, False] * 15)
+    scores = np.round(generator.normal(loc=~truth, size=30), 1)
+    found = slow_f1(scores, truth, calibrate.best_f1(scores, truth))
+    assert found == max(slow_f1(scores, truth, threshold) for threshold in np.linspace(-5, 5, 401))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.5])
+def test_false_positive_rate_is_kept_and_used_up(rate):
+    clean = np.random.default_rng(0).normal(size=40)
+    threshold = calibrate.at_false_positive_rate(clean, rate)
+    assert np.sum(clean <= threshold) == int(rate * 40)
+
+
+def test_a_calibration_goes_to_a_file_and_back(tmp_path):
+    rows = [row(k, 1 + 0.1 * k, "clean", 0.1 * k) for k in range(6)] + [row(k, 0.1 * k, "backdoored") for k in (6, 7)]
+    made = calibrate.calibrate(rows, "reference.jsonl")
+    assert 0.7 < made.re_threshold < 1.0
+    assert made.ats_threshold == pytest.approx(made.re_threshold / 4)
+    assert made.source == "reference.jsonl: best F1 over 6 clean and 2 backdoored models"
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(dataclasses.asdict(made)))
+    again = decision.load_calibration(str(path))
+    assert again.re_threshold == made.re_threshold
+    assert decision.check(again, ScanSettings()) == ()
+    assert decision.null_of(again).ceiling("patch", 0.01) == 0.5
+    assert decision.null_of(decision.PAPER_CALIBRATIONS["gtsrb"]) is decision.DEFAULT_NULL
+    path.write_text(json.dumps({**dataclasses.asdict(made), "probe_null": {"ceilings": {"patch": [2]}}}))
+    with pytest.raises(decision.CalibrationError, match="probe_null"):
+        decision.load_calibration(str(path))
+
+
+def test_what_cannot_be_calibrated_is_refused():
+    clean = [row(k, 1.0 + k, "clean") for k in range(6)]
+    with pytest.raises(decision.CalibrationError, match="no backdoored model"):
+        calibrate.calibrate(clean, "x")
+    with pytest.raises(decision.CalibrationError, match="needs 5"):
+        calibrate.calibrate(clean[:4], "x", 0.05)
+    with pytest.raises(decision.CalibrationError, match="row 9 was made with another alpha"):
+        calibrate.calibrate([*clean, row(9, 1.0, "clean", alpha=2.0)], "x", 0.05)
+    with pytest.raises(decision.CalibrationError, match=r"must be in \[0, 1\)"):
+        calibrate.calibrate(clean, "x", 1.0)
+    assert calibrate.calibrate(clean, "x", 0.0).re_threshold < 1.0
