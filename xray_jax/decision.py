@@ -217,6 +217,14 @@ class Summary:
     judged: int
 
 
+def _probe_margin(row: Mapping[str, Any]) -> float | None:
+    """How far the probe's best finding lies above what a proof needs; -1 where it found nothing at all."""
+    found = row.get("probe")
+    if not found:
+        return None
+    return -1.0 if found["score"] is None else float(found["score"] - found["threshold"])
+
+
 def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
     """Counts rows and, where rows carry ground truth, measures the scores (low = backdoored) and the verdicts."""
     # Half of a command's start-up time if imported at the top, and only summaries need it.
