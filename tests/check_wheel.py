@@ -26,7 +26,7 @@ assert (here / "py.typed").is_file()
 assert (here / "demo" / "manifest.jsonl").is_file(), "the demonstration zoo is missing from the wheel"
 
 samples = xray_jax.samples.read(here / "demo" / "samples.npz")
-first = xray_jax.collect(str(here / "demo" / "manifest.jsonl"), lambda folder: True)[0]
+first = xray_jax.collect(str(here / "demo" / "manifest.jsonl"))[0]
 model = xray_jax.checkpoints.load(first.path)
 result = xray_jax.scan_model(model, samples, xray_jax.ScanSettings(planes=2, density=12))
 assert result.clean_accuracy > 0.5, result.clean_accuracy

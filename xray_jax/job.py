@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax import checkpoints, console, decision, plots, plots_proof, proof, ray_engine, results
+from xray_jax import console, decision, plots, plots_proof, proof, ray_engine, results
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry, collect
@@ -91,7 +91,7 @@ def run(job: Job) -> int:
       ValueError: samples, calibration, manifest or settings cannot be used; the message says which flag and why.
       results.ResultsError: rows cannot be written.
     """
-    listed = collect(job.checkpoints, is_checkpoint_folder)
+    listed = collect(job.checkpoints)
     if not listed:
         print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
         return EXIT_NOTHING
@@ -111,15 +111,6 @@ def run(job: Job) -> int:
     if summary.errors:
         return EXIT_ERRORS
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
-
-
-def is_checkpoint_folder(path: Path) -> bool:
-    """Whether a folder is itself one checkpoint (orbax, Hugging Face), rather than a folder of them."""
-    try:
-        checkpoints.format_of(path)
-    except checkpoints.CheckpointError:
-        return False
-    return True
 
 
 def _work(worker: Worker, entries: list[Entry], writer: results.RowWriter) -> list[Row]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xray_jax import checkpoints
+
 SUFFIXES = (".jsonl", ".ndjson")
 # fmt: off
 CHECKPOINT_SUFFIXES = frozenset({
@@ -45,7 +47,7 @@ class Entry:
     listed: bool = False
 
 
-def collect(spec: str, is_checkpoint_folder: Callable[[Path], bool]) -> list[Entry]:
+def collect(spec: str, is_checkpoint_folder: Callable[[Path], bool] = checkpoints.is_checkpoint_folder) -> list[Entry]:
     """The checkpoints that `spec` names, sorted by id (a manifest keeps its own order).
 
     Args:

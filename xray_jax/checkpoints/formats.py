@@ -92,6 +92,15 @@ def format_of(path: str | Path) -> Format:
     )
 
 
+def is_checkpoint_folder(path: str | Path) -> bool:
+    """Whether a folder is itself one checkpoint (orbax, Hugging Face), rather than a folder of them."""
+    try:
+        format_of(path)
+    except CheckpointError:
+        return False
+    return True
+
+
 def read(path: str | Path) -> Tensors | Model:
     """Arrays and metadata of any readable checkpoint, or a whole model.
 
