@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import job, manifest, merge, results
+from xray_jax import manifest, merge, results
 from xray_jax.scripts import command
 
 ROWS = flags.DEFINE_multi_string("rows", None, "Row files: a path or a glob, may be repeated.", required=True)
@@ -31,7 +31,7 @@ def main() -> int:
         raise ValueError(f"--out={OUT.value}: is one of --rows; give it another name")
     expected = None
     if CHECKPOINTS.value is not None:
-        expected = [entry.id for entry in manifest.collect(CHECKPOINTS.value, job.is_checkpoint_folder)]
+        expected = [entry.id for entry in manifest.collect(CHECKPOINTS.value)]
     merged = merge.merge(paths, expected)
     for what, names in (("row file", merged.missing_shards), ("checkpoint", merged.missing)):
         for name in names:

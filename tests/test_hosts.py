@@ -126,7 +126,7 @@ def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
 
 
 def test_the_split_is_of_what_is_listed(zoo: Path) -> None:
-    entries = collect(str(zoo / "zoo"), job_lib.is_checkpoint_folder)
+    entries = collect(str(zoo / "zoo"))
     parts = [Shard(index, 3).of(entries) for index in range(3)]
     assert sorted(map(len, parts)) == [2, 2, 3]
     assert functools.reduce(set.union, [{entry.id for entry in part} for part in parts]) == {e.id for e in entries}
