@@ -1,4 +1,4 @@
-"""What a Keras file may ask for and does not get, and older forms of the config, written by hand as Keras 1 and 2 did."""
+"""What a Keras file may ask for and does not get, and older forms of the config, written by hand."""
 
 import json
 import os

@@ -182,11 +182,12 @@ def test_no_provider_that_sends_data_away(tmp_path, monkeypatch):
 
     used = []
     start = onnxruntime.InferenceSession
-    monkeypatch.setattr(
-        onnxruntime,
-        "InferenceSession",
-        lambda *a, providers, **k: used.extend(providers) or start(*a, providers=providers),
-    )
+
+    def record(*args, providers, **options):
+        used.extend(providers)
+        return start(*args, providers=providers, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", record)
     load(saved(tmp_path / "m.onnx", build()))
     assert set(used) == set(onnxruntime.get_available_providers()) - {"AzureExecutionProvider"}
     assert reader.NAME == "ONNX"

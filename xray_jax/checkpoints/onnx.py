@@ -20,6 +20,7 @@ from xray_jax.classifier import BlackBox
 NAME = "ONNX"
 _REMOTE = ("AzureExecutionProvider",)
 """Providers that send data to other machines."""
+_HOST = ["CPUExecutionProvider"]
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
@@ -68,7 +69,13 @@ def _session(model: str | bytes) -> Any:
     options.add_session_config_entry("session.load_model_format", "ONNX")
     providers = [name for name in onnxruntime.get_available_providers() if name not in _REMOTE]
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+        try:
+            # Its own fallback prints on stdout, where only rows belong.
+            return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+        except Exception:
+            if providers == _HOST:
+                raise
+            return onnxruntime.InferenceSession(model, options, providers=_HOST, enable_fallback=0)
     except Exception as error:
         raise CheckpointError(f"onnxruntime does not open it ({' '.join(str(error).split())[:300]})") from error
 
