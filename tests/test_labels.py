@@ -142,3 +142,31 @@ def test_bfloat16_agrees_on_most_points(scene):
     found = labels.label_points(labels.place(model, engine), *rest, engine)
     exact = labels.label_points(model, *rest, Engine())
     assert np.mean(found == exact) > 0.9
+
+
+def test_out_of_memory_halves_the_batch_and_is_remembered():
+    model = factory.tiny_classifier()
+    engine = Engine(batch_size=12, devices=tuple(jax.local_devices()[:1]))
+    tried = []
+
+    def run(fit):
+        tried.append(fit.batch_size)
+        if fit.batch_size > 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+        return np.zeros(1)
+
+    labels.shrinking(model, engine, run)
+    labels.shrinking(model, engine, run)
+    assert tried == [12, 6, 3, 3]
+
+    def fail(fit):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        labels.shrinking(model, engine, fail)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Out of memory"):
+        labels.shrinking(model, Engine(batch_size=1), lambda fit: run(Engine(batch_size=99)))
+    # A program exported for one batch size has no other.
+    fixed = dataclasses.replace(model, batch_size=8)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Out of memory"):
+        labels.shrinking(fixed, engine, run)

@@ -226,7 +226,29 @@ def label_points(
     model: Model, planes: planes_lib.Planes, plane_index: np.ndarray, coordinates: np.ndarray, engine: Engine
 ) -> np.ndarray:
     """`submit_points`, waited for: labels `[Q]`, of the smallest integer type that holds the model's classes."""
-    return submit_points(model, planes, plane_index, coordinates, engine).result()
+    return shrinking(model, engine, lambda fit: submit_points(model, planes, plane_index, coordinates, fit).result())
+
+
+_fits: dict[tuple[Network, Engine], Engine] = {}
+
+
+def shrinking(model: Model, engine: Engine, run: Callable[[Engine], np.ndarray]) -> np.ndarray:
+    """`run(engine)`, with half the batch size as often as a device runs out of memory.
+
+    What fits is remembered, so that a sweep meets the wall once per network.
+    """
+    if isinstance(model, BlackBox) or model.batch_size is not None:
+        return run(engine)
+    key = model.network, engine
+    while True:
+        fit = _fits.get(key, engine)
+        try:
+            return run(fit)
+        except jax.errors.JaxRuntimeError as error:
+            smaller = fit.resolve().batch_size // 2
+            if "RESOURCE_EXHAUSTED" not in str(error) or smaller < 1:
+                raise
+            _fits[key] = dataclasses.replace(fit, batch_size=smaller)
 
 
 def label_images(model: Model, images: np.ndarray, engine: Engine | None = None) -> np.ndarray:

@@ -1,0 +1,62 @@
+r"""Measures the scanner on this machine.
+
+  xray-bench --case=forward --architectures=preactresnet18 --out=docs/benchmarks.jsonl
+  xray-bench --case=compare --maps=maps/clean.npz
+
+Figures are medians over repeats that take turns, with half the range between the quartiles as spread. The manifest of
+versions, device, flags and load comes first on stdout, then a Markdown table. Expect 5 to 20 minutes a case on two
+quiet cores; `--points=256 --repeats=2` is a smoke test.
+"""
+
+import json
+
+from absl import flags
+
+from xray_jax import bench, results
+from xray_jax.labels import PRECISIONS
+from xray_jax.scripts import command
+
+CASE = flags.DEFINE_multi_enum("case", ["forward"], sorted(bench.CASES), "What to measure; may be repeated.")
+ARCHITECTURES = flags.DEFINE_list("architectures", ["preactresnet18"], "Presets to measure.")
+BATCHES = flags.DEFINE_list("batches", ["8", "16", "32", "64", "128"], "Batch sizes of --case=forward.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Batch size of the other cases; default: by backend.")
+REPEATS = flags.DEFINE_integer("repeats", 5, "Measured runs of each thing.")
+PLANES = flags.DEFINE_integer("planes", 20, "Planes of a scan (N).")
+DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
+POINTS = flags.DEFINE_integer("points", 2048, "Queries of one measured pass.")
+CHECKPOINTS = flags.DEFINE_integer("checkpoints", 200, "Checkpoints of --case=sweep.")
+PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
+MAPS = flags.DEFINE_string("maps", None, "Label maps of a trained network to replay (xray-scan --save_maps).")
+OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
+
+
+def main() -> int:
+    """Flags to cases to a table."""
+    options = bench.Options(
+        architectures=tuple(ARCHITECTURES.value),
+        batches=tuple(int(batch) for batch in BATCHES.value),
+        repeats=REPEATS.value,
+        planes=PLANES.value,
+        density=DENSITY.value,
+        points=POINTS.value,
+        precision=PRECISION.value,
+        batch_size=BATCH_SIZE.value,
+        maps=MAPS.value,
+        checkpoints=CHECKPOINTS.value,
+    )
+    manifest = bench.manifest()
+    print(json.dumps(manifest))
+    figures = [figure for case in CASE.value for figure in bench.CASES[case](options)]
+    print(bench.table(figures))
+    if OUT.value is not None:
+        results.write_all(OUT.value, [manifest, *(vars(figure) for figure in figures)])
+    return 0
+
+
+def run() -> None:
+    """Console entry point."""
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

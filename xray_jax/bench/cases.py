@@ -1,0 +1,16 @@
+"""The cases, each a function of `Options` to figures."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from xray_jax.bench import compare, devices, forward, reading, scans, sweeps
+from xray_jax.bench.harness import Figure
+from xray_jax.bench.options import Options as Options
+
+CASES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
+    "forward": forward.run,
+    "scan": scans.run,
+    "compare": compare.run,
+    "sweep": sweeps.run,
+    "reading": reading.run,
+    "devices": devices.run,
+}

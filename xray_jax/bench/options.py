@@ -1,0 +1,33 @@
+"""What a benchmark run measures."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """Sizes of the cases.
+
+    Attributes:
+      architectures: presets. batches: batch sizes of the forward case. repeats: measured runs of each thing.
+      planes, density: of the scans. points: queries of one measured pass of the other cases.
+      precision: see `labels.Engine`. batch_size: of everything but the forward case; None is the backend's default.
+      maps: label maps (`xray-scan --save_maps`) of a trained network, replayed to the refinement: which nodes it asks
+        for depends on the map, and a network with random weights has none worth the name. None: a random network's.
+      checkpoints: of the sweep.
+    """
+
+    architectures: tuple[str, ...] = ("preactresnet18",)
+    batches: tuple[int, ...] = (8, 16, 32, 64, 128)
+    repeats: int = 5
+    planes: int = 20
+    density: int = 100
+    points: int = 2048
+    precision: str = "float32"
+    batch_size: int | None = None
+    maps: str | None = None
+    checkpoints: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("repeats", "planes", "density", "points", "checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")

@@ -1,0 +1,58 @@
+"""A whole model's planes: grid against refine against sketch, on the nodes that a trained network's maps call for."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from xray_jax import labels, refine, sampling
+from xray_jax.bench.harness import Figure, measure, ratio
+from xray_jax.bench.options import Options
+from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.scan import LabelMaps
+
+
+def recorded(options: Options) -> LabelMaps | None:
+    """The maps to replay, repeated or cut to the number of planes asked for."""
+    if options.maps is None:
+        return None
+    maps = LabelMaps.load(Path(options.maps))
+    if maps.labels.shape[1] != options.density:
+        raise ValueError(f"--maps={options.maps}: density {maps.labels.shape[1]}, asked for {options.density}")
+    which = np.arange(options.planes) % len(maps.labels)
+    return LabelMaps(*(getattr(maps, name)[which] for name in LabelMaps.__dataclass_fields__))
+
+
+def asker(architecture: str, options: Options, kind: str) -> Callable[[], int]:
+    """A function that labels one model's planes in one kind of sampling and returns the queries that it took."""
+    model = classifier(architecture)
+    engine = labels.Engine(options.batch_size, precision=options.precision)
+    placed = labels.place(model, engine)
+    planes, index, coordinates, nodes = plane_grid(model.input_shape, options.planes, options.density)
+    replay = recorded(options)
+
+    def answer(asked: np.ndarray) -> np.ndarray:
+        found = labels.label_points(placed, planes, index[asked], coordinates[asked], engine)
+        return found if replay is None else replay.labels.ravel()[asked]
+
+    def scan() -> int:
+        where = nodes if replay is None else replay.sample_nodes
+        found = refine.drive(sampling.questions(kind, where, options.density, seed=0), answer)
+        return int(np.count_nonzero(found.asked))
+
+    return scan
+
+
+def run(options: Options) -> Iterator[Figure]:
+    """Seconds a model, queries, and the ratio to the full grid."""
+    source = "random weights" if options.maps is None else f"nodes of {Path(options.maps).name}"
+    for architecture in options.architectures:
+        scans = {kind: asker(architecture, options, kind) for kind in ("grid", "refine", "sketch")}
+        queries = {kind: scan() for kind, scan in scans.items()}
+        timings = measure(scans, options.repeats, warm_up=0)
+        for kind, timing in timings.items():
+            share = queries[kind] / queries["grid"]
+            note = f"N={options.planes}, S={options.density}, {queries[kind]} queries ({100 * share:.1f} %), {source}"
+            yield Figure("scan", f"{architecture}, {kind}", timing.median, "s", timing.spread, note)
+            if kind != "grid":
+                yield ratio("scan", f"{architecture}, {kind} / grid", timing, timings["grid"])

@@ -1,0 +1,33 @@
+"""What is measured: networks with random weights, planes through random images."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xray_jax import planes
+from xray_jax.classifier import Classifier
+from xray_jax.models import registry
+
+CLASSES = 10
+
+
+@functools.lru_cache(maxsize=8)
+def classifier(architecture: str, seed: int = 0) -> Classifier:
+    """Random weights: time does not depend on them."""
+    network = registry.build(architecture, CLASSES)
+    shape = registry.lookup(architecture)[0].input_shape
+    variables = jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, *shape)))
+    return Classifier(network, jax.device_get(variables), CLASSES, shape, architecture)
+
+
+def plane_grid(
+    shape: tuple[int, int, int], count: int, density: int, seed: int = 0
+) -> tuple[planes.Planes, np.ndarray, np.ndarray, np.ndarray]:
+    """`count` planes through images of noise, with every node's plane index and coordinates, and the samples' nodes."""
+    images = np.random.default_rng(seed).uniform(size=(count, 3, *shape)).astype(np.float32)
+    built = planes.build_planes(jnp.asarray(images))
+    axes = [np.asarray(axis) for axis in planes.grid_axes(built.corners, density=density, expansion=5.0)]
+    nodes = planes.sample_nodes(np.asarray(built.corners), *axes)
+    return built, *planes.node_coordinates(*axes), nodes
