@@ -39,6 +39,7 @@ def test_table_2_has_our_auroc_and_the_papers(folder: Path) -> None:
     models, rows, published = evidence.load(folder), rows_of(folder), page.paper()
     table = tables.table2(models, published)
     header = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")][1:]
+    assert dict(zip(header, cells(table, "**Probe**"), strict=True))["badnets"] == "1.000 [1.000, 1.000]"
     for name, title in (("re", "**RE**"), ("ats", "**ATS**")):
         ours = dict(zip(header, cells(table, title), strict=True))
         scores = {kind: [rows[m.id][name]["mean"] for m in models if m.row and m.attack == kind and m.rate == 0.1
@@ -69,7 +70,10 @@ def test_the_paper_s_averages_are_its_own() -> None:
 
 
 def test_the_page_lists_everything_and_draws_what_was_asked(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "page.md"
+    out = tmp_path / "docs" / "page.md"
+    sheet = folder / "sheets" / "cifar10-preactresnet-small-badnets-t1-s11.png"
+    sheet.parent.mkdir()
+    sheet.write_bytes(b"x" * 6000)
     page.write(folder, out, page.TABLES, list(page.FIGURES), "xray-reproduce --all")
     text = out.read_text()
     for model in evidence.load(folder):
@@ -77,9 +81,9 @@ def test_the_page_lists_everything_and_draws_what_was_asked(folder: Path, tmp_pa
     assert "attack success 0.5 is under 0.8" in text
     assert "16 models trained (4 clean), 14 usable and scanned, 1 refused" in text
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == len(page.FIGURES) + 1
+    assert len(pictures) == len(page.FIGURES) + 2
     for picture in pictures:
-        assert (tmp_path / picture).stat().st_size > 5000
+        assert (tmp_path / "docs" / picture).stat().st_size > 5000
     page.write(folder, out, [3], [8], "xray-reproduce --table=3 --figure=8")
     text = out.read_text()
     assert "## Table 3" in text

@@ -65,14 +65,22 @@ class Model:
         return not self.record["failed"] and self.row is not None
 
     def score(self, name: str) -> float | None:
-        """ "re" or "ats", averaged over the planes, low = suspect; "probe" negated, so that low is suspect too."""
+        """ "re" or "ats", averaged over the planes, low = suspect; of "probe" how far the best finding lies above what
+        a proof needs, negated, so that low is suspect too (1 where it found nothing at all).
+        """
         if self.row is None:
             return None
         if name == "probe":
             probe = self.row.get("probe")
-            # Nothing found is the least suspect score there is.
-            return -float(probe.get("score") or 0.0) if isinstance(probe, Mapping) else None
+            if not probe:
+                return None
+            return 1.0 if probe["score"] is None else float(probe["threshold"] - probe["score"])
         return float(self.row[name]["mean"])
+
+    @property
+    def sheet(self) -> Path:
+        """The picture sheet of its trigger, where there is one."""
+        return self.maps_path.parent.parent / zoo.SHEETS / f"{self.id}.png"
 
     @cached_property
     def maps(self) -> LabelMaps:

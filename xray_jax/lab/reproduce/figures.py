@@ -61,6 +61,7 @@ def figure12(models: Sequence[Model]) -> Figure:
     count = min(m.maps.labels.shape[0] for m in models if m.usable)
     numbers = [n for n in PLANES if n <= count]
     _curves(planes, models, numbers, lambda m, n: m.re(planes=int(n)), lambda m, n: m.ats(planes=int(n)))
+    planes.set_xticks(numbers)
     planes.set_xlabel(f"planes N (density {density})")
     _curves(strides, models, STRIDES, lambda m, n: m.re(stride=int(n)), lambda m, n: m.ats(stride=int(n)))
     strides.set_xticks(STRIDES, [str(-(-density // stride)) for stride in STRIDES])
@@ -101,7 +102,10 @@ def figure14(models: Sequence[Model]) -> Figure:
         axes.set_xlabel("poisoning rate")
         axes.set_title(title, fontsize=10)
         axes.set_ylim(-0.02, 1.02)
-    panels[0].legend(fontsize=7)
+    if panels[0].get_lines():
+        panels[0].legend(fontsize=7)
+    else:
+        panels[0].text(0.5, 0.5, "no attack was trained at two rates", ha="center", fontsize=8)
     return figure
 
 

@@ -1,6 +1,7 @@
 """One Markdown page with the tables and pictures asked for; every number on it is computed from the evidence."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -57,6 +58,7 @@ def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: S
         "Intervals are 95 % bootstrap intervals over models. With few models, or where the two kinds do not overlap at "
         "all, they are too narrow: they know only the models at hand.",
         "## Attacks\n\n" + tables.attack_summary(models, GOALS),
+        "## Triggers\n\n" + _sheets(models, out),
         "## Where we agree with the paper\n\n" + claims.claims_table(models),
     ]
     if 2 in tables_asked:
@@ -74,6 +76,13 @@ def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: S
     parts.append("## All models\n\n" + tables.models_table(models))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n\n".join(part.rstrip() for part in parts) + "\n")
+
+
+def _sheets(models: Sequence[Model], page: Path) -> str:
+    """One picture sheet an attack: clean images, poisoned ones, their difference times ten."""
+    shown = {model.attack: model.sheet for model in reversed(models) if model.sheet.exists()}
+    links = (Path(os.path.relpath(path, page.parent)).as_posix() for path in shown.values())
+    return "\n".join(f"![{name}]({link})" for name, link in zip(shown, links, strict=True)) or "No picture sheets."
 
 
 def _drawn(models: Sequence[Model], draw: Callable[[Sequence[Model]], Figure], path: Path, page: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from xray_jax.lab.reproduce.auroc import Auroc, auroc
 from xray_jax.lab.reproduce.evidence import Model
 
-SCORES = {"re": "RE", "ats": "ATS", "probe": "probe"}
+SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
 # Our names of the strategies that the paper's Table 3 calls otherwise.
 STRATEGY_ALIASES = {"all-to-one": "10-to-one", "all-to-all": "10-to-10"}
@@ -82,8 +82,8 @@ def models_table(models: Sequence[Model]) -> str:
             "-" if probe is None else f"{-probe:.3f}", "-" if model.target is None else model.target, found,
             f"{model.record['seconds']:.0f}", model.record["failed"] or "",
         ])  # fmt: skip
-    header = ["model", "clean accuracy", "attack success", "RE", "ATS", "probe", "target", "label found", "seconds",
-              "failed because"]  # fmt: skip
+    header = ["model", "clean accuracy", "attack success", "RE", "ATS", "probe margin", "target", "label found",
+              "seconds", "failed because"]  # fmt: skip
     return markdown(header, rows)
 
 
