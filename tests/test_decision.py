@@ -6,6 +6,7 @@ import pytest
 
 from xray_jax import decision
 from xray_jax.decision import CalibrationError, decide
+from xray_jax.probe_result import ProbeResult, Verdict
 from xray_jax.scan import ScanResult, ScanSettings
 
 PAPER = decision.load_calibration("paper:cifar10")
@@ -94,3 +95,35 @@ def test_summary_measures_scores_against_the_truth():
     assert summary.auroc_ats == 3 / 4
     assert (summary.accuracy, summary.judged) == (2 / 3, 3)
     assert decision.summarise(rows[:2]).auroc_re is None
+
+
+def probed(verdict):
+    return ProbeResult(verdict, "because", 0.9, 1000, 50)
+
+
+@pytest.mark.parametrize(
+    ("re", "found", "verdict", "ground"),
+    [
+        (2.0, Verdict.PROVED, "backdoored", "proved"),
+        (0.5, Verdict.PROVED, "backdoored", "proved"),
+        (0.5, Verdict.NOTHING, "suspect", "planes, no working stamp found"),
+        (0.5, Verdict.UNKNOWN, "suspect", "planes, no working stamp found"),
+        (2.0, Verdict.NOTHING, "clean", "clean so far"),
+        (2.0, Verdict.UNKNOWN, "unknown", "because"),
+    ],
+)
+def test_planes_and_probe_together(re, found, verdict, ground):
+    judged = decision.conclude(result(re, 0.5), probed(found), PAPER)
+    assert (judged.verdict, judged.ground) == (verdict, ground)
+    assert judged.re == ("backdoored" if re <= PAPER.re_threshold else "clean")
+
+
+def test_the_probe_alone_and_the_planes_alone():
+    assert decision.conclude(None, probed(Verdict.PROVED), None).verdict == "backdoored"
+    assert decision.conclude(None, probed(Verdict.NOTHING), None).ground == "clean so far"
+    assert decision.conclude(result(0.5, 0.5), None, PAPER) == decide(result(0.5, 0.5), PAPER)
+
+
+def test_doubts_about_the_input_come_before_a_proof():
+    doubtful = decision.conclude(result(2.0, 0.5, accuracy=0.15), probed(Verdict.PROVED), PAPER)
+    assert (doubtful.verdict, doubtful.ground) == ("unknown", "suspect_preprocessing")

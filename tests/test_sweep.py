@@ -15,6 +15,7 @@ from tests import factory
 from xray_jax import checkpoints, decision, labels, results
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
+from xray_jax.probe import ProbeSettings
 from xray_jax.rows import file_name
 from xray_jax.scan import LabelMaps, Scanner, ScanSettings, scores
 from xray_jax.sweep import Sweep, SweepSettings
@@ -99,6 +100,36 @@ def test_one_trace_for_a_sweep_of_forty(tmp_path):
     assert [row["status"] for row in rows] == ["ok"] * 40
     # One program for points, one for images.
     assert len(traced) == 2
+
+
+def test_probe_rows(zoo):
+    settings = {
+        "probe_settings": ProbeSettings(queries=1000),
+        "calibration": decision.load_calibration("paper:cifar10"),
+    }
+    (alone,) = run(zoo[:1], probe="only", **settings)
+    (both,) = run(zoo[:1], probe="on", **settings)
+    (without,) = run(zoo[:1], probe="off", **settings)
+    assert "re" not in alone
+    assert "probe" not in without
+    assert alone["probe"] == both["probe"]
+    assert both["re"] == without["re"]
+    assert both["queries"] == without["queries"] + alone["queries"]
+    assert len({row["settings_hash"] for row in (alone, both, without)}) == 3
+    results.encode(both)
+
+
+def test_near_chance_rows_advise_on_preprocessing(tmp_path):
+    """A network that knows the samples under one preset, scanned under another that ruins it."""
+    samples = factory.tiny_samples(200)
+    path = factory.save_tiny(tmp_path / "a.safetensors")
+    right = labels.label_images(checkpoints.load(path, preprocess="0-255"), samples.images)
+    wrong = labels.label_images(checkpoints.load(path, preprocess="+-1"), samples.images)
+    own = dataclasses.replace(samples, labels=right.astype(np.int32)).subset(np.flatnonzero(wrong != right))
+    assert len(np.unique(own.labels)) >= 3
+    (row,) = run([Entry("a", path, preprocess="+-1")], samples=own)
+    assert (row["verdict"], row["ground"]) == ("unknown", "suspect_preprocessing")
+    assert any("--preprocess=0-255 (100.0%)" in note for note in row["notes"])
 
 
 def test_saved_maps_recompute_the_row(zoo, tmp_path):
