@@ -81,8 +81,8 @@ def format_of(path: str | Path) -> Format:
         try:
             if candidate.matches(path, head):
                 return candidate
-        except CheckpointError:
-            raise
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         except Exception as error:
             raise CheckpointError(f"{path}: cannot be read as {candidate.NAME} ({_reason(error)})") from error
     known = ", ".join(candidate.NAME for candidate in FORMATS if candidate is not foreign)
