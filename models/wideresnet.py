@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
+from xray_jax.models.architecture import Architecture, Inferred, Shapes, count_children, dim
 
 
 class WideBlock(nn.Module):
@@ -93,6 +93,4 @@ ARCHITECTURE = Architecture(
     infer=infer,
     input_shape=(32, 32, 3),
     naming="WideResNet-pytorch, NAD",
-    # TRADES and robustness papers: an unused second first group, `sub_block1`, is not this network.
-    namings=(Naming("shortcut_conv", ((r"\.shortcut_conv\.", ".convShortcut."),)),),
 )

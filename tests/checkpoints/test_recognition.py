@@ -128,7 +128,9 @@ def test_unknown_network_lists_the_two_closest() -> None:
         {"features.0.weight": np.zeros((1, 1, 0, 0)), "classifier.weight": np.zeros((0, 0))},
         {"conv_proj.weight": np.zeros((0, 3, 0, 0)), "encoder.pos_embedding": np.zeros((1, 0, 0))},
         {"features.1.0.layer_scale": np.zeros(()), "features.0.0.weight": np.zeros((4, 3, 4, 4))},
-        {"features.0.0.weight": np.zeros(1), "features.1.block.0.0.weight": np.zeros(1), "classifier.3.weight": np.ones(1)},
+        {"features.1.block.0.0.weight": np.zeros(1), "classifier.3.weight": np.zeros(1)},
+        {"features.1.0.block.0.0.weight": np.zeros(1), "classifier.1.weight": np.zeros(1)},
+        {"features.denseblock1.denselayer1.conv2.weight": np.zeros(1), "features.norm5.weight": np.zeros(1)},
         {"." * 5000 + "a": np.zeros(1)},
     ],
 )  # fmt: skip

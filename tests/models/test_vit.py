@@ -15,14 +15,11 @@ def test_torchvision(old: bool) -> None:
     assert any("2 attention heads" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("side", [20, 32, 48])
-def test_behind_a_resize(old: bool, side: int) -> None:
+@pytest.mark.parametrize(("side", "old", "prefix"), [(20, False, ""), (48, True, "module.")])
+def test_behind_a_resize(side: int, old: bool, prefix: str) -> None:
+    """Enlarged as in BackdoorBench, and shrunk: torch antialiases neither way unless told."""
     network = nn.Sequential(Resize(32), TorchvisionViT(**SIZES, old=old))
-    if side > 32:
-        # torch antialiases only on request, and so does the resize here.
-        assert_same_logits(network, (side, side, 3))
-    found = assert_same_logits(network, (side, side, 3), prefix="module.")
+    found = assert_same_logits(network, (side, side, 3), prefix=prefix)
     assert found.module.size == (32, 32)
 
 

@@ -112,22 +112,20 @@ class ResNet(nn.Module):
 
 
 class WideBlock(nn.Module):
-    def __init__(self, inside: int, width: int, stride: int, skip: str) -> None:
+    def __init__(self, inside: int, width: int, stride: int) -> None:
         super().__init__()
         self.bn1, self.conv1 = nn.BatchNorm2d(inside), conv(inside, width, 3, stride)
         self.bn2, self.conv2 = nn.BatchNorm2d(width), conv(width, width)
-        self.skip = skip
-        if inside != width:
-            self.add_module(skip, conv(inside, width, 1, stride))
+        self.convShortcut = None if inside == width else conv(inside, width, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         active = F.relu(self.bn1(x))
         out = self.conv2(F.relu(self.bn2(self.conv1(active))))
-        return out + (getattr(self, self.skip)(active) if hasattr(self, self.skip) else x)
+        return out + (x if self.convShortcut is None else self.convShortcut(active))
 
 
 class WideResNet(nn.Module):
-    def __init__(self, depth: int, factor: int, skip: str = "convShortcut") -> None:
+    def __init__(self, depth: int, factor: int) -> None:
         super().__init__()
         self.conv1 = conv(3, 16)
         before = 16
@@ -135,7 +133,7 @@ class WideResNet(nn.Module):
             width = 8 * 2**group * factor
             blocks = []
             for block in range((depth - 4) // 6):
-                blocks.append(WideBlock(before, width, 2 if group > 1 and block == 0 else 1, skip))
+                blocks.append(WideBlock(before, width, 2 if group > 1 and block == 0 else 1))
                 before = width
             self.add_module(f"block{group}", nn.ModuleDict({"layer": nn.Sequential(*blocks)}))
         self.bn1 = nn.BatchNorm2d(before)
