@@ -1,0 +1,72 @@
+"""xray-train and xray-reproduce as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.lab.conftest import make_images
+from tests.lab.reproduce.conftest import folder as folder  # the evidence made by hand
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    command = [sys.executable, "-m", f"xray_jax.scripts.{name}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images")
+    train, test = make_images(200, 0), make_images(60, 1)
+    np.savez(path / "bands.npz", train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
+    return path
+
+
+def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images: Path, tmp_path: Path) -> None:
+    done = run(
+        "train", f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--attacks=badnets", "--targets=2",
+        "--epochs=1", "--batch_size=50", "--rate=0",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert "epoch 1, loss" in done.stderr
+    assert "FAILED: attack success" in done.stderr
+    (record,) = map(json.loads, (tmp_path / "records.jsonl").read_text().splitlines())
+    assert record["spec"]["training"]["epochs"] == 1
+    assert (tmp_path / "sheets" / f"{record['id']}.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attacks=badnets,mystery"], "unknown ['mystery']"),
+        (["--targets=two"], "--targets: expected whole numbers"),
+        (["--dataset=nothing"], "data set 'nothing'"),
+        (["stray"], "unexpected arguments ['stray']"),
+    ],
+)
+def test_train_names_what_is_wrong(images: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = run("train", f"--data={images}", "--dataset=bands", f"--out={tmp_path}", *arguments)
+    assert done.returncode == 4
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reproduce_writes_the_page_with_its_own_command(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.md"
+    done = run("reproduce", f"--evidence={folder}", f"--out={out}", "--table=3")
+    assert done.returncode == 0, done.stderr
+    assert f"xray-reproduce --evidence={folder} --out={out} --table=3" in out.read_text()
+    assert "## Table 3" in out.read_text()
+    assert "## Figure" not in out.read_text()
+    done = run("reproduce", f"--evidence={folder}", f"--out={out}", "--figure=9")
+    assert done.returncode == 4
+    assert "unknown table or figure [9]" in done.stderr
+    done = run("reproduce", f"--evidence={tmp_path / 'none'}", f"--out={out}")
+    assert done.returncode == 4
+    assert "no training records" in done.stderr
