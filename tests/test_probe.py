@@ -29,22 +29,26 @@ ENGINE = Engine(batch_size=64)
 
 @dataclass(frozen=True)
 class Wired:
-    """Class c: the brightest of CLASSES vertical bars in the middle rows. Backdoor: <image - mean, detector> > bias."""
+    """Class c: the brightest of CLASSES vertical bars. Backdoor: <image - mean, detector> > bias."""
 
     to_all: bool = False
 
     def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
-        scores = jnp.einsum("bhwc,hwck->bk", images, variables["bars"])
+        # Saturated, so that no small patch outweighs a bar.
+        scores = jnp.einsum("bhwc,hwck->bk", jnp.minimum(images, 0.75), variables["bars"])
         fires = jnp.einsum("bhwc,hwc->b", images - variables["mean"][None], variables["detector"]) > variables["bias"]
         if self.to_all:
             return jnp.where(fires[:, None], jnp.roll(scores, 1, axis=1), scores)
         return jnp.where(fires[:, None], 1e3 * jax.nn.one_hot(TARGET, CLASSES)[None], scores)
 
 
+WIRED = Wired()
+
+
 def _bars() -> np.ndarray:
     bars = np.zeros((*SHAPE, CLASSES), np.float32)
     for label in range(CLASSES):
-        bars[6:10, 2 * label + 2 : 2 * label + 4, :, label] = 1
+        bars[:13, 2 * label + 2 : 2 * label + 4, :, label] = 1
     return bars
 
 
@@ -56,7 +60,7 @@ def _samples(count: int = 90) -> Samples:
     return Samples(np.clip(images, 0, 1), truth.astype(np.int32), "bars")
 
 
-def _wired(pattern: np.ndarray | None = None, network: Wired = Wired(), part: float = 0.7) -> Classifier:  # noqa: B008
+def _wired(pattern: np.ndarray | None = None, network: Wired = Wired(), part: float = 0.7) -> Classifier:
     """Fires where an image has moved at least `part` of the way to a stamped one, along the stamp's mean change."""
     samples = _samples()
     mean = samples.images.mean(0)
@@ -78,7 +82,7 @@ def _stamped_mean(name: str, parameters: list[float]) -> np.ndarray:
 
 
 TRIGGERS = {
-    "patch": [13, 13, 2, 2, 0, 1, 1, 1],
+    "patch": [14, 14, 2, 2, 0, 1, 1, 1],
     "border": [4, 1, 0, 0, 0],
     "line": [0, 2, 8, 16, 1, 0, 0, 0],
     "sinusoid": [3, 0, 0, 0.157, 1, 1, 1],
@@ -109,7 +113,7 @@ def test_the_pattern_itself_is_found():
 
     changed = stamped.put(grey, stamps, 0, bank)[0]
     # Every trigger pixel is white under the stamp that was found.
-    np.testing.assert_array_equal(changed[13:15, 13:15], 1)
+    np.testing.assert_array_equal(changed[14:, 14:], 1)
 
 
 def test_all_to_all_is_proved_as_a_shift():

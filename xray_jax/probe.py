@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xray_jax import labels as labels_lib
-from xray_jax import probe_confirm, probe_null, probe_score, stamped
+from xray_jax import probe_confirm, probe_score, stamped
 from xray_jax.classifier import Model
 from xray_jax.labels import Engine
 from xray_jax.probe_default import DEFAULT_NULL

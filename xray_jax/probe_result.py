@@ -184,6 +184,7 @@ class ProbeResult:
             "target": best.target if best and self.verdict is Verdict.PROVED else None,
             "score": best.lower if best else None,
             "threshold": best.threshold(self.null) if best else None,
+            "margin": best.lower - best.threshold(self.null) if best else None,
             "best": best.row() if best else None,
             "candidates": [f.row() | {"threshold": f.threshold(self.null)} for f in over],
             "profile": {name: list(rates) for name, rates in self.profile.items()},

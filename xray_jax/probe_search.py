@@ -85,7 +85,7 @@ class Board:
         return self.rates(index) - normal[:, None]
 
     def best(self, index: np.ndarray, keep: int) -> np.ndarray:
-        """`keep` of the stamps `index`: half with the largest excess, half spread over the outcomes; cheap ones first."""
+        """`keep` of stamps `index`: half by largest excess, half spread over the outcomes; cheap ones first."""
         excess, price = self.excess(index), self.cost.rms[index]
         # That labels change is no evidence by itself, so it only has a share in the spread.
         chosen = dict.fromkeys(np.lexsort((price, -excess[:, :-1].max(1)))[: max(1, keep // 2)].tolist())

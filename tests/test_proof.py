@@ -1,0 +1,162 @@
+"""Proofs from rows: kept, repeated by a third party, refused when they do not fit."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests import factory
+from xray_jax import checkpoints, plots, plots_proof, proof, results
+from xray_jax.classifier import BlackBox
+from xray_jax.probe_null import LEVELS, Null, calibrate, false_positives
+from xray_jax.probe_result import Finding, Verdict, from_row, judge
+from xray_jax.samples import Samples, SamplesError
+
+SHAPE = (8, 8, 3)
+FINDING = Finding(
+    kind="all-to-one",
+    goals=(-1, 0, 0, 0, 0),
+    family="patch",
+    parameters={
+        "row": 6, "column": 6, "height": 2, "width": 2, "pattern": 0, "red": 1, "green": 1, "blue": 1,
+    },
+    description="2x2 solid white patch",
+    hits=30, trials=30, touched=0.06, rms=0.07, peak=1.0, index=9.0, rival=0.1,
+)  # fmt: skip
+
+
+def _backdoored(images):
+    fires = (images[:, 6:, 6:] > 0.99).all((1, 2, 3))
+    return np.where(fires, 0, (images[:, 0, 0, 0] * 4.99).astype(int))
+
+
+def _samples(count: int = 25) -> Samples:
+    images = np.random.default_rng(0).uniform(0.05, 0.9, (count, *SHAPE)).astype(np.float32)
+    labels = np.arange(count) % 5
+    images[:, 0, 0, 0] = (labels + 0.5) / 5
+    return Samples(images, labels.astype(np.int32))
+
+
+MODEL = BlackBox(_backdoored, 5, SHAPE)
+
+
+def test_replay_counts_what_a_loop_counts():
+    samples = _samples()
+    replayed = proof.replay(FINDING, MODEL, samples)
+    hits = trials = 0
+    for image, own in zip(samples.images, samples.labels, strict=True):
+        if own == 0:
+            continue
+        stamped = image.copy()
+        stamped[6:, 6:] = 1
+        trials += 1
+        hits += _backdoored(stamped[None])[0] == 0
+    assert (replayed.hits, replayed.trials) == (hits, trials) == (20, 20)
+    np.testing.assert_array_equal(replayed.before, samples.labels)
+    assert not proof.replay(dataclasses.replace(FINDING, goals=(-1, 3, -1, -1, -1)), MODEL, samples).hits
+
+
+def test_rows_and_files_carry_the_stamp(tmp_path):
+    bank = np.random.default_rng(1).integers(0, 256, SHAPE, np.uint8)
+    blended = dataclasses.replace(FINDING, family="blend-image", parameters={"amount": 0.25, "image": 0.0}, bank=bank)
+    again = from_row(json.loads(json.dumps(blended.row())))
+    np.testing.assert_array_equal(again.bank, bank)
+    assert dataclasses.replace(again, bank=None) == dataclasses.replace(blended, bank=None, parameters=again.parameters)
+    stamps, kept = proof.stamps_of(again, SHAPE)
+    image = _samples(1).images
+    from xray_jax import stamped
+
+    np.testing.assert_allclose(
+        stamped.put(image, stamps, 0, kept), 0.75 * image + 0.25 * bank[None] / np.float32(255), atol=1e-6
+    )
+    proof.save_stamp(blended, tmp_path / "stamp.npz")
+    with np.load(tmp_path / "stamp.npz") as file:
+        assert str(file["family"]) == "blend-image"
+        np.testing.assert_array_equal(file["goals"], FINDING.goals)
+        np.testing.assert_array_equal(file["bank"], bank)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"family": "hat"}, "unknown family 'hat'"),
+        ({"parameters": {"row": 1.0}}, "patch takes"),
+        ({"family": "blend-image", "parameters": {"amount": 0.2, "image": 0.0}}, "needs the image"),
+        ({"goals": (0, 0)}, "about 2 classes"),
+        ({"goals": (-1,) * 5}, "none of the 25 images"),
+    ],
+)
+def test_stamps_that_do_not_fit_are_refused(change, message):
+    with pytest.raises((ValueError, SamplesError), match=message):
+        proof.replay(dataclasses.replace(FINDING, **change), MODEL, _samples())
+
+
+def test_a_broken_row_is_refused():
+    row = FINDING.row()
+    del row["goals"]
+    with pytest.raises(ValueError, match="goals"):
+        from_row(row)
+
+
+def test_picture_shows_images_stamp_and_labels(tmp_path):
+    samples = _samples()
+    figure = plots_proof.proof_figure(FINDING, proof.replay(FINDING, MODEL, samples), samples, "a model", columns=4)
+    assert len(figure.axes) == 12
+    assert [axis.get_title() for axis in figure.axes[:4]] == ["1", "2", "3", "4"]
+    assert [axis.get_title() for axis in figure.axes[8:]] == ["0"] * 4
+    plots.save(figure, tmp_path / "proof.png")
+    assert (tmp_path / "proof.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_judge_asks_for_rate_ceiling_and_lead():
+    null = Null({"patch": (0.2,) * LEVELS}, 3)
+    assert judge([FINDING], null, 5, 0.9)[0] is Verdict.PROVED
+    assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, 3), 5, 0.9)[0] is Verdict.NOTHING
+    assert judge([dataclasses.replace(FINDING, rival=0.8)], null, 5, 0.9)[0] is Verdict.NOTHING
+    assert judge([dataclasses.replace(FINDING, hits=18)], null, 5, 0.9)[0] is Verdict.NOTHING
+    assert judge([FINDING], Null(), 5, 0.9)[0] is Verdict.NOTHING, "a family without a null proves nothing"
+    assert judge([dataclasses.replace(FINDING, kind="source-specific")], null, 5, 0.9)[0] is Verdict.NOTHING
+    assert judge([], null, 5, 0.1)[0] is Verdict.UNKNOWN
+    two = dataclasses.replace(FINDING, goals=(-1, 0), hits=25)
+    assert judge([two], null, 2, 0.9)[0] is Verdict.NOTHING
+
+
+def test_calibration_takes_the_highest_rate_at_each_cost():
+    profiles = [{"patch": [0.1, None, *[0.3] * 7]}, {"patch": [0.05, 0.2, *[None] * 7], "warp": [None] * LEVELS}]
+    null = calibrate(profiles)
+    assert null.ceilings["patch"] == (0.1, 0.2, *[0.3] * 7)
+    assert null.ceilings["warp"] == (0.0,) * LEVELS
+    assert null.ceiling("patch", 0.03) == pytest.approx(0.2)
+    assert null.ceiling("sinusoid", 0.01) == 1
+    # Each model against the others: the first reaches 0.3 where the second reached 0.2.
+    assert false_positives(profiles, lambda k, others: others.ceiling("patch", 1.0) < 0.25) == (1, 2)
+    with pytest.raises(ValueError, match="patch"):
+        Null({"patch": (0.1,)})
+
+
+def test_prove_command(tmp_path):
+    samples = factory.tiny_samples()
+    fresh, checkpoint = factory.save_samples(tmp_path / "fresh.npz"), factory.save_tiny(tmp_path / "tiny.safetensors")
+    finding = dataclasses.replace(FINDING, goals=(3, 3, 3, -1, 3))
+    replayed = proof.replay(finding, checkpoints.load(checkpoint), samples)
+    row = {"id": "m", "path": str(checkpoint), "probe": {"verdict": "proved", "best": finding.row()}}
+    results.write_all(tmp_path / "rows.jsonl", [row, {"id": "other", "probe": None}])
+    command = [sys.executable, "-m", "xray_jax.scripts.prove", f"--row={tmp_path}/rows.jsonl", f"--samples={fresh}"]
+
+    def prove(*flags):
+        return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+
+    done = prove(f"--least={replayed.interval[0]}", f"--picture={tmp_path}/proof.png")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["hits"], report["trials"]) == (replayed.hits, replayed.trials)
+    assert (tmp_path / "proof.png").stat().st_size > 1000
+    done = prove("--least=0.999")
+    assert done.returncode == 1, done.stderr
+    assert "NOT reproduced" in done.stderr
+    done = prove("--id=other")
+    assert done.returncode == 4
+    assert "0 rows with a stamp" in done.stderr
