@@ -1,6 +1,6 @@
 """Damages a good file in many ways and opens each: run as a program, so that a crash of a C library is seen.
 
-    python hostile.py GOOD_FILE FLIPS SEED
+    python hostile.py GOOD_FILE FLIPS SEED [TRUNCATIONS]
 
 Prints one JSON line: how many were refused, opened equal and opened changed, the slowest one's seconds, the growth of
 the peak memory in MiB. Any exception but CheckpointError ends it with that traceback.
@@ -30,9 +30,9 @@ def leaves(model):
     return [*jax.tree.leaves(model.variables), np.asarray(str(model.network))]
 
 
-def damaged(good, flips, seed):
-    for percent in range(100):
-        yield good[: len(good) * percent // 100]
+def damaged(good, flips, seed, truncations):
+    for part in range(truncations):
+        yield good[: len(good) * part // truncations]
     generator = random.Random(seed)
     for _ in range(flips):
         data = bytearray(good)
@@ -41,7 +41,7 @@ def damaged(good, flips, seed):
         yield bytes(data)
 
 
-def main(path, flips, seed):
+def main(path, flips, seed, truncations=100):
     good = path.read_bytes()
     reference = leaves(load(path))
     counts = {"refused": 0, "equal": 0, "changed": 0, "truncations_opened": 0}
@@ -49,7 +49,7 @@ def main(path, flips, seed):
     slowest = 0.0
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / path.name
-        for number, data in enumerate(damaged(good, flips, seed)):
+        for number, data in enumerate(damaged(good, flips, seed, truncations)):
             target.write_bytes(data)
             begun = time.perf_counter()
             try:
@@ -61,11 +61,11 @@ def main(path, flips, seed):
             else:
                 same = len(found) == len(reference) and all(map(np.array_equal, found, reference))
                 counts["equal" if same else "changed"] += 1
-                counts["truncations_opened"] += number < 100
+                counts["truncations_opened"] += number < truncations
             slowest = max(slowest, time.perf_counter() - begun)
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start_memory) / 1024
     print(json.dumps(counts | {"slowest": round(slowest, 2), "growth_mib": round(growth)}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -19,6 +19,15 @@ HEAD = np.random.default_rng(1).normal(size=(4, 5)).astype(np.float32)
 IMAGES = np.random.default_rng(2).uniform(size=(7, 8, 6, 3)).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    """The same checks without starting Python for each file, except where the other process is what is tested."""
+    if "rehearsal" not in request.node.name:
+        monkeypatch.setattr(
+            exported, "_rehearse", lambda data: exported._check_program(export.deserialize(bytearray(data)))
+        )
+
+
 def network(images):
     dimensions = ("NHWC", "HWIO", "NHWC")
     x = jax.lax.conv_general_dilated(images, jnp.asarray(KERNEL), (1, 1), "SAME", dimension_numbers=dimensions)
@@ -139,3 +148,21 @@ def test_a_bare_module_says_what_to_save(tmp_path):
     (tmp_path / "b.stablehlo").write_bytes(made.mlir_module_serialized)
     with pytest.raises(CheckpointError, match=r"bare StableHLO module.*jax\.export"):
         load(tmp_path / "b.stablehlo")
+
+
+def test_the_rehearsal_lets_good_files_through_and_says_why_others_are_refused(tmp_path):
+    path = write(tmp_path / "a.jaxexport", batch=2)
+    assert load(path).num_classes == 5
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(CheckpointError, match=r"damaged jax\.export"):
+        load(path)
+
+
+def test_a_parser_that_crashes_in_the_rehearsal_is_an_error(tmp_path, monkeypatch):
+    crash = tmp_path / "crash"
+    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crash.chmod(0o755)
+    path = write(tmp_path / "a.jaxexport", batch=2)
+    monkeypatch.setattr(exported.sys, "executable", str(crash))
+    with pytest.raises(CheckpointError, match=r"parser crashed on it \(exit -11\)"):
+        load(path)

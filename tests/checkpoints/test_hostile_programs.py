@@ -43,12 +43,15 @@ def exported(path):
 
 @pytest.mark.parametrize("make", [h5, keras, onnx, exported])
 def test_damage_is_always_one_clear_error(make, tmp_path):
-    command = [sys.executable, str(Path(__file__).with_name("hostile.py")), str(make(tmp_path)), str(FLIPS), "0"]
+    # Each `jax.export` file starts a process of its own, about a second each.
+    flips, truncations = (FLIPS // 20, 10) if make is exported else (FLIPS, 100)
+    script = str(Path(__file__).with_name("hostile.py"))
+    command = [sys.executable, script, str(make(tmp_path)), str(flips), "0", str(truncations)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
     # Nothing else may reach stdout.
     counts = json.loads(done.stdout)
-    assert counts["refused"] >= 100
+    assert counts["refused"] >= truncations
     assert counts["truncations_opened"] == 0
     assert counts["growth_mib"] < 256
     assert counts["slowest"] < 30

@@ -2,12 +2,16 @@
 
 Such a file *is* a program, and scanning it means that XLA compiles and runs it: tensor arithmetic without Python,
 files or network, but without a sandbox either. Nothing of it reaches Python: modules that call host functions or
-custom kernels, talk to a host or to other devices, or have effects are refused before they are compiled. A program may
-still be slow, or never end. The format has no checksum: a damaged weight can go unnoticed.
+custom kernels, talk to a host or to other devices, or have effects are refused before they are compiled. They are
+parsed in a process of their own first, because MLIR's parser can crash on damaged bytes. A program may still be slow,
+or never end. The format has no checksum: a damaged weight can go unnoticed.
 """
 
 import hashlib
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +32,9 @@ NAME = "jax.export"
 SUFFIXES = (".jaxexport", ".stablehlo", ".jax")
 MAX_ELEMENTS = 1 << 28
 """Of one tensor of fixed size: a few bytes of program can ask for any amount."""
+
+REHEARSAL_SECONDS = 120
+_REFUSAL = 3
 
 _BYTECODE = b"ML\xefR"
 _CALLS = frozenset(
@@ -88,9 +95,9 @@ def read(path: Path) -> Classifier:
     if data.startswith(_BYTECODE):
         raise CheckpointError("a bare StableHLO module; serialise what jax.export.export(...) returns instead")
     digest = hashlib.sha256(data).hexdigest()
+    _rehearse(data)
     exported = export.deserialize(bytearray(data))
     _check_platform(exported)
-    _check_program(exported)
     if len(exported.in_avals) != 1 or len(exported.out_avals) != 1:
         raise CheckpointError(
             f"it takes {len(exported.in_avals)} arrays and returns {len(exported.out_avals)}, expected one batch of "
@@ -120,6 +127,37 @@ def _check_platform(exported: export.Exported) -> None:
         raise CheckpointError(f"exported for {exported.nr_devices} devices, expected one")
     if exported.ordered_effects or exported.unordered_effects:
         raise CheckpointError("the program has effects beyond its result (callbacks, printing): refused")
+
+
+def _rehearse(data: bytes) -> None:
+    """Parses and checks the program in another process first: one of 2,000 damaged files made MLIR's parser crash."""
+    command = [sys.executable, "-c", "from xray_jax.checkpoints import exported; exported.check_stdin()"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, env=environment, timeout=REHEARSAL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise CheckpointError(
+            f"parsing it took more than {REHEARSAL_SECONDS} s: damaged or hostile; refused"
+        ) from error
+    if done.returncode == _REFUSAL:
+        raise CheckpointError(done.stdout.decode(errors="replace").strip())
+    if done.returncode:
+        raise CheckpointError(
+            f"MLIR's parser crashed on it (exit {done.returncode}): damaged or hostile; copy it again"
+        )
+
+
+def check_stdin() -> None:
+    """The other process of `_rehearse`: an artefact on stdin; exits 0, or says on stdout why it is refused."""
+    try:
+        _check_program(export.deserialize(bytearray(sys.stdin.buffer.read())))
+    except CheckpointError as error:
+        print(error)
+    except Exception as error:
+        print(f"damaged {NAME} ({type(error).__name__}: {' '.join(str(error).split())[:200]}); copy or save it again")
+    else:
+        return
+    sys.exit(_REFUSAL)
 
 
 def _check_program(exported: export.Exported) -> None:

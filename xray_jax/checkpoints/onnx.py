@@ -47,7 +47,7 @@ def read(path: Path) -> BlackBox:
     if len(session.get_inputs()) != 1:
         names = [value.name for value in session.get_inputs()]
         raise CheckpointError(f"it has the inputs {names}, expected one batch of images")
-    given = session.get_inputs()[0]
+    given: Any = session.get_inputs()[0]
     if given.type not in _FLOATS:
         raise CheckpointError(f"its input is {given.type}, expected floating-point images; export it with float inputs")
     entry = image_input([n if type(n) is int else None for n in given.shape[1:]], channels_first=True)
