@@ -16,7 +16,7 @@ from xray_jax import models
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.lab import attacks, data, plans, zoo
 from xray_jax.lab.specs import CLEAN
-from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.training import PRECISIONS, TrainSettings
 from xray_jax.scripts import command
 
 F, D = flags, TrainSettings
@@ -33,6 +33,9 @@ SEED = F.DEFINE_integer("seed", 0, "Of the first model; the others count on.", l
 EPOCHS = F.DEFINE_integer("epochs", D.epochs, "Passes over the training images.", lower_bound=1)
 BATCH_SIZE = F.DEFINE_integer("batch_size", D.batch_size, "Images a step.", lower_bound=1)
 LEARNING_RATE = F.DEFINE_float("learning_rate", D.peak_learning_rate, "Top of the one-cycle schedule.", lower_bound=0)
+PRECISION = F.DEFINE_enum(
+    "precision", D.precision, PRECISIONS, "Arithmetic of the training; bfloat16 is for accelerators."
+)
 CROP_PADDING = F.DEFINE_integer("crop_padding", D.crop_padding, "Pixels around the random crop; 0: no crop.", 0)
 
 
@@ -54,7 +57,7 @@ def main() -> int:
         rate=RATE.value,
         first_seed=SEED.value,
         training=TrainSettings(EPOCHS.value, BATCH_SIZE.value, LEARNING_RATE.value,
-                               crop_padding=CROP_PADDING.value, flip=images.flip),
+                               crop_padding=CROP_PADDING.value, flip=images.flip, precision=PRECISION.value),
     )  # fmt: skip
     records = zoo.train_zoo(
         planned, images, Path(OUT.value), lambda line: print(f"xray-train: {line}", file=sys.stderr, flush=True)

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from xray_jax.lab import training
+from xray_jax.lab import training, zoo
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.training import CrossEntropy, TrainSettings, augment, train, train_jointly
-from xray_jax.models import build
+from xray_jax.models.preactresnet import PreActResNet
 
-NETWORK = build("preactresnet-small", 4)
+NETWORK = PreActResNet(4, (1, 1), (8, 16), (2, 2))
 SETTINGS = TrainSettings(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False)
 
 
@@ -75,6 +75,16 @@ def test_an_objective_trains_its_own_parameters_along(bands: ImageSet) -> None:
     again, more = train_jointly(*arguments, Counting(), start=(variables, extra))
     assert float(more["number"]) > float(extra["number"])
     assert not np.array_equal(again["params"]["conv1"]["kernel"], variables["params"]["conv1"]["kernel"])
+
+
+def test_bfloat16_learns_too_and_leaves_float32_weights_and_statistics(bands: ImageSet) -> None:
+    settings = TrainSettings(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
+    variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
+    found = zoo.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
+    assert found > 0.8
+    with pytest.raises(ValueError, match="'float8'"):
+        TrainSettings(precision="float8")
 
 
 def test_too_few_images_for_a_batch_are_refused(bands: ImageSet) -> None:
