@@ -78,7 +78,7 @@ def _onnx(module: Any, shape: tuple[int, int, int]) -> Any:
         import onnxruntime
         import torch
 
-        buffer = io.BytesIO()
+        buffer: Any = io.BytesIO()  # its annotation knows paths only
         height, width, channels = shape
         example = (torch.zeros(TORCH_BATCH, channels, height, width),)
         torch.onnx.export(module, example, buffer, dynamo=False)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,16 @@ import jax.numpy as jnp
 from xray_jax import labels
 from xray_jax.bench.harness import Figure, measure, rate
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
+from xray_jax.models import registry
 
 
 def flops_per_image(architecture: str) -> float:
-    """Operations of one image's forward pass, as XLA counts them before optimisation."""
-    model = classifier(architecture)
-    images = jax.ShapeDtypeStruct((1, *model.input_shape), jnp.float32)
-    analysis = jax.jit(model.network.apply).lower(model.variables, images).cost_analysis()
+    """Operations of one image's forward pass, as XLA counts them before optimisation: no products with padding."""
+    network = registry.build(architecture, CLASSES)
+    images = jax.ShapeDtypeStruct((1, *registry.lookup(architecture)[0].input_shape), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    analysis: Any = jax.jit(network.apply).lower(variables, images).cost_analysis()
     return float(analysis["flops"])
 
 

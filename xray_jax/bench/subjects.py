@@ -1,6 +1,7 @@
 """What is measured: networks with random weights, planes through random images."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ CLASSES = 10
 @functools.lru_cache(maxsize=8)
 def classifier(architecture: str, seed: int = 0) -> Classifier:
     """Random weights: time does not depend on them."""
-    network = registry.build(architecture, CLASSES)
+    network: Any = registry.build(architecture, CLASSES)
     shape = registry.lookup(architecture)[0].input_shape
     variables = jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, *shape)))
     return Classifier(network, jax.device_get(variables), CLASSES, shape, architecture)

@@ -38,6 +38,7 @@ def resident() -> float:
 def run(options: Options) -> Iterator[Figure]:
     """Wall time against the sum of bare scans, memory after a tenth and after all, traces."""
     network = registry.build(ARCHITECTURE, CLASSES)
+    initialise = jax.jit(network.init)
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (100, SIDE, SIDE, 3)).astype(np.uint8)
     samples = from_arrays(images, np.arange(100) % CLASSES, "noise")
@@ -48,7 +49,7 @@ def run(options: Options) -> Iterator[Figure]:
         entries = []
         for seed in range(options.checkpoints):
             path = Path(folder) / f"{seed:04d}.safetensors"
-            variables = network.init(jax.random.key(seed), np.zeros((1, SIDE, SIDE, 3), np.float32))
+            variables = jax.device_get(initialise(jax.random.key(seed), np.zeros((1, SIDE, SIDE, 3), np.float32)))
             checkpoints.save_safetensors(path, variables, {"num_classes": CLASSES, "input_shape": [SIDE, SIDE, 3]})
             entries.append(Entry(path.name, path))
         model = checkpoints.load(entries[0].path)
@@ -83,7 +84,7 @@ def _count_traces() -> Iterator[list[str]]:
     """Events of programs that JAX compiles while the context is open."""
     compiled: list[str] = []
 
-    def listen(event: str, duration: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(event)
 

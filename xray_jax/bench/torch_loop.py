@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from flax.traverse_util import flatten_dict
 from torch import nn
 from torch.nn import functional
 
@@ -53,13 +54,8 @@ def load_linen(module: nn.Module, variables: Mapping[str, Any]) -> nn.Module:
     state = {}
     names = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
     for tree in variables.values():
-        stack = [((), tree)]
-        while stack:
-            path, node = stack.pop()
-            if isinstance(node, Mapping):
-                stack += [((*path, name), child) for name, child in node.items()]
-                continue
-            array = np.array(node)
+        for path, leaf in flatten_dict(tree).items():
+            array = np.array(leaf)
             if path[-1] == "kernel":
                 array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
             state[".".join([*path[:-1], names[path[-1]]])] = torch.from_numpy(array.copy())
