@@ -27,7 +27,7 @@ def tiny_samples(count: int = 40, classes: int = 5, side: int = SIDE, seed: int 
 
 def tiny_variables(seed: int = 0, network: PreActResNet = TINY) -> Any:
     """Random weights, BN statistics too, large enough that label maps have several labels."""
-    variables = network.init(jax.random.key(seed), np.zeros((1, SIDE, SIDE, 3), np.float32))
+    variables = jax.jit(network.init)(jax.random.key(seed), np.zeros((1, SIDE, SIDE, 3), np.float32))
     generator = np.random.default_rng(seed)
 
     def randomise(path: Any, leaf: Any) -> np.ndarray:

@@ -39,7 +39,9 @@ class Machine:
         return data
 
     def line(self) -> bytes:
-        data = self.file.readline(min(self.limit - self.position, KEPT_BYTES))
+        # Protocol 0 writes whole arrays as lines.
+        data = self.file.readline(min(self.limit - self.position, max(self.left // 4, 0)))
+        self.left -= 4 * len(data)
         if not data.endswith(b"\n"):
             raise CheckpointError(f"a line of its pickle at byte {self.position} has no end: damaged")
         self.position += len(data)

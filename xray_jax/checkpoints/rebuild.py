@@ -59,6 +59,8 @@ def storage_dtype(kind: Any) -> np.dtype:
 def storage_reference(reference: Any) -> tuple[np.dtype, str, int, tuple[int, int] | None]:
     """(dtype, key, elements, view) of torch's persistent id; view is (offset, elements) in old files, else None."""
     identity = reference.id if isinstance(reference, Persistent) else None
+    if isinstance(reference, Call) and str(reference.function) == "torch.storage._load_from_bytes":
+        raise CheckpointError("pickle.dump wrote it; save it with torch.save(model.state_dict(), path)")
     if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
         raise CheckpointError("a tensor's storage is not a reference to a torch storage: damaged")
     _, kind, key, _, count, *rest = identity

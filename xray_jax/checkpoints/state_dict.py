@@ -14,6 +14,9 @@ _WRAPPERS = (
 )  # fmt: skip
 """In order of preference. `netC` is the classifier beside the generators of WaNet's and Input-aware's checkpoints."""
 
+_TRAINING = ("optim", "sched", "lr_sched", "scaler", "ema", "state_dict_ema", "amp")
+"""How entries begin that belong to the training and not to the network."""
+
 _METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "architecture", "input_shape", "preprocess")
 
 # Names through which pickles run code in practice. None is ever resolved, whether it is listed or not: the list only
@@ -21,13 +24,13 @@ _METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "arc
 _MALICIOUS_MODULES = frozenset(
     """os posix nt subprocess sys commands pty socket shutil importlib imp runpy ctypes _ctypes pickle _pickle cPickle
     marshal code codeop multiprocessing asyncio webbrowser urllib http ftplib smtplib timeit pdb bdb cProfile pip
-    ensurepip venv zipimport operator builtins __builtin__ torch.hub torch.serialization""".split()  # noqa: SIM905
+    ensurepip venv zipimport operator builtins __builtin__ torch.hub""".split()  # noqa: SIM905
 )
 _HARMLESS_BUILTINS = frozenset(
     """set frozenset list dict tuple int float complex bool str bytes bytearray object slice range long
     unicode""".split()  # noqa: SIM905
 )
-_MALICIOUS_NAMES = frozenset(("torch.load", "numpy.load", "torch.storage._load_from_bytes"))
+_MALICIOUS_NAMES = frozenset(("torch.load", "torch.serialization.load", "torch.jit.load", "numpy.load", "io.open", "_io.open"))
 
 _ADVICE = "save its state dict, torch.save(model.state_dict(), path), or export it to ONNX"
 
@@ -39,7 +42,7 @@ def tensors(pickle: Pickle, container: Container, size: int) -> Tensors:
       CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
     """
     _refuse_malice(pickle.names)
-    path, items = _find(pickle.value, ())
+    path, items = _find(pickle.value, (), container)
     notes: list[str] = []
     if path:
         notes.append(f"weights read from entry {'.'.join(path)}")
@@ -75,7 +78,7 @@ def _refuse_malice(names: set[Name]) -> None:
             )
 
 
-def _find(value: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
+def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
     """The items of the dictionary that holds the weights, and the entries that lead to it."""
     items = rebuild.pairs(value)
     if items is None:
@@ -85,12 +88,14 @@ def _find(value: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], list[tupl
     if len(path) < 4:
         for name in wrapped:
             if _holds_tensors(entries[name]):
-                return _find(entries[name], (*path, name))
-    if any(rebuild.is_tensor(child) for child in entries.values()):
+                return _find(entries[name], (*path, name), container)
+    direct = [child for child in entries.values() if rebuild.is_tensor(child)]
+    if not all(_is_scalar(child, container) for child in direct):
         return path, items
-    others = [name for name, child in entries.items() if _holds_tensors(child)]
+    # An accuracy or a step may be a tensor too.
+    others = [name for name, child in entries.items() if _holds_tensors(child) and not name.startswith(_TRAINING)]
     if len(others) == 1 and len(path) < 4:
-        return _find(entries[others[0]], (*path, others[0]))
+        return _find(entries[others[0]], (*path, others[0]), container)
     if others:
         raise CheckpointError(
             f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
@@ -102,6 +107,14 @@ def _find(value: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], list[tupl
 def _holds_tensors(value: Any, depth: int = 3) -> bool:
     children = [child for _, child in rebuild.pairs(value) or ()]
     return any(map(rebuild.is_tensor, children)) or (depth > 0 and any(_holds_tensors(c, depth - 1) for c in children))
+
+
+def _is_scalar(value: Any, container: Container) -> bool:
+    try:
+        return not rebuild.tensor(value, container).shape
+    except CheckpointError:
+        # Not readable, so reported by name when the rest is.
+        return False
 
 
 def _is_module(value: Any) -> bool:
