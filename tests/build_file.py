@@ -17,9 +17,12 @@ PYPI = {
     "absl": "absl_py",
     "sklearn": "scikit_learn",
     "orbax": "orbax_checkpoint",
-    "flax": "flax",
+    "yaml": "pyyaml",
 }
 """Import name -> distribution, where they differ."""
+
+LOCAL = ("xray_jax", "tests", "read_images")
+"""Import names that no distribution has; `read_images` lies beside the shared test data."""
 
 HEADER = '''"""Targets for rules_python, from `python -m tests.build_file`; tests/test_build.py fails when stale."""
 
@@ -77,7 +80,7 @@ def _deps(path: Path, name: str, modules: dict[str, Path]) -> Iterator[str]:
         found = next((parent for parent in _parents(imported) if parent in modules), None)
         if found is None:
             top = imported.split(".")[0]
-            if top not in sys.stdlib_module_names and top not in ("xray_jax", "tests"):
+            if top not in sys.stdlib_module_names and top not in LOCAL:
                 yield f"requirement({PYPI.get(top, top)})"
         elif found != name:
             yield ":" + _target(modules[found])
