@@ -70,9 +70,8 @@ def _component_ats(maps: np.ndarray) -> float:
 def test_one_label_costs_the_first_lattice_only() -> None:
     refined, rounds = run(np.full((3, 100, 100), 7))
     assert (refined.labels == 7).all()
-    # 14 x 14 lattice, 13 x 13 centres, three samples with their neighbours (none on the lattice twice).
-    assert len(rounds) == 1
-    assert rounds[0] <= 3 * (14**2 + 13**2 + 27)
+    # 14 x 14 lattice, 13 x 13 centres, three samples.
+    assert rounds == [3 * (14**2 + 13**2 + 3)]
 
 
 def test_stride_one_asks_for_everything() -> None:

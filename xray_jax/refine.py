@@ -41,8 +41,8 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
     """Asks its way to the label maps of N planes, all planes of one step in one question.
 
     Args:
-      sample_nodes: `[N, 3, 2]`, (row, column) of the node nearest to each sample; they and their neighbours are always
-        asked for, because ATS hangs on them.
+      sample_nodes: `[N, 3, 2]`, (row, column) of the node nearest to each sample; always asked for, because ATS hangs
+        on them, and followed from there where they surprise.
       density: S, grid nodes per axis.
       stride: spacing of the first lattice, a power of two; None takes the one nearest to S / 12 (8 for 100 nodes).
         1 asks for every node.
@@ -117,15 +117,13 @@ def _nodes(count: int, density: int, lattice: np.ndarray) -> np.ndarray:
 
 
 def _first_nodes(lattice: np.ndarray, sample_nodes: np.ndarray, density: int) -> np.ndarray:
-    """The lattice, the centres of its cells, and the samples with their eight neighbours."""
+    """The lattice, the centres of its cells, and the samples' own nodes."""
     count = len(sample_nodes)
     chosen = np.zeros((count, density, density), bool)
     # Lattice and centres together leave smaller holes than a square lattice of as many nodes.
     for indices in (lattice, (lattice[:-1] + lattice[1:]) // 2):
         chosen[:, indices[:, None], indices[None, :]] = True
-    offsets = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), axis=-1).reshape(1, 1, 9, 2)
-    near = np.clip(sample_nodes[:, :, None, :] + offsets, 0, density - 1)
-    chosen[np.arange(count)[:, None, None], near[..., 0], near[..., 1]] = True
+    chosen[np.arange(count)[:, None], sample_nodes[..., 0], sample_nodes[..., 1]] = True
     return np.flatnonzero(chosen)
 
 
