@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xray_jax import labels, proof
+from xray_jax import proof, stamped
 from xray_jax.classifier import BlackBox, Classifier
 from xray_jax.labels import Engine
 from xray_jax.probe import ProbeSettings, probe, split
@@ -23,7 +23,7 @@ CLASSES, SIDE, TARGET = 6, 16, 4
 SHAPE = (SIDE, SIDE, 3)
 # A model that only answers to its own trigger: nothing but the trigger is abnormal for it.
 NULL = Null({family.name: (0.1,) * LEVELS for family in FAMILIES}, 1, "by hand")
-SETTINGS = ProbeSettings(queries=8000, search_images=24, confirm_images=60)
+SETTINGS = ProbeSettings(queries=40_000, search_images=24, confirm_images=60)
 ENGINE = Engine(batch_size=64)
 
 
@@ -89,7 +89,6 @@ TRIGGERS = {
     "shift": [0.2, 0.2, 0.2],
     "blend-colour": [0.3, 0, 0, 1],
     "blend-noise": [0.3, 3, 2],
-    "blend-image": [0.3, 5],
 }
 
 
@@ -109,8 +108,6 @@ def test_the_pattern_itself_is_found():
     assert result.best.target == TARGET
     stamps, bank = proof.stamps_of(result.best, SHAPE)
     grey = np.full((1, *SHAPE), 0.5, np.float32)
-    from xray_jax import stamped
-
     changed = stamped.put(grey, stamps, 0, bank)[0]
     # Every trigger pixel is white under the stamp that was found.
     np.testing.assert_array_equal(changed[14:, 14:], 1)
@@ -134,7 +131,7 @@ def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it():
 
 
 def test_a_proof_can_be_repeated_from_its_row():
-    model = _wired(_stamped_mean("blend-image", TRIGGERS["blend-image"]))
+    model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
     result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
     found = from_row(json.loads(json.dumps(result.best.row())))
     again = proof.replay(found, model, _samples(200).subset(np.arange(90, 200)), ENGINE)
@@ -238,4 +235,3 @@ def test_one_trace_for_all_families():
     for pattern in (None, _stamped_mean("patch", TRIGGERS["patch"])):
         probe(_wired(pattern, Counting()), _samples(), few, engine, NULL)
     assert len(traced) == 1
-    assert labels.Engine is Engine

@@ -79,7 +79,7 @@ class Finding:
     def row(self) -> dict[str, Any]:
         """JSON values; `from_row` reads them back."""
         low, high = probe_score.interval(self.hits, self.trials)
-        row = {
+        row: dict[str, Any] = {
             "kind": self.kind,
             "target": self.target,
             "goals": list(self.goals),

@@ -26,7 +26,7 @@ def stamps_of(finding: Finding, shape: Shape) -> tuple[Stamps, np.ndarray]:
     names = [parameter.name for parameter in family.parameters(shape)]
     if set(names) != set(finding.parameters):
         raise ValueError(f"stamp: {family.name} takes {names}, found {sorted(finding.parameters)}")
-    bank = np.zeros((1, *shape), np.float32)
+    bank: np.ndarray = np.zeros((1, *shape), np.float32)
     if family.uses_bank:
         if finding.bank is None or finding.bank.shape != tuple(shape):
             raise ValueError(f"stamp: {family.name} needs the image that it is made of, of shape {tuple(shape)}")
@@ -100,4 +100,3 @@ def save_stamp(finding: Finding, path: Path) -> None:
     with open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)
     partial.replace(path)
-

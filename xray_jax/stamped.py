@@ -79,7 +79,9 @@ def _branches(shape: Shape) -> list[Callable[..., jax.Array]]:
 
 def _put(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: jax.Array) -> jax.Array:
     """Stamps a batch; `family` is a scalar, so only one branch runs."""
-    return jax.lax.switch(family, _branches(images.shape[1:]), images, parameters, bank)
+    return jax.lax.switch(
+        family, _branches((images.shape[1], images.shape[2], images.shape[3])), images, parameters, bank
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -29,8 +29,9 @@ class Focus(Family):
         kernel = kernel / kernel.sum()
         # Edge padding and two one-dimensional passes as sums of shifted slices.
         padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-        rows = sum(kernel[i] * padded[i : i + height] for i in range(2 * reach + 1))
-        blurred = sum(kernel[i] * rows[:, i : i + width] for i in range(2 * reach + 1))
+        taps, zero = range(2 * reach + 1), jnp.zeros(())
+        rows = sum((kernel[i] * padded[i : i + height] for i in taps), zero)
+        blurred = sum((kernel[i] * rows[:, i : i + width] for i in taps), zero)
         return image + parameters[1] * (image - blurred)
 
     def grid(self, shape: Shape, bank_size: int) -> np.ndarray:
