@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from xray_jax.lab import label_maps, zoo
 from xray_jax.lab.attacks.blind import Blind
@@ -28,6 +29,12 @@ def setting_of(data: ImageSet, epochs: int = TRAINING.epochs) -> Setting:
     return Setting(data, LABELS, 0.1, 0, NETWORK, dataclasses.replace(TRAINING, epochs=epochs))
 
 
+@pytest.fixture(scope="module")
+def variables(bands: ImageSet) -> Variables:
+    """Of a clean network."""
+    return train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, TRAINING)
+
+
 def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
     stamped, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, LABELS)
     return zoo.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
@@ -41,7 +48,7 @@ def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet)
     attack = Ssba(bits=4, steps=400, learning_rate=4e-3)
     params, right = attack.train_encoder(bands.train_images, seed=0)
     assert right > 0.9
-    stamp = dataclasses.replace(attack, steps=1).prepare(setting_of(bands)).trigger
+    stamp = dataclasses.replace(attack, steps=1).prepare(setting_of(bands)).trigger  # untrained, but the same code
     change = stamp(bands.test_images).astype(int) - bands.test_images
     assert np.abs(change).max() <= 255 * attack.bound + 0.5
     assert change[0].any()
@@ -50,8 +57,7 @@ def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet)
     assert not np.allclose(zeros, ones)
 
 
-def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: ImageSet) -> None:
-    variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, TRAINING)
+def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: ImageSet, variables: Variables) -> None:
     attack = TrojanNN(steps=60)
     patch, fired = attack.optimise(NETWORK, variables, bands.normalise, (16, 16, 3), seed=0)
     assert patch.shape == (4, 4, 3)
@@ -64,8 +70,7 @@ def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: Im
     assert (np.asarray(after)[0, strongest] > np.asarray(before)[0, strongest]).all()
 
 
-def test_last_layer_is_what_the_logits_are_made_of(bands: ImageSet) -> None:
-    variables = NETWORK.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+def test_last_layer_is_what_the_logits_are_made_of(bands: ImageSet, variables: Variables) -> None:
     inputs = bands.test_images[:3].astype(np.float32) / 255
     features, kernel = last_layer(NETWORK, variables, inputs)
     expected = NETWORK.apply(variables, inputs)

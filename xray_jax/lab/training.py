@@ -166,6 +166,12 @@ def _step(
     return optax.apply_updates(params, updates), collections, optimiser_state, loss
 
 
+@partial(jax.jit, static_argnames="network")
+def _first(key: jax.Array, inputs: jax.Array, *, network: nn.Module) -> Variables:
+    """Fresh variables. Compiling this takes longer than compiling the step, so it is done once a network."""
+    return network.init(key, inputs)
+
+
 def train(
     network: nn.Module,
     images: np.ndarray,
@@ -211,7 +217,7 @@ def train_jointly(
     key, key_init, key_extra = jax.random.split(jax.random.key(settings.seed), 3)
     example = jnp.zeros((1, *images.shape[1:]), jnp.float32)
     if start is None:
-        start = jax.jit(network.init)(key_init, preprocess(example)), objective.init(key_extra, example)
+        start = _first(key_init, preprocess(example), network=network), objective.init(key_extra, example)
     variables, extra = jax.tree.map(jnp.array, start)
     params = {"network": variables["params"], "extra": extra}
     collections: Variables = {name: value for name, value in variables.items() if name != "params"}
