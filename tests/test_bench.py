@@ -6,7 +6,7 @@ import pytest
 
 from tests import factory
 from xray_jax import bench
-from xray_jax.bench import forward, harness, scans, subjects
+from xray_jax.bench import fidelity, forward, harness, scans, subjects
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
 from xray_jax.scan import Scanner, ScanSettings
@@ -81,6 +81,12 @@ def test_refinement_follows_the_recorded_maps(tmp_path, monkeypatch: pytest.Monk
         assert scans.recorded(options).labels.shape == (4, 24, 24)
         counts[name] = scans.asker("tiny", options, "refine")()
     assert counts["flat"] < counts["busy"] < 4 * 24**2
+    figures = list(fidelity.run(dataclasses.replace(SMALL, maps=str(tmp_path / "*.npz"))))
+    found = {figure.name: figure.value for figure in figures}
+    assert len(figures) == 2 * 2 * 4
+    assert found["flat, refine: equal nodes"] == 100
+    assert found["flat, sketch: largest error of mean RE"] == 0
+    assert 0 < found["busy, sketch: queries"] <= 100
     with pytest.raises(ValueError, match="density 24, asked for 10"):
         scans.recorded(dataclasses.replace(SMALL, maps=str(tmp_path / "busy.npz")))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from xray_jax.bench import compare, devices, forward, reading, scans, sweeps
+from xray_jax.bench import compare, devices, fidelity, forward, reading, scans, sweeps
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options as Options
 
@@ -10,6 +10,7 @@ CASES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "forward": forward.run,
     "scan": scans.run,
     "compare": compare.run,
+    "fidelity": fidelity.run,
     "sweep": sweeps.run,
     "reading": reading.run,
     "devices": devices.run,

@@ -13,6 +13,7 @@ class Options:
       precision: see `labels.Engine`. batch_size: of everything but the forward case; None is the backend's default.
       maps: label maps (`xray-scan --save_maps`) of a trained network, replayed to the refinement: which nodes it asks
         for depends on the map, and a network with random weights has none worth the name. None: a random network's.
+        For the fidelity case a glob of such files.
       checkpoints: of the sweep.
     """
 
