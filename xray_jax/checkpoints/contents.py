@@ -44,7 +44,14 @@ class LazyArray:
         return total
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self._read()
+        try:
+            array = self._read()
+        except CheckpointError:
+            raise
+        except Exception as error:
+            # Decompressors and tensorstore raise their own kinds.
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"damaged array data ({type(error).__name__}: {reason}); copy it again") from error
         return array if dtype is None else array.astype(dtype, copy=False)
 
 

@@ -112,6 +112,8 @@ def read(path: str | Path) -> Tensors | Model:
     try:
         contents = chosen.read(path)
         if isinstance(contents, Tensors):
+            if not contents.arrays:
+                raise CheckpointError("it holds no arrays; save the network's weights")
             check_budget(contents.arrays.values(), contents.size)
         return contents
     except CheckpointError as error:
