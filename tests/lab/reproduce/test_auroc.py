@@ -38,7 +38,8 @@ def test_extremes() -> None:
     perfect = auroc([0, 0.1], [1, 2, 3])
     assert perfect is not None
     assert (perfect.value, perfect.low, perfect.high) == (1, 1, 1)
-    assert str(perfect) == "1.000 [1.000, 1.000]"
+    assert str(perfect) == "1.000 (2 against 3 models)"
+    assert str(auroc([0, 0.1, 0.2], [1, 2, 3])) == "1.000 [1.000, 1.000]"
     assert auroc([], [1.0]) is None
     assert auroc([1.0], []) is None
     same = auroc([1.0, 1.0], [1.0])

@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.lab.reproduce.conftest import add_model
-from xray_jax.lab.reproduce import evidence, figures, page, tables
+from xray_jax.lab.reproduce import claims, evidence, figures, page, tables
+from xray_jax.lab.reproduce.auroc import Auroc
 from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.specs import ModelSpec
 
@@ -103,8 +104,20 @@ def test_claims_are_judged_by_their_intervals(folder: Path, tmp_path: Path) -> N
     text = (tmp_path / "page.md").read_text()
     (easy,) = [line for line in text.splitlines() if "badnets is easy for RE" in line]
     assert easy.endswith("| agrees |")
+    (evades,) = [line for line in text.splitlines() if "blended evades RE" in line]
+    assert evades.endswith("| open |")  # its interval reaches over the claim
     (none,) = [line for line in text.splitlines() if "ssba is easy for RE" in line]
     assert none.endswith("| no model |")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "count", "verdict"),
+    [(0.95, 0.92, 1.0, 5, "agrees"), (0.8, 0.7, 0.89, 5, "differs"), (0.9, 0.8, 1.0, 5, "open"),
+     (1.0, 1.0, 1.0, 1, "open, too few models; so far it agrees"),
+     (0.0, 0.0, 0.0, 2, "open, too few models; so far it differs")],
+)  # fmt: skip
+def test_verdicts_of_claims(value: float, low: float, high: float, count: int, verdict: str) -> None:
+    assert claims._verdict(Auroc(value, low, high, count, 10), above=0.9) == verdict
 
 
 def test_roc_and_rate_figures_have_a_line_an_attack(folder: Path) -> None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MIN_MODELS = 3
+"""Of either kind, for an interval to be printed."""
+
 
 @dataclass(frozen=True)
 class Auroc:
@@ -22,7 +25,14 @@ class Auroc:
     backdoored: int
     clean: int
 
+    @property
+    def few(self) -> bool:
+        """Too few models of one kind for the interval to say anything."""
+        return min(self.backdoored, self.clean) < MIN_MODELS
+
     def __str__(self) -> str:
+        if self.few:
+            return f"{self.value:.3f} ({self.backdoored} against {self.clean} models)"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 

@@ -8,24 +8,20 @@ from xray_jax.lab.reproduce.tables import markdown, of_attack, scores
 
 EASY = 0.9
 """AUROC from which an attack counts as easily detected."""
-MIN_MODELS = 3
 
 
-def _verdict(found: Auroc | None, agrees_above: float | None = None, agrees_below: float | None = None) -> str:
-    """Whether the whole interval lies on the claimed side, on the other, or neither."""
+def _verdict(found: Auroc | None, *, above: float | None = None, below: float | None = None) -> str:
+    """Whether the whole interval lies on the claimed side, on the other, or neither; few models leave it open."""
     if found is None:
         return "no model"
-    few = (
-        f" ({found.backdoored} model{'s' if found.backdoored > 1 else ''} only)"
-        if found.backdoored < MIN_MODELS
-        else ""
-    )
-    if agrees_above is not None:
-        verdict = "agrees" if found.low >= agrees_above else "differs" if found.high < agrees_above else "open"
+    if above is not None:
+        agrees, differs = found.low >= above, found.high < above
     else:
-        assert agrees_below is not None
-        verdict = "agrees" if found.high <= agrees_below else "differs" if found.low > agrees_below else "open"
-    return verdict + few
+        assert below is not None
+        agrees, differs = found.high < below, found.low >= below
+    if found.few:
+        return "open, too few models" + ("; so far it agrees" if agrees else "; so far it differs" if differs else "")
+    return "agrees" if agrees else "differs" if differs else "open"
 
 
 def claims_table(models: Sequence[Model]) -> str:
@@ -40,12 +36,12 @@ def claims_table(models: Sequence[Model]) -> str:
         for name in ("re", "ats"):
             found = ours(attack, name)
             said = f"{attack} is easy for {name.upper()} (AUROC at least {EASY})"
-            rows.append([said, "Table 2", found or "-", _verdict(found, agrees_above=EASY)])
+            rows.append([said, "Table 2", str(found or "-"), _verdict(found, above=EASY)])
     found = ours("blended", "re")
-    rows.append(["blended evades RE (AUROC under 0.9)", "Section 6", found or "-", _verdict(found, agrees_below=EASY)])
+    rows.append(["blended evades RE (AUROC under 0.9)", "Section 6", str(found or "-"), _verdict(found, below=EASY)])
     found = ours("wanet", "ats")
     rows.append(
-        ["wanet's ATS is above that of clean models (AUROC of low ATS under 0.5)", "Section 6", found or "-",
-         _verdict(found, agrees_below=0.5)]
+        ["wanet's ATS is above that of clean models (AUROC of low ATS under 0.5)", "Section 6", str(found or "-"),
+         _verdict(found, below=0.5)]
     )  # fmt: skip
     return markdown(["the paper says", "where", "AUROC, ours", ""], rows)
