@@ -91,7 +91,9 @@ def _pairs(board: Board, truth: np.ndarray, num_classes: int) -> list[Claim]:
             counts = np.bincount(board.labels[stamp, own], minlength=num_classes)
             counts[source] = 0
             target = int(counts.argmax())
-            elsewhere = np.mean(board.labels[stamp, ~own & (truth != target)] == target)
+            rest = board.labels[stamp, ~own & (truth != target)]
+            # With two classes there is no rest.
+            elsewhere = np.mean(rest == target) if len(rest) else 0.0
             score = counts[target] / (own.sum() + 1) - float(elsewhere)
             if best is None or score > best[0]:
                 goals = tuple(target if label == source else -1 for label in range(num_classes))
