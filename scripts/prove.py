@@ -45,9 +45,8 @@ def main() -> int:
     row = _row()
     finding = probe_result.from_row(_best(row))
     fresh = samples_lib.read(SAMPLES.value)
-    settings = row.get("settings") or {}
-    preprocess = row.get("preprocess") or settings.get("preprocess")
-    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=preprocess)
+    told = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
+    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
     replayed = proof.replay(finding, model, fresh)
     low, high = replayed.interval
     reproduced = low >= LEAST.value
