@@ -8,8 +8,8 @@ import pytest
 
 from xray_jax import metrics
 from xray_jax.lab.specs import ModelSpec
+from xray_jax.maps import LabelMaps
 from xray_jax.rows import file_name
-from xray_jax.scan import LabelMaps
 
 CLASSES, PLANES, DENSITY = 4, 6, 20
 

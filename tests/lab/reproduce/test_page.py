@@ -120,6 +120,18 @@ def test_verdicts_of_claims(value: float, low: float, high: float, count: int, v
     assert claims._verdict(Auroc(value, low, high, count, 10), above=0.9) == verdict
 
 
+def test_strips_show_used_models_filled_and_refused_ones_hollow(folder: Path) -> None:
+    rows = rows_of(folder)
+    axes = figures.strip(evidence.load(folder), "re", "RE").axes[0]
+    columns = [text.get_text() for text in axes.get_xticklabels()]
+    filled, hollow = axes.get_lines()[::2], axes.get_lines()[1::2]
+    assert len(filled[columns.index("clean")].get_ydata()) == len(filled[columns.index("badnets")].get_ydata()) == 4
+    wanet = columns.index("wanet")
+    assert len(filled[wanet].get_ydata()) == 0
+    expected = rows["cifar10-preactresnet-small-wanet-t1-s40"]["re"]["mean"]
+    assert list(hollow[wanet].get_ydata()) == [expected]
+
+
 def test_roc_and_rate_figures_have_a_line_an_attack(folder: Path) -> None:
     models = evidence.load(folder)
     left = figures.roc_curves(models).axes[0]

@@ -12,8 +12,8 @@ import numpy as np
 from xray_jax import metrics, results
 from xray_jax.lab import zoo
 from xray_jax.lab.specs import CLEAN
+from xray_jax.maps import LabelMaps
 from xray_jax.rows import file_name
-from xray_jax.scan import LabelMaps
 
 ROWS, MAPS = "rows.jsonl", "maps"
 

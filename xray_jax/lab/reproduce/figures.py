@@ -37,7 +37,7 @@ def figure6(models: Sequence[Model]) -> Figure:
 
 
 def strip(models: Sequence[Model], name: str, title: str) -> Figure:
-    """Figures 7 and 8: the score of every model, a column an attack."""
+    """Figures 7 and 8: the score of every model, a column an attack; hollow: refused for its accuracy or success."""
     figure = Figure((9, 3.5), layout="constrained")
     axes = figure.add_subplot()
     columns = ["clean", *attacks_of(models)]
@@ -47,6 +47,8 @@ def strip(models: Sequence[Model], name: str, title: str) -> Figure:
         offsets = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else [0.0] * len(values)
         colour = "tab:blue" if attack == "clean" else "tab:red"
         axes.plot(place + np.asarray(offsets), values, "o", color=colour, markersize=4, alpha=0.7)
+        refused = [score for m in group if m.record["failed"] and (score := m.score(name)) is not None]
+        axes.plot([place] * len(refused), refused, "o", color=colour, markersize=5, fillstyle="none")
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_ylabel(title)
     axes.grid(axis="y", alpha=0.3)

@@ -16,8 +16,8 @@ from xray_jax.plots import save
 TABLES = (2, 3)
 FIGURES: dict[int, tuple[str, Callable[[Sequence[Model]], Figure]]] = {
     6: ("Label distribution within the planes", figures.figure6),
-    7: ("Mean RE of every model", lambda models: figures.strip(models, "re", "RE (bits)")),
-    8: ("Mean ATS of every model", lambda models: figures.strip(models, "ats", "ATS")),
+    7: ("Mean RE of every model (hollow: refused)", lambda models: figures.strip(models, "re", "RE (bits)")),
+    8: ("Mean ATS of every model (hollow: refused)", lambda models: figures.strip(models, "ats", "ATS")),
     12: ("Influence of the number of planes N and of the density S", figures.figure12),
     13: ("Influence of alpha and of t", figures.figure13),
     14: ("Influence of the poisoning rate", figures.figure14),
