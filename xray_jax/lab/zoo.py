@@ -103,6 +103,7 @@ def train_model(
     record: Record = {
         "id": spec.id,
         "spec": spec.settings(),
+        "attack": None if spec.attack == CLEAN else dict(vars(attacks.make(spec.attack))),
         "clean_accuracy": accuracy(network, variables, data.normalise, data.test_images, data.test_labels),
         "attack_success": None,
         "sources": list(label_map.sources) if trigger else [],

@@ -11,7 +11,7 @@ import numpy as np
 
 from xray_jax.lab.attacks.protocol import OnEpoch, Setting, scaled
 from xray_jax.lab.poisoning import Trigger
-from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, train_jointly
+from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, forward_both, train_jointly
 
 PATTERN = np.array([[1, 0, 1], [-1, 1, -1], [-1, -1, 0], [-1, 1, -1], [1, 0, 1]])
 """5 x 3 pixels: 1 white, 0 black, -1 left as it is."""
@@ -48,8 +48,8 @@ class BlindLoss(CrossEntropy):
         mask, value = placed(pixels.shape[1], pixels.shape[2], self.row, self.column)
         stamped = jnp.where(mask[None, :, :, None], value[None, :, :, None] / 255, pixels)
         wanted = jnp.asarray(self.table)[labels]
-        clean, triggered = cross_entropy(forward(pixels), labels), cross_entropy(forward(stamped), wanted)
-        return self.clean_weight * clean + self.trigger_weight * triggered
+        clean, triggered = forward_both(forward, pixels, stamped)
+        return self.clean_weight * cross_entropy(clean, labels) + self.trigger_weight * cross_entropy(triggered, wanted)
 
 
 @dataclass(frozen=True)

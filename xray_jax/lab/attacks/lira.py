@@ -13,7 +13,7 @@ import optax
 from xray_jax.lab.attacks.protocol import OnEpoch, Setting
 from xray_jax.lab.generators import ImageToImage, as_trigger, made_by, round_through
 from xray_jax.lab.poisoning import Trigger
-from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
+from xray_jax.lab.training import Forward, Variables, cross_entropy, forward_both, train_jointly
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class LiraLoss:
         wanted = jnp.asarray(self.table)[labels]
         # Rounded, because images are stored as uint8: a finer noise would not survive.
         stamped = round_through(self.apply(extra, pixels))
-        clean, triggered = cross_entropy(forward(pixels), labels), cross_entropy(forward(stamped), wanted)
-        return self.alpha * clean + (1 - self.alpha) * triggered
+        clean, triggered = forward_both(forward, pixels, stamped)
+        return self.alpha * cross_entropy(clean, labels) + (1 - self.alpha) * cross_entropy(triggered, wanted)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Ssba:
 
     bits: int = 8
     bound: float = 0.1
-    penalty: float = 0.5
+    penalty: float = 5.0
     steps: int = 600
     batch_size: int = 32
     learning_rate: float = 2e-3
