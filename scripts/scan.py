@@ -47,6 +47,7 @@ def main() -> int:
                 num_classes=NUM_CLASSES.value,
                 preprocess=PREPROCESS.value,
                 maps=Path(SAVE_MAPS.value) if SAVE_MAPS.value else None,
+                spread=sweep_flags.SPREAD.value,
                 probe=probe_flags.PROBE.value,
                 probe_settings=probe_flags.settings(),
             ),

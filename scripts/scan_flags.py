@@ -7,7 +7,7 @@ from xray_jax.scan import ScanSettings
 
 F, D = flags, ScanSettings
 PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")
-SAMPLING = F.DEFINE_enum("sampling", "grid", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
+SAMPLING = F.DEFINE_enum("sampling", "refine", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
 MAX_QUERIES = F.DEFINE_integer("max_queries", 200_000, "Budget of --planes=auto, per checkpoint.")
 DENSITY = F.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
 EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the samples, in their extents (eta).")

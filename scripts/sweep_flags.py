@@ -8,6 +8,7 @@ from xray_jax.shards import Shard, resolve
 SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
 NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One shard per process of the pod, MPI or Slurm step.")
+SPREAD = flags.DEFINE_bool("spread", False, "One checkpoint per local device: for small networks on many devices.")
 ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Scan in this process, or in actors of a Ray cluster.")
 RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "Ray cluster; default: RAY_ADDRESS, else a new one here.")
 RAY_ACTORS = flags.DEFINE_integer("ray_actors", None, "Actors; default: one per GPU, or per --ray_cpus CPUs.")

@@ -10,9 +10,9 @@ import pytest
 
 from tests import factory
 from xray_jax import results
-from xray_jax.scan import LabelMaps
+from xray_jax.maps import LabelMaps
 
-QUICK = ["--planes=2", "--density=12"]
+QUICK = ["--planes=2", "--density=12", "--probe=off"]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,8 @@ def test_flagged_clean_errors_maps_and_pictures(folder):
 def test_a_bad_checkpoint_is_exit_code_2(folder):
     (folder / "bad").mkdir(exist_ok=True)
     (folder / "bad" / "x.pt").write_bytes(b"PK\x03\x04")
-    done = xray(folder, "--checkpoints=bad", "--samples=samples.npz", "--out=bad.jsonl", *QUICK)
+    flags = ["--plot=all", "--plots=bad-pictures", *QUICK]
+    done = xray(folder, "--checkpoints=bad", "--samples=samples.npz", "--out=bad.jsonl", *flags)
     assert done.returncode == 2
     assert [row["status"] for row in results.read(folder / "bad.jsonl")] == ["error"]
 

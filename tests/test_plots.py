@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 
 from xray_jax import plots
-from xray_jax.scan import LabelMaps
+from xray_jax.maps import LabelMaps
 
 
 def some_maps(count=7, density=9, classes=30):

@@ -6,9 +6,10 @@ from scipy import ndimage
 
 from tests import factory
 from xray_jax import scan
+from xray_jax.maps import LabelMaps
 from xray_jax.preprocess import Preprocess, parse
 from xray_jax.samples import SamplesError
-from xray_jax.scan import LabelMaps, Scanner, ScanSettings
+from xray_jax.scan import Scanner, ScanSettings
 
 SETTINGS = ScanSettings(planes=3, density=23, expansion=2.0)
 

@@ -15,9 +15,10 @@ from tests import factory
 from xray_jax import checkpoints, decision, labels, results
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
+from xray_jax.maps import LabelMaps
 from xray_jax.probe import ProbeSettings
 from xray_jax.rows import file_name
-from xray_jax.scan import LabelMaps, Scanner, ScanSettings, scores
+from xray_jax.scan import Scanner, ScanSettings, scores
 from xray_jax.sweep import Sweep, SweepSettings
 
 SETTINGS = ScanSettings(planes=2, density=12)
@@ -70,6 +71,10 @@ def test_rows_are_the_same_on_any_devices_and_batches(zoo):
         for batch in (64, 4096):
             engine = Engine(batch, devices=tuple(jax.local_devices()[:devices]))
             assert stable(run(zoo, engine=engine)) == expected
+
+
+def test_one_checkpoint_per_device_gives_the_same_rows(zoo):
+    assert stable(run(zoo, spread=True)) == stable(run(zoo))
 
 
 def test_rows_keep_the_entries_order_and_skip_what_is_done(zoo):
@@ -231,7 +236,7 @@ def test_killed_at_any_moment_a_sweep_ends_with_the_same_rows(tmp_path):
         factory.save_tiny(zoo / f"{seed:02}.safetensors", seed)
     samples, out = factory.save_samples(tmp_path / "s.npz"), tmp_path / "rows.jsonl"
     command = [sys.executable, "-m", "xray_jax.scripts.scan", f"--checkpoints={zoo}", f"--samples={samples}",
-               "--planes=2", "--density=12"]  # fmt: skip
+               "--planes=2", "--density=12", "--probe=off"]  # fmt: skip
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     chooser = random.Random(0)
     for _ in range(10):

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax import console, decision, plots, plots_proof, proof, ray_engine, results
+from xray_jax import console, decision, pictures, ray_engine, results
 from xray_jax.compile_cache import enable_compile_cache
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry, collect
-from xray_jax.probe_result import Verdict
 from xray_jax.ray_engine import RaySettings
 from xray_jax.results import Row
-from xray_jax.rows import file_name
 from xray_jax.samples import read as read_samples
 from xray_jax.scan import Scanner, ScanSettings
 from xray_jax.shards import Shard
@@ -71,8 +69,20 @@ class Worker:
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""
         for finished in self.sweep.run(entries, done):
-            _draw(self, finished)
+            self._draw(finished)
             yield finished.row
+
+    def _draw(self, finished: Finished) -> None:
+        """A picture that cannot be drawn costs a note, never the row."""
+        job = self.job
+        if job.plots is None or finished.row["status"] != "ok":
+            return
+        if job.plot == "all" or (job.plot == "flagged" and finished.row["verdict"] in ("backdoored", "suspect")):
+            try:
+                pictures.draw(finished, job.plots, self.sweep.scanner.samples, job.engine)
+            except Exception as error:
+                note = f"pictures could not be drawn: {type(error).__name__}: {error}"
+                finished.row["notes"] = [*finished.row["notes"], note]
 
     def failed(self, entry: Entry, reason: str) -> Row:
         """The row of an entry that no process could scan."""
@@ -128,24 +138,3 @@ def _work(worker: Worker, entries: list[Entry], writer: results.RowWriter) -> li
     newest = {(row["id"], row["settings_hash"], row["version"]): row for row in writer.rows}
     keys = [worker.sweep.key(entry) for entry in entries]
     return [newest[key] for key in keys if key in newest]
-
-
-def _draw(worker: Worker, finished: Finished) -> None:
-    """Pictures of one checkpoint (`<id>.planes.png`, `.labels.png`, `.proof.png`) and the stamp of a proof."""
-    job, row, result, probed = worker.job, finished.row, finished.result, finished.probed
-    flagged = row["verdict"] in ("backdoored", "suspect")
-    if job.plots is None or job.plot == "none" or (job.plot == "flagged" and not flagged):
-        return
-    name = file_name(row["id"])
-    title = f"{row['id']}: {row['verdict']} ({row['ground']})"
-    if result is not None:
-        scored = f"{title}, RE {result.re.mean():.3f} bits, ATS {result.ats.mean():.3f}"
-        plots.save(plots.label_maps_figure(result.maps, scored), job.plots / f"{name}.planes.png")
-        figure = plots.distribution_figure(result.distribution.tolist(), result.target_label, scored)
-        plots.save(figure, job.plots / f"{name}.labels.png")
-    best = probed.best if probed is not None and probed.verdict is Verdict.PROVED else None
-    if best is not None and finished.model is not None:
-        samples = worker.sweep.scanner.samples
-        replayed = proof.replay(best, finished.model, samples, job.engine)
-        plots.save(plots_proof.proof_figure(best, replayed, samples, title), job.plots / f"{name}.proof.png")
-        proof.save_stamp(best, job.plots / f"{name}.stamp.npz")

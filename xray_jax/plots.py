@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from xray_jax.scan import LabelMaps
+from xray_jax.maps import LabelMaps
 
 _MAX_LEGEND = 20
 

@@ -3,9 +3,8 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from xray_jax import labels as labels_lib
 from xray_jax import metrics, planes, refine, sampling
 from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.labels import Engine
+from xray_jax.maps import LabelMaps
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples, SamplesError, draw_triplets
 
@@ -69,40 +69,6 @@ class ScanSettings:
             raise ValueError(f"max_queries must be at least 1, got {self.max_queries}")
         if self.max_queries is not None and self.sampling == "cascade":
             raise ValueError("sampling=cascade takes a fixed number of planes, not planes=auto")
-
-
-@dataclass(frozen=True)
-class LabelMaps:
-    """Label maps and all that is needed to recompute every score from them.
-
-    Attributes:
-      labels: `[N, S, S]`, row along e1, column along e2. triplets: `[N, 3]`, sample indices.
-      sample_nodes: `[N, 3, 2]`, (row, column). sample_labels: `[N, 3]`, ground truth. axis1, axis2: `[N, S]`.
-    """
-
-    labels: np.ndarray
-    triplets: np.ndarray
-    sample_nodes: np.ndarray
-    sample_labels: np.ndarray
-    axis1: np.ndarray
-    axis2: np.ndarray
-
-    def save(self, path: Path) -> None:
-        """Writes a compressed `.npz`, whole or not at all."""
-        partial = path.with_name(path.name + ".part")
-        with open(partial, "wb") as file:
-            np.savez_compressed(file, **asdict(self))
-        partial.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> "LabelMaps":
-        with np.load(path, allow_pickle=False) as archive:
-            return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
-
-    @classmethod
-    def concatenate(cls, parts: Sequence["LabelMaps"]) -> "LabelMaps":
-        """The planes of all parts, in order."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -220,11 +186,12 @@ class Scanner:
         note = f"image size {seen[:2]} taken from the samples, published for {tuple(model.input_shape[:2])}"
         return dataclasses.replace(model, input_shape=seen, notes=(*model.notes, note))
 
-    def scan(self, model: Model, goal: sampling.Goal | None = None) -> ScanResult:
+    def scan(self, model: Model, goal: sampling.Goal | None = None, engine: Engine | None = None) -> ScanResult:
         """Clean accuracy, label maps and scores of one model.
 
         Args:
           goal: thresholds; settings that stop early (cascade, max_queries) need them.
+          engine: for this model; None takes the scanner's.
 
         Raises:
           SamplesError: the samples do not fit the model, or span no planes.
@@ -232,12 +199,13 @@ class Scanner:
           ValueError: a goal is needed and missing.
         """
         started = time.perf_counter()
-        model = labels_lib.place(self.fit(model), self.engine)
+        engine = engine or self.engine
+        model = labels_lib.place(self.fit(model), engine)
         sample = self.samples.subset(self._accuracy_index)
-        predicted = labels_lib.label_images(model, sample.images, self.engine)
+        predicted = labels_lib.label_images(model, sample.images, engine)
         seconds = {"accuracy": time.perf_counter() - started, "labels": 0.0, "scores": 0.0}
 
-        ask = functools.partial(self._ask, model, seconds)
+        ask = functools.partial(self._ask, model, engine, seconds)
         survey = sampling.survey(ask, self.settings.sampling, goal, self.settings.max_queries)
         re, ats, counts = (
             np.concatenate([getattr(batch, name) for batch in survey.batches]) for name in ("re", "ats", "counts")
@@ -256,14 +224,14 @@ class Scanner:
             stopped=survey.stopped,
         )
 
-    def _ask(self, model: Model, seconds: dict[str, float], kind: str, batch: int) -> sampling.Batch:
+    def _ask(self, model: Model, engine: Engine, seconds: dict[str, float], kind: str, batch: int) -> sampling.Batch:
         """Label maps and scores of one batch of planes."""
         started = time.perf_counter()
         layout = self._layout(model.preprocess, batch)
         index, coordinates = planes.node_coordinates(layout.axis1, layout.axis2)
 
         def answer(nodes: np.ndarray) -> np.ndarray:
-            return labels_lib.label_points(model, layout.planes, index[nodes], coordinates[nodes], self.engine)
+            return labels_lib.label_points(model, layout.planes, index[nodes], coordinates[nodes], engine)
 
         settings = self.settings
         first = batch * settings.planes

@@ -1,6 +1,7 @@
 """Many checkpoints -> many rows: loaded ahead, scanned, judged; every fault is a row, every restart a continuation."""
 
 import dataclasses
+import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from xray_jax import advice, checkpoints, decision, manifest, rows, sampling
 from xray_jax.classifier import Model
 from xray_jax.decision import Calibration
+from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
 from xray_jax.probe import ProbeSettings, probe
 from xray_jax.probe_result import ProbeResult
@@ -31,6 +33,7 @@ class SweepSettings:
       loaders: threads that read checkpoints. prefetch: checkpoints in flight at most; bounds memory.
       scanners: checkpoints whose queries are on the devices at once, so that the host's share of one (decisions
         between refinement levels, scores) never leaves them idle.
+      spread: one checkpoint per device, as many at once as there are devices: for networks too small to fill several.
       maps: folder for label maps (`<id>.npz`), or None.
       probe: "off" is the paper's method alone, "on" looks for a working trigger after the planes, "only" instead.
       probe_settings: the probe's budget and images; what is normal for it comes with the calibration.
@@ -44,6 +47,7 @@ class SweepSettings:
     loaders: int = 2
     scanners: int = 2
     prefetch: int = 6
+    spread: bool = False
     maps: Path | None = None
     probe: str = "off"
     probe_settings: ProbeSettings = field(default_factory=ProbeSettings)
@@ -100,6 +104,9 @@ class Sweep:
         self._notes = () if calibration is None else decision.check(calibration, scanner.settings)
         self._goal = None if calibration is None else decision.goal(calibration, self.settings.decide)
         sampling.check(scanner.settings.sampling, scanner.settings.max_queries, self._goal)
+        self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
+        for engine in _engines(scanner.engine, self.settings):
+            self._engines.put(engine)
         self._null = decision.null_of(calibration)
         self._common = {
             **settings_row(scanner.settings, scanner.engine),
@@ -117,7 +124,7 @@ class Sweep:
         done = done or {}
         stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]] = [
             (ThreadPoolExecutor(self.settings.loaders, "load"), lambda job: self._load(job, done)),
-            (ThreadPoolExecutor(self.settings.scanners, "scan"), self._scan),
+            (ThreadPoolExecutor(self._engines.qsize(), "scan"), self._scan),
             (ThreadPoolExecutor(1, "finish"), self._finish),
         ]
         pending: deque[Future[Finished | None]] = deque()
@@ -167,26 +174,28 @@ class Sweep:
         """Everything that asks the model."""
         if job is None or job.model is None:
             return job
-        settings = self.settings
+        settings, engine = self.settings, self._engines.get()
         try:
             if settings.probe != "only":
-                job.result = self.scanner.scan(job.model, self._goal)
+                job.result = self.scanner.scan(job.model, self._goal, engine)
                 job.seconds |= job.result.seconds
-                self._advise(job.row, job.model, job.result)
+                self._advise(job.row, job.model, job.result, engine)
             if settings.probe != "off":
                 started = time.perf_counter()
-                scanner = self.scanner
-                job.probed = probe(job.model, scanner.samples, settings.probe_settings, scanner.engine, self._null)
+                samples = self.scanner.samples
+                job.probed = probe(job.model, samples, settings.probe_settings, engine, self._null)
                 job.seconds["probe"] = time.perf_counter() - started
         except Exception as error:
             return _fail(job, "error", _describe(error))
+        finally:
+            self._engines.put(engine)
         return job
 
-    def _advise(self, row: Row, model: Model, result: ScanResult) -> None:
+    def _advise(self, row: Row, model: Model, result: ScanResult, engine: Engine) -> None:
         """A note on other preprocessing where the accuracy says that this one is wrong."""
         if result.constant or not decision.near_chance(result.clean_accuracy, model.num_classes):
             return
-        tried = advice.advise(model, self.scanner.samples, engine=self.scanner.engine)
+        tried = advice.advise(model, self.scanner.samples, engine=engine)
         row["notes"] = [*row["notes"], advice.sentence(tried, result.clean_accuracy)]
 
     def _finish(self, job: _Job | None) -> Finished | None:
@@ -258,6 +267,13 @@ class Sweep:
             "versions": rows.versions(),
             "version": rows.VERSION,
         }
+
+
+def _engines(engine: Engine, settings: SweepSettings) -> list[Engine]:
+    """One engine for each checkpoint that may be on the devices at once."""
+    if not settings.spread:
+        return [engine] * settings.scanners
+    return [dataclasses.replace(engine, devices=(device,)) for device in engine.resolve().devices]
 
 
 def _chain(stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]], first: Any) -> "Future[Any]":

@@ -9,7 +9,7 @@ from xray_jax import labels, refine, sampling
 from xray_jax.bench.harness import Figure, measure, ratio
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import classifier, plane_grid
-from xray_jax.scan import LabelMaps
+from xray_jax.maps import LabelMaps
 
 
 def recorded(options: Options) -> LabelMaps | None:

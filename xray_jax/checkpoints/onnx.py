@@ -93,7 +93,7 @@ class _Run:
         for start in range(0, len(images), size):
             rows = images[start : start + size]
             padded = np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)]) if len(rows) < size else rows
-            given = np.ascontiguousarray(self._entry.enter(padded), self._dtype)
+            given: np.ndarray = np.ascontiguousarray(self._entry.enter(padded), self._dtype)
             results.append(self._session.run(list(outputs), {self._name: given}))
         return results
 

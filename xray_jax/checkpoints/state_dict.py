@@ -30,7 +30,9 @@ _HARMLESS_BUILTINS = frozenset(
     """set frozenset list dict tuple int float complex bool str bytes bytearray object slice range long
     unicode""".split()  # noqa: SIM905
 )
-_MALICIOUS_NAMES = frozenset(("torch.load", "torch.serialization.load", "torch.jit.load", "numpy.load", "io.open", "_io.open"))
+_MALICIOUS_NAMES = frozenset(
+    ("torch.load", "torch.serialization.load", "torch.jit.load", "numpy.load", "io.open", "_io.open")
+)
 
 _ADVICE = "save its state dict, torch.save(model.state_dict(), path), or export it to ONNX"
 

@@ -1,0 +1,31 @@
+"""The pictures of one scanned checkpoint, and the stamp that proves it, as files."""
+
+from pathlib import Path
+
+from xray_jax import plots, plots_proof, proof
+from xray_jax.labels import Engine
+from xray_jax.probe_result import Verdict
+from xray_jax.rows import file_name
+from xray_jax.samples import Samples
+from xray_jax.sweep import Finished
+
+
+def draw(finished: Finished, folder: Path, samples: Samples, engine: Engine) -> None:
+    """Writes `<id>.planes.png` and `<id>.labels.png`, and for a proof `<id>.proof.png` and `<id>.stamp.npz`.
+
+    Args:
+      finished: a row that is ok, with what is behind it. samples: those of the scan; the proof is shown on them.
+    """
+    row, result, probed = finished.row, finished.result, finished.probed
+    name = file_name(row["id"])
+    title = f"{row['id']}: {row['verdict']} ({row['ground']})"
+    if result is not None:
+        scored = f"{title}, RE {result.re.mean():.3f} bits, ATS {result.ats.mean():.3f}"
+        plots.save(plots.label_maps_figure(result.maps, scored), folder / f"{name}.planes.png")
+        figure = plots.distribution_figure(result.distribution.tolist(), result.target_label, scored)
+        plots.save(figure, folder / f"{name}.labels.png")
+    best = probed.best if probed is not None and probed.verdict is Verdict.PROVED else None
+    if best is not None and finished.model is not None:
+        replayed = proof.replay(best, finished.model, samples, engine)
+        plots.save(plots_proof.proof_figure(best, replayed, samples, title), folder / f"{name}.proof.png")
+        proof.save_stamp(best, folder / f"{name}.stamp.npz")
