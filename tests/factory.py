@@ -1,5 +1,6 @@
 """Tiny networks, samples and checkpoints, so that everything is tested offline in milliseconds."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,15 @@ def tiny_samples(count: int = 40, classes: int = 5, side: int = SIDE, seed: int 
     return from_arrays((images * 255).astype(np.uint8), labels, "tiny")
 
 
+@functools.cache
+def _init(network: PreActResNet) -> Any:
+    """Compiled once for all tests: compiling takes a thousand times as long as running."""
+    return jax.jit(network.init)
+
+
 def tiny_variables(seed: int = 0, network: PreActResNet = TINY) -> Any:
     """Random weights, BN statistics too, large enough that label maps have several labels."""
-    variables = jax.jit(network.init)(jax.random.key(seed), np.zeros((1, SIDE, SIDE, 3), np.float32))
+    variables = _init(network)(jax.random.key(seed), np.zeros((1, SIDE, SIDE, 3), np.float32))
     generator = np.random.default_rng(seed)
 
     def randomise(path: Any, leaf: Any) -> np.ndarray:
