@@ -4,6 +4,7 @@ absl exits with 1 for a usage error and Python does for a crash; here 1 is a fin
 anything unforeseen with 2.
 """
 
+import logging as std_logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ def run(main: Callable[[], int]) -> None:
         if flags.FLAGS["verbosity"].using_default_value:
             # absl turns INFO on for programs, and orbax and jax write dozens of such lines a checkpoint.
             logging.set_verbosity(logging.WARNING)
+            # jax and orbax log through loggers of their own.
+            std_logging.getLogger().setLevel(std_logging.WARNING)
         try:
             return main()
         except ValueError as error:

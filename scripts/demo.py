@@ -47,7 +47,7 @@ def main() -> int:
             checkpoints=str(out / "zoo.jsonl"),
             samples=str(shipped / "samples.npz"),
             out=str(out / "rows.jsonl"),
-            scan=ScanSettings(planes=PLANES.value, density=DENSITY.value),
+            scan=ScanSettings(planes=PLANES.value, density=DENSITY.value, sampling="refine"),
             sweep=SweepSettings(maps=out / "maps", probe="on"),
             calibration="paper:cifar10",
             plot="all",
