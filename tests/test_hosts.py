@@ -22,6 +22,10 @@ from xray_jax.shards import Shard
 COUNT = 7
 
 
+EXACT = ("--sampling=grid", "--probe=off")
+"""What a `Job` does by default, said to the command."""
+
+
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
@@ -40,7 +44,7 @@ def job(zoo: Path, out: Path, **more) -> Job:
 def command(zoo: Path, out: Path, *flags: str) -> list[str]:
     fixed = [f"--checkpoints={zoo / 'zoo'}", f"--samples={zoo / 'samples.npz'}", f"--out={out}"]
     program = "from xray_jax.scripts.scan import run; run()"
-    return [sys.executable, "-c", program, *fixed, "--planes=2", "--density=12", *flags]
+    return [sys.executable, "-c", program, *fixed, "--planes=2", "--density=12", *EXACT, *flags]
 
 
 def stable(rows: list[dict]) -> list[dict]:
