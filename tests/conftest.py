@@ -9,5 +9,3 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-collect_ignore = ["check_wheel.py"]
