@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from xray_jax import results
-from xray_jax.calibrate import calibrate
+from xray_jax.calibrate import calibrate, leave_one_out
 from xray_jax.scripts import command
 
 ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
@@ -25,9 +25,12 @@ RATE = flags.DEFINE_float("false_positive_rate", None, "Share of clean models th
 
 def main() -> int:
     """Flags to one `calibrate.calibrate`."""
-    made = calibrate(list(results.read(ROWS.value)), Path(ROWS.value).name, RATE.value)
+    rows = list(results.read(ROWS.value))
+    made = calibrate(rows, Path(ROWS.value).name, RATE.value)
+    alarms, models = leave_one_out(rows)
     Path(OUT.value).write_text(json.dumps(dataclasses.asdict(made), indent=1) + "\n")
-    print(json.dumps({"re_threshold": made.re_threshold, "ats_threshold": made.ats_threshold, "source": made.source}))
+    said = {"re_threshold": made.re_threshold, "ats_threshold": made.ats_threshold, "source": made.source}
+    print(json.dumps({**said, "probe_leave_one_out": {"alarms": alarms, "clean_models": models}}))
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax import probe_null
+from xray_jax import probe_null, probe_result
 from xray_jax.decision import Calibration, CalibrationError, is_backdoored
 from xray_jax.results import Row
 
@@ -77,3 +77,25 @@ def calibrate(rows: Sequence[Row], source: str, false_positive_rate: float | Non
     profiles: list[Any] = [row["probe"]["profile"] for row in clean if row.get("probe")]
     null = probe_null.calibrate(profiles, about).row() if len(profiles) >= FEWEST_CLEAN else None
     return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, null)
+
+
+def leave_one_out(rows: Sequence[Row]) -> tuple[int, int]:
+    """False alarms of the probe: how many clean models are proved against the ceilings of the other clean ones.
+
+    Args:
+      rows: with ground truth and probe results; the others are left out.
+
+    Returns:
+      alarms, models.
+    """
+    probed = [row for row in rows if row["status"] == "ok" and row.get("probe")]
+    clean = [row for row in probed if is_backdoored(row.get("label")) is False]
+    profiles = [row["probe"]["profile"] for row in clean]
+
+    def proved(k: int, null: probe_null.Null) -> bool:
+        found = clean[k]["probe"]
+        findings = [probe_result.from_row(row) for row in (found["best"], *found["candidates"]) if row]
+        verdict, *_ = probe_result.judge(findings, null, clean[k]["num_classes"], found["clean_accuracy"])
+        return verdict is probe_result.Verdict.PROVED
+
+    return probe_null.false_positives(profiles, proved)
