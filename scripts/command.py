@@ -4,7 +4,6 @@ absl exits with 1 for a usage error and Python does for a crash; here 1 is a fin
 anything unforeseen with 2.
 """
 
-import logging as std_logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,6 +25,10 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if rest[1:]:
         print(f"{argv[0].rsplit('/', 1)[-1]}: unexpected arguments {rest[1:]}; all inputs are flags", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl turns INFO on for programs right after parsing, for the root logger too: jax would name each accelerator
+        # that this machine lacks, and orbax writes dozens of lines a checkpoint.
+        flags.FLAGS.verbosity = logging.WARNING
     return rest
 
 
@@ -34,11 +37,6 @@ def run(main: Callable[[], int]) -> None:
 
     def guarded(_: Sequence[str]) -> int:
         name = sys.argv[0].rsplit("/", 1)[-1]
-        if flags.FLAGS["verbosity"].using_default_value:
-            # absl turns INFO on for programs, and orbax and jax write dozens of such lines a checkpoint.
-            logging.set_verbosity(logging.WARNING)
-            # jax and orbax log through loggers of their own.
-            std_logging.getLogger().setLevel(std_logging.WARNING)
         try:
             return main()
         except ValueError as error:
