@@ -14,8 +14,9 @@ from typing import Any
 
 from absl import flags
 
-from xray_jax import checkpoints, plots, plots_proof, probe_result, proof, results
+from xray_jax import checkpoints, plots, plots_proof, proof, results
 from xray_jax import samples as samples_lib
+from xray_jax.probe import result as probe_result
 from xray_jax.scripts import command
 
 ROW = flags.DEFINE_string("row", None, "File of rows, as xray-scan writes them.", required=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xray_jax import calibrate, decision
-from xray_jax.probe_null import LEVELS
+from xray_jax.probe.null import LEVELS
 from xray_jax.scan import ScanSettings
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from xray_jax import decision
 from xray_jax.decision import CalibrationError, decide
-from xray_jax.probe_result import ProbeResult, Verdict
+from xray_jax.probe.result import ProbeResult, Verdict
 from xray_jax.scan import ScanResult, ScanSettings
 
 PAPER = decision.load_calibration("paper:cifar10")

@@ -11,8 +11,8 @@ import pytest
 from tests import factory
 from xray_jax import checkpoints, plots, plots_proof, proof, results
 from xray_jax.classifier import BlackBox
-from xray_jax.probe_null import LEVELS, Null, calibrate, false_positives
-from xray_jax.probe_result import Finding, Verdict, from_row, judge
+from xray_jax.probe.null import LEVELS, Null, calibrate, false_positives
+from xray_jax.probe.result import Finding, Verdict, from_row, judge
 from xray_jax.samples import Samples, SamplesError
 
 SHAPE = (8, 8, 3)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax import probe_null, probe_result
 from xray_jax.decision import Calibration, CalibrationError, is_backdoored
+from xray_jax.probe import null as probe_null
+from xray_jax.probe import result as probe_result
 from xray_jax.results import Row
 
 _SETTINGS = ("expansion", "alpha", "ats_cap", "ats", "planes", "density")

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax import probe_null
-from xray_jax.probe_default import DEFAULT_NULL
-from xray_jax.probe_null import Null
-from xray_jax.probe_result import ProbeResult, Verdict
+from xray_jax.probe import null as probe_null
+from xray_jax.probe.default_null import DEFAULT_NULL
+from xray_jax.probe.null import Null
+from xray_jax.probe.result import ProbeResult, Verdict
 from xray_jax.sampling import Goal
 from xray_jax.scan import ScanResult, ScanSettings
 
@@ -35,7 +35,7 @@ class Calibration:
       re_threshold: bits; RE at or under it is suspect. ats_threshold: likewise for ATS.
       source: where the thresholds come from, for rows and people.
       settings: expansion, alpha, ats_cap, ats, input_space ("normalised"), planes, density.
-      probe_null: what the probe finds on clean models, as `probe_null.Null.row` gives it; None for the default.
+      probe_null: what the probe finds on clean models, as `probe.null.Null.row` gives it; None for the default.
     """
 
     re_threshold: float

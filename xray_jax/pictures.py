@@ -4,7 +4,7 @@ from pathlib import Path
 
 from xray_jax import plots, plots_proof, proof
 from xray_jax.labels import Engine
-from xray_jax.probe_result import Verdict
+from xray_jax.probe.result import Verdict
 from xray_jax.rows import file_name
 from xray_jax.samples import Samples
 from xray_jax.sweep import Finished

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from xray_jax.probe_result import Finding
+from xray_jax.probe.result import Finding
 from xray_jax.proof import Replay
 from xray_jax.samples import Samples
 

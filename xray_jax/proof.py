@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xray_jax import probe_score, stamped
+from xray_jax import stamped
 from xray_jax.classifier import Model
 from xray_jax.labels import Engine
-from xray_jax.probe_result import Finding
+from xray_jax.probe import score
+from xray_jax.probe.result import Finding
 from xray_jax.samples import Samples, SamplesError
 from xray_jax.stamped import Stamps
 from xray_jax.stamps import BY_NAME, FAMILIES, Shape
@@ -60,7 +61,7 @@ class Replay(NamedTuple):
     @property
     def interval(self) -> tuple[float, float]:
         """95 % Clopper-Pearson interval of the flip rate."""
-        return probe_score.interval(self.hits, self.trials)
+        return score.interval(self.hits, self.trials)
 
 
 def replay(finding: Finding, model: Model, samples: Samples, engine: Engine | None = None) -> Replay:

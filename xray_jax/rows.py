@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from xray_jax.decision import Decision
-from xray_jax.probe_result import ProbeResult
+from xray_jax.probe.result import ProbeResult
 from xray_jax.results import Row
 from xray_jax.samples import Samples
 from xray_jax.scan import ScanResult

@@ -16,7 +16,7 @@ from xray_jax.decision import Calibration
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
 from xray_jax.probe import ProbeSettings, probe
-from xray_jax.probe_result import ProbeResult
+from xray_jax.probe.result import ProbeResult
 from xray_jax.results import Row, identity, settings_hash
 from xray_jax.scan import Scanner, ScanResult, settings_row
 

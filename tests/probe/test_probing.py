@@ -14,8 +14,8 @@ from xray_jax import proof, stamped
 from xray_jax.classifier import BlackBox, Classifier
 from xray_jax.labels import Engine
 from xray_jax.probe import ProbeSettings, probe, split
-from xray_jax.probe_null import LEVELS, Null
-from xray_jax.probe_result import Verdict, from_row
+from xray_jax.probe.null import LEVELS, Null
+from xray_jax.probe.result import Verdict, from_row
 from xray_jax.samples import Samples, SamplesError
 from xray_jax.stamps import BY_NAME, FAMILIES, stamp
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax import probe_null, probe_score
-from xray_jax.probe_null import Null
+from xray_jax.probe import score
+from xray_jax.probe.null import EDGES, Null
 from xray_jax.stamps import FAMILIES
 
 LEAST, LEAST_FEW_CLASSES = 0.5, 0.8
@@ -38,7 +38,7 @@ class Finding:
       family, parameters: the stamp; parameters by name. description: one line for people.
       hits, trials: confirmed. An image is a trial when its own and its predicted label differ from the goal.
       touched, rms, peak: the stamp's cost (`stamps.cost.Cost`).
-      index, rival: how the goal stands out of the model's other classes at no more cost (`probe_score`).
+      index, rival: how the goal stands out of the model's other classes at no more cost (`score`).
       bank: `[H, W, C]`, the clean image that the stamp is made of, if it is; uint8.
     """
 
@@ -69,7 +69,7 @@ class Finding:
     @property
     def lower(self) -> float:
         """Lower end of the two-sided 95 % Clopper-Pearson interval of the flip rate: the score."""
-        return probe_score.interval(self.hits, self.trials)[0]
+        return score.interval(self.hits, self.trials)[0]
 
     def threshold(self, null: Null) -> float:
         """What `lower` must reach for a proof; above 1 where clean models do the same."""
@@ -78,7 +78,7 @@ class Finding:
 
     def row(self) -> dict[str, Any]:
         """JSON values; `from_row` reads them back."""
-        low, high = probe_score.interval(self.hits, self.trials)
+        low, high = score.interval(self.hits, self.trials)
         row: dict[str, Any] = {
             "kind": self.kind,
             "target": self.target,
@@ -188,7 +188,7 @@ class ProbeResult:
             "best": best.row() if best else None,
             "candidates": [f.row() | {"threshold": f.threshold(self.null)} for f in over],
             "profile": {name: list(rates) for name, rates in self.profile.items()},
-            "levels": list(probe_null.EDGES),
+            "levels": list(EDGES),
             "families": [family.name for family in FAMILIES],
             "null": {"source": self.null.source, "models": self.null.models},
             "clean_accuracy": self.clean_accuracy,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xray_jax import probe_null, probe_score
-from xray_jax.probe_score import Outcomes
+from xray_jax.probe import score
+from xray_jax.probe.null import level
+from xray_jax.probe.score import Outcomes
 from xray_jax.stamped import Stamps
 from xray_jax.stamps import FAMILIES, Shape
 from xray_jax.stamps import cost as costs
@@ -76,12 +77,12 @@ class Board:
 
     def rates(self, index: np.ndarray) -> np.ndarray:
         """Cautious rates `[K, O]` of the outcomes: hits over trials and one more, so that few images promise little."""
-        hits, trials = probe_score.flips(self.labels[index], self.wanted)
+        hits, trials = score.flips(self.labels[index], self.wanted)
         return hits / (trials + 1)
 
     def excess(self, index: np.ndarray) -> np.ndarray:
         """Flip rates above what is normal at the stamp's family and cost: `[K, O]`. What the search climbs."""
-        normal = self.ceilings[self.stamps.family[index], probe_null.level(self.cost.rms[index])]
+        normal = self.ceilings[self.stamps.family[index], level(self.cost.rms[index])]
         return self.rates(index) - normal[:, None]
 
     def best(self, index: np.ndarray, keep: int) -> np.ndarray:

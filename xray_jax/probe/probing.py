@@ -1,6 +1,6 @@
 """The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw.
 
-Three steps: `probe_search` looks for stamps on a few clean images; the best of each family and cost, and the best label
+Three steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best label
 maps, are asked on images that the search never saw; the strictest of the rules in `judge` says whether one is a proof.
 """
 
@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from xray_jax import labels as labels_lib
-from xray_jax import probe_confirm, probe_score, stamped
+from xray_jax import stamped
 from xray_jax.classifier import Model
 from xray_jax.labels import Engine
-from xray_jax.probe_default import DEFAULT_NULL
-from xray_jax.probe_null import Null
-from xray_jax.probe_result import ProbeResult, Verdict, judge
-from xray_jax.probe_search import Board, search
+from xray_jax.probe import confirm as confirmation
+from xray_jax.probe import score
+from xray_jax.probe.default_null import DEFAULT_NULL
+from xray_jax.probe.null import Null
+from xray_jax.probe.result import ProbeResult, Verdict, judge
+from xray_jax.probe.search import Board, search
 from xray_jax.samples import Samples, SamplesError
 from xray_jax.stamped import Stamps
 from xray_jax.stamps import FAMILIES
@@ -88,7 +90,7 @@ def probe(
       model: any model; hard labels are all that is asked of it.
       samples: clean images with labels, at least ten; 100 and more are better. Their labels must fit the model.
       settings: budget, images and seed. engine: how queries run.
-      null: what is normal; from clean reference models (`probe_null.calibrate`) or the default.
+      null: what is normal; from clean reference models (`null.calibrate`) or the default.
 
     Raises:
       SamplesError: too few samples, or labels that the model does not have.
@@ -124,12 +126,12 @@ def probe(
     board = Board(
         ask=ask,
         measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),
-        wanted=probe_score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
+        wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
         ceilings=null.table(family.name for family in FAMILIES),
     )
     search(board, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-    findings = probe_confirm.confirm(board, used, predicted, count, model.num_classes, ask)
+    findings = confirmation.confirm(board, used, predicted, count, model.num_classes, ask)
     verdict, reason, best = judge(findings, null, model.num_classes, accuracy)
     return ProbeResult(
-        verdict, reason, accuracy, queries, len(for_confirm), findings, probe_confirm.profile(findings), best, null
+        verdict, reason, accuracy, queries, len(for_confirm), findings, confirmation.profile(findings), best, null
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax import probe_null, probe_score
-from xray_jax.probe_result import Finding
-from xray_jax.probe_search import Ask, Board
+from xray_jax.probe import score
+from xray_jax.probe.null import LEVELS, level
+from xray_jax.probe.result import Finding
+from xray_jax.probe.search import Ask, Board
 from xray_jax.samples import Samples
 from xray_jax.stamps import FAMILIES
 
@@ -42,7 +43,7 @@ def claims(board: Board, truth: np.ndarray, num_classes: int) -> list[Claim]:
         return []
     excess = board.excess(seen)
     ones = excess[:, :num_classes]
-    levels, families = probe_null.level(board.cost.rms[seen]), board.stamps.family[seen]
+    levels, families = level(board.cost.rms[seen]), board.stamps.family[seen]
     # The best of each family and level, and of each class; cheap ones first among equals.
     price = board.cost.rms[seen]
     picked = {(k, int(ones[k].argmax())) for k in np.lexsort((price, -ones.max(1)))[:FINALISTS].tolist()}
@@ -66,14 +67,14 @@ def _maps(board: Board, seen: np.ndarray, excess: np.ndarray, truth: np.ndarray,
         goals = tuple((label + by) % num_classes for label in range(num_classes))
         found.append(Claim("all-to-all", int(seen[k]), goals, float(shifted[k, column])))
     whole = np.flatnonzero((board.labels >= 0).all(1))
-    fits = [(*probe_score.label_map(board.labels[k], truth, num_classes), int(k)) for k in whole]
+    fits = [(*score.label_map(board.labels[k], truth, num_classes), int(k)) for k in whole]
     for fitted, agreement, stamp in sorted(fits, key=lambda fit: -fit[1]):
         said = fitted[fitted >= 0]
         if agreement < LEAST_AGREEMENT:
             break
         # Half of the classes or more going to one label is an all-to-one claim's business.
         if 2 * len(said) >= num_classes > 2 and 2 * np.bincount(said).max() <= len(said):
-            normal = board.ceilings[board.stamps.family[stamp], probe_null.level(board.cost.rms[stamp])]
+            normal = board.ceilings[board.stamps.family[stamp], level(board.cost.rms[stamp])]
             found.append(Claim("all-to-all", stamp, tuple(fitted.tolist()), agreement - float(normal)))
             break
     return found
@@ -94,10 +95,10 @@ def _pairs(board: Board, truth: np.ndarray, num_classes: int) -> list[Claim]:
             rest = board.labels[stamp, ~own & (truth != target)]
             # With two classes there is no rest.
             elsewhere = np.mean(rest == target) if len(rest) else 0.0
-            score = counts[target] / (own.sum() + 1) - float(elsewhere)
-            if best is None or score > best[0]:
+            fit = counts[target] / (own.sum() + 1) - float(elsewhere)
+            if best is None or fit > best[0]:
                 goals = tuple(target if label == source else -1 for label in range(num_classes))
-                best = (score, Claim("source-specific", int(stamp), goals, score - 1))
+                best = (fit, Claim("source-specific", int(stamp), goals, fit - 1))
     return [best[1]] if best is not None and best[0] > 0.5 else []
 
 
@@ -176,7 +177,7 @@ def _standing(board: Board, claim: Claim, rate: float, num_classes: int) -> tupl
         # No class of its own: it stands against what the model's easiest classes do.
         rates, at = np.append(rates, rate), num_classes
     rates[at] = rate
-    return probe_score.outlier_index(rates, at), probe_score.rival(rates, at)
+    return score.outlier_index(rates, at), score.rival(rates, at)
 
 
 def profile(findings: Sequence[Finding]) -> dict[str, list[float | None]]:
@@ -184,7 +185,7 @@ def profile(findings: Sequence[Finding]) -> dict[str, list[float | None]]:
     table: dict[str, list[float | None]] = {}
     for finding in findings:
         if finding.kind == "all-to-one":
-            rates = table.setdefault(finding.family, [None] * probe_null.LEVELS)
-            at = int(probe_null.level(finding.rms))
+            rates = table.setdefault(finding.family, [None] * LEVELS)
+            at = int(level(finding.rms))
             rates[at] = max(rates[at] or 0.0, finding.rate)
     return table

@@ -6,7 +6,7 @@ patches and mosaics reached 0.26 at most, blends with clean images 0.58, shifts 
 reach 0.85 and more, nothing can be proved: sinusoids and noise of an RMS change over 0.04 among them.
 """
 
-from xray_jax.probe_null import Null
+from xray_jax.probe.null import Null
 
 DEFAULT_NULL = Null(
     {
