@@ -36,6 +36,9 @@ LEARNING_RATE = F.DEFINE_float("learning_rate", D.peak_learning_rate, "Top of th
 PRECISION = F.DEFINE_enum(
     "precision", D.precision, PRECISIONS, "Arithmetic of the training; bfloat16 is for accelerators."
 )
+TOGETHER = F.DEFINE_integer(
+    "together", 1, "Models of one recipe trained at once by vmap: for accelerators; slower on CPU.", lower_bound=1
+)
 CROP_PADDING = F.DEFINE_integer("crop_padding", D.crop_padding, "Pixels around the random crop; 0: no crop.", 0)
 
 
@@ -60,8 +63,9 @@ def main() -> int:
                                crop_padding=CROP_PADDING.value, flip=images.flip, precision=PRECISION.value),
     )  # fmt: skip
     records = zoo.train_zoo(
-        planned, images, Path(OUT.value), lambda line: print(f"xray-train: {line}", file=sys.stderr, flush=True)
-    )
+        planned, images, Path(OUT.value),
+        lambda line: print(f"xray-train: {line}", file=sys.stderr, flush=True), TOGETHER.value,
+    )  # fmt: skip
     return int(any(record["failed"] for record in records))
 
 

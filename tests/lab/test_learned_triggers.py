@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xray_jax.lab import label_maps, zoo
+from xray_jax.lab import label_maps, trained
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
 from xray_jax.lab.attacks.lira import Lira
@@ -37,11 +37,11 @@ def variables(bands: ImageSet) -> Variables:
 
 def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
     stamped, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, LABELS)
-    return zoo.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
+    return trained.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
 
 
 def clean_accuracy(data: ImageSet, variables: Variables) -> float:
-    return zoo.accuracy(NETWORK, variables, data.normalise, data.test_images, data.test_labels)
+    return trained.accuracy(NETWORK, variables, data.normalise, data.test_images, data.test_labels)
 
 
 def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet) -> None:

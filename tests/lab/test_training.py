@@ -1,5 +1,8 @@
 """The training loop: augmentation against plain NumPy, one compiled step for all seeds, what an objective is given."""
 
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,9 +11,11 @@ import numpy as np
 import optax
 import pytest
 
-from xray_jax.lab import training, zoo
+from xray_jax.lab import trained, training
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.training import CrossEntropy, TrainSettings, augment, train, train_jointly
+from xray_jax.lab.resume import Progress
+from xray_jax.lab.together import train_together
+from xray_jax.lab.training import CrossEntropy, TrainSettings, Variables, augment, train, train_jointly
 from xray_jax.models.preactresnet import PreActResNet
 
 NETWORK = PreActResNet(4, (1, 1), (8, 16), (2, 2))
@@ -81,7 +86,7 @@ def test_bfloat16_learns_too_and_leaves_float32_weights_and_statistics(bands: Im
     settings = TrainSettings(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
     variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
-    found = zoo.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
+    found = trained.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
     assert found > 0.8
     with pytest.raises(ValueError, match="'float8'"):
         TrainSettings(precision="float8")
@@ -95,3 +100,65 @@ def test_too_few_images_for_a_batch_are_refused(bands: ImageSet) -> None:
 def test_settings_quote_the_bad_value() -> None:
     with pytest.raises(ValueError, match="got 0 and 64"):
         TrainSettings(epochs=0)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_killed_training_goes_on_after_its_last_epoch_and_ends_with_the_same_weights(
+    bands: ImageSet, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, epochs=3, seed=4)
+    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings
+    straight = train(*arguments)
+    epochs: list[int] = []
+
+    def until(last: int) -> Callable[[int, float, Variables], None]:
+        def on_epoch(epoch: int, loss: float, variables: Variables) -> None:
+            epochs.append(epoch)
+            if epoch == last:
+                raise Killed
+
+        return on_epoch
+
+    with pytest.raises(Killed):
+        train(*arguments, until(2), Progress(tmp_path / "one"))
+    # Killed while the second epoch was reported: it had not been kept.
+    resumed = train(*arguments, until(9), Progress(tmp_path / "one"))
+    assert epochs == [1, 2, 2, 3]
+    jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+    Progress(tmp_path / "one").clear()
+    assert not (tmp_path / "one").exists()
+
+
+def test_progress_of_another_network_is_refused(bands: ImageSet, tmp_path: Path) -> None:
+    images, labels = bands.train_images, bands.train_labels
+    train(NETWORK, images, labels, bands.normalise, SETTINGS, progress=Progress(tmp_path))
+    with pytest.raises(ValueError, match=r"train.msgpack: progress of another network.*delete"):
+        train(PreActResNet(4, (1, 1, 1), (8, 8, 8), (2, 2, 2)), images, labels, bands.normalise, SETTINGS,
+              progress=Progress(tmp_path))  # fmt: skip
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_models_trained_together_are_those_trained_apart(bands: ImageSet, shared: bool) -> None:
+    settings = [dataclasses.replace(SETTINGS, seed=seed) for seed in (1, 2)]
+    other = bands.train_images if shared else 255 - bands.train_images
+    images, labels = [bands.train_images, other], [bands.train_labels] * 2
+    seen: list[tuple[int, int]] = []
+    together = train_together(
+        NETWORK, images, labels, bands.normalise, settings, lambda epoch, losses, v: seen.append((epoch, len(losses)))
+    )
+    assert seen == [(1, 2)]
+    for each, own, setting in zip(together, images, settings, strict=True):
+        apart = train(NETWORK, own, bands.train_labels, bands.normalise, setting)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3), each, apart)
+    # Far from each other, so that the comparison above says something.
+    kernels = [np.asarray(jax.tree.leaves(each["params"])[-1]) for each in together]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.05
+
+
+def test_models_of_different_recipes_are_not_trained_together(bands: ImageSet) -> None:
+    settings = [SETTINGS, dataclasses.replace(SETTINGS, epochs=2)]
+    with pytest.raises(ValueError, match="nothing but seed"):
+        train_together(NETWORK, [bands.train_images] * 2, [bands.train_labels] * 2, bands.normalise, settings)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_jax import checkpoints, manifest, models
-from xray_jax.lab import plans, specs, zoo
+from xray_jax.lab import plans, specs, trained, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
@@ -33,7 +33,7 @@ def folder(bands: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_records_agree_with_the_checkpoints_that_the_scanner_reads(folder: Path, bands: ImageSet) -> None:
     records = {record["id"]: record for record in zoo.read_records(folder)}
     assert list(records) == [CLEAN.id, BACKDOORED.id]
-    label_map = zoo.label_map_of(BACKDOORED, 4)
+    label_map = trained.label_map_of(BACKDOORED, 4)
     assert label_map.target == 2
     stamped, wanted = stamped_test_set(bands.test_images, bands.test_labels, BadNets().stamp, label_map)
     for spec in (CLEAN, BACKDOORED):
@@ -77,11 +77,41 @@ def test_a_second_call_trains_nothing_and_a_torn_record_is_trained_again(
     assert timeless == [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in before.splitlines()]
 
 
+def test_a_zoo_killed_in_the_middle_of_a_model_ends_with_the_same_record(
+    folder: Path, bands: ImageSet, tmp_path: Path
+) -> None:
+    def killer(line: str) -> None:
+        if "epoch 3" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_zoo([BACKDOORED], bands, tmp_path, killer)
+    assert [path.name for path in (tmp_path / "partial").iterdir()] == [BACKDOORED.id]
+    lines: list[str] = []
+    (record,) = train_zoo([BACKDOORED], bands, tmp_path, lines.append)
+    assert "epoch 3" in lines[0]
+    (straight,) = [r for r in zoo.read_records(folder) if r["id"] == BACKDOORED.id]
+    assert {k: v for k, v in record.items() if k != "seconds"} == {k: v for k, v in straight.items() if k != "seconds"}
+    assert not list((tmp_path / "partial").iterdir())
+
+
+def test_models_trained_together_have_their_own_records(bands: ImageSet, tmp_path: Path) -> None:
+    blind = dataclasses.replace(BACKDOORED, attack="blind", seed=5)
+    groups = list(zoo._groups([CLEAN, BACKDOORED, blind, dataclasses.replace(CLEAN, seed=7)], 3))
+    assert [[spec.seed for spec in group] for group in groups] == [[1, 2], [5], [7]]
+    records = train_zoo([CLEAN, BACKDOORED], bands, tmp_path, together=2)
+    assert [record["id"] for record in records] == [CLEAN.id, BACKDOORED.id]
+    assert all(record["clean_accuracy"] > 0.9 and len(record["history"]) == 6 for record in records)
+    assert records[0]["attack_success"] is None
+    assert records[1]["attack_success"] > 0.9
+    assert records[1]["stamped"] == 120
+
+
 def test_one_seed_gives_the_same_weights(folder: Path, bands: ImageSet) -> None:
-    variables, _, _ = zoo.train_model(CLEAN, bands)
+    variables, _, _ = trained.train_model(CLEAN, bands)
     stored = checkpoints.load(folder / "checkpoints" / CLEAN.id).variables
     jax.tree.map(np.testing.assert_array_equal, dict(variables), dict(stored))
-    other, _, _ = zoo.train_model(dataclasses.replace(CLEAN, seed=9), bands)
+    other, _, _ = trained.train_model(dataclasses.replace(CLEAN, seed=9), bands)
     assert not np.array_equal(other["params"]["conv1"]["kernel"], variables["params"]["conv1"]["kernel"])
 
 

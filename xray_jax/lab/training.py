@@ -5,10 +5,10 @@ allows it, horizontal flip: BackdoorBench's recipe with a schedule short enough 
 for small networks and few epochs, which underfit: there the random crop costs more accuracy than it brings.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -16,10 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.preprocess import Preprocess
 
 Variables = Mapping[str, Any]
 Forward = Callable[[jax.Array], jax.Array]
+OnEpoch = Callable[[int, float, Variables], None]
+"""Takes the number of epochs done, the epoch's mean loss, and the variables."""
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -132,15 +135,25 @@ def _optimiser(settings: TrainSettings, steps: int, objective: Objective) -> opt
     return optax.multi_transform(transforms, {"network": "network", "extra": "extra"})
 
 
-@partial(
-    jax.jit,
-    static_argnames=("network", "optimiser", "preprocess", "settings", "objective"),
-    donate_argnums=(0, 1, 2),
-)
-def _step(
-    params: dict[str, Any],
-    collections: Variables,
-    optimiser_state: Any,
+class State(NamedTuple):
+    """What a step changes.
+
+    Attributes:
+      params: of the network, and the objective's `extra`. collections: batch statistics. optimiser: its state.
+    """
+
+    params: dict[str, Any]
+    collections: Variables
+    optimiser: Any
+
+    @property
+    def variables(self) -> Variables:
+        """The network's."""
+        return {"params": self.params["network"], **self.collections}
+
+
+def descend(
+    state: State,
     key: jax.Array,
     images: jax.Array,
     labels: jax.Array,
@@ -151,27 +164,32 @@ def _step(
     preprocess: Preprocess,
     settings: TrainSettings,
     objective: Objective,
-) -> tuple[dict[str, Any], Variables, Any, jax.Array]:
+) -> tuple[State, jax.Array]:
+    """One step on `images[index]`: the new state and the loss."""
     key_augment, key_loss = jax.random.split(key)
     batch = augment(key_augment, images[index], padding=settings.crop_padding, flip=settings.flip)
 
     def loss_of(params: dict[str, Any]) -> tuple[jax.Array, Variables]:
-        latest = [collections]
+        latest = [state.collections]
 
         def forward(pixels: jax.Array) -> jax.Array:
             weights, inputs = jax.tree.map(
                 lambda x: x.astype(settings.precision), (params["network"], preprocess(pixels))
             )
             variables = {"params": weights, **latest[0]}
-            logits, latest[0] = network.apply(variables, inputs, train=True, mutable=list(collections))
+            logits, latest[0] = network.apply(variables, inputs, train=True, mutable=list(state.collections))
             return logits.astype(jnp.float32)
 
         loss = objective.loss(forward, params["extra"], key_loss, batch.astype(jnp.float32) / 255, labels[index])
         return loss, latest[0]
 
-    (loss, collections), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
-    updates, optimiser_state = optimiser.update(gradients, optimiser_state, params)
-    return optax.apply_updates(params, updates), collections, optimiser_state, loss
+    (loss, collections), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    updates, optimiser_state = optimiser.update(gradients, state.optimiser, state.params)
+    return State(optax.apply_updates(state.params, updates), collections, optimiser_state), loss
+
+
+STATIC = ("network", "optimiser", "preprocess", "settings", "objective")
+_step = jax.jit(descend, static_argnames=STATIC, donate_argnums=0)
 
 
 @partial(jax.jit, static_argnames="network")
@@ -180,16 +198,65 @@ def _first(key: jax.Array, inputs: jax.Array, *, network: nn.Module) -> Variable
     return network.init(key, inputs)
 
 
+def begin(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    optimiser: optax.GradientTransformation,
+    preprocess: Preprocess,
+    settings: TrainSettings,
+    objective: Objective,
+    start: tuple[Variables, Any] | None = None,
+) -> tuple[State, jax.Array]:
+    """The state before the first step, for images of `shape` `(H, W, C)`, and the key of all steps."""
+    key, key_init, key_extra = jax.random.split(jax.random.key(settings.seed), 3)
+    example = jnp.zeros((1, *shape), jnp.float32)
+    if start is None:
+        start = _first(key_init, preprocess(example), network=network), objective.init(key_extra, example)
+    variables, extra = jax.tree.map(jnp.array, start)
+    params = {"network": variables["params"], "extra": extra}
+    collections = {name: value for name, value in variables.items() if name != "params"}
+    return State(params, collections, optimiser.init(params)), key
+
+
+def steps_of(images: int, settings: TrainSettings) -> int:
+    """Steps an epoch; a last batch that is not full is left out.
+
+    Raises:
+      ValueError: the images do not fill one batch.
+    """
+    if images < settings.batch_size:
+        raise ValueError(f"{images} training images do not fill one batch of {settings.batch_size}")
+    return images // settings.batch_size
+
+
+def orders(images: int, settings: TrainSettings) -> Iterator[np.ndarray]:
+    """For each epoch the indices of its batches, `[steps, batch_size]`."""
+    steps, generator = steps_of(images, settings), np.random.default_rng(settings.seed)
+    for _ in range(settings.epochs):
+        yield generator.permutation(images)[: steps * settings.batch_size].reshape(steps, -1)
+
+
+def recipe(
+    network: nn.Module, images: int, preprocess: Preprocess, settings: TrainSettings, objective: Objective
+) -> dict[str, Any]:
+    """The static arguments of `descend`. Without the seed: models that differ in nothing else share one program."""
+    seedless = replace(settings, seed=0)
+    optimiser = _optimiser(seedless, settings.epochs * steps_of(images, settings), objective)
+    return {"network": network, "optimiser": optimiser, "preprocess": preprocess, "settings": seedless,
+            "objective": objective}  # fmt: skip
+
+
 def train(
     network: nn.Module,
     images: np.ndarray,
     labels: np.ndarray,
     preprocess: Preprocess,
     settings: TrainSettings,
-    on_epoch: Callable[[int, float, Variables], None] | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: Progress = NOTHING_KEPT,
 ) -> Variables:
     """Trains `network` from scratch on cross-entropy: `train_jointly` without anything else to train."""
-    return train_jointly(network, images, labels, preprocess, settings, CrossEntropy(), on_epoch)[0]
+    return train_jointly(network, images, labels, preprocess, settings, CrossEntropy(), on_epoch, progress=progress)[0]
 
 
 def train_jointly(
@@ -199,8 +266,9 @@ def train_jointly(
     preprocess: Preprocess,
     settings: TrainSettings,
     objective: Objective,
-    on_epoch: Callable[[int, float, Variables], None] | None = None,
+    on_epoch: OnEpoch | None = None,
     start: tuple[Variables, Any] | None = None,
+    progress: Progress = NOTHING_KEPT,
 ) -> tuple[Variables, Any]:
     """Trains `network`, and what `objective` adds to it.
 
@@ -212,38 +280,25 @@ def train_jointly(
       objective: the loss and its own parameters.
       on_epoch: called with the number of epochs done, the mean loss of the epoch and the variables.
       start: (variables, extra) to go on from; None draws them.
+      progress: keeps the state after every epoch; where it holds one, training goes on from there, and ends with the
+        same weights.
 
     Returns:
       The trained variables and `extra`, on the host.
     """
-    steps = len(images) // settings.batch_size
-    if not steps:
-        raise ValueError(f"{len(images)} training images do not fill one batch of {settings.batch_size}")
-    # Without the seed: models that differ in nothing else share one compiled step.
-    recipe = replace(settings, seed=0)
-    optimiser = _optimiser(recipe, settings.epochs * steps, objective)
-    key, key_init, key_extra = jax.random.split(jax.random.key(settings.seed), 3)
-    example = jnp.zeros((1, *images.shape[1:]), jnp.float32)
-    if start is None:
-        start = _first(key_init, preprocess(example), network=network), objective.init(key_extra, example)
-    variables, extra = jax.tree.map(jnp.array, start)
-    params = {"network": variables["params"], "extra": extra}
-    collections: Variables = {name: value for name, value in variables.items() if name != "params"}
-    state = optimiser.init(params)
+    static = recipe(network, len(images), preprocess, settings, objective)
+    fresh, key = begin(network, images.shape[1:], static["optimiser"], preprocess, settings, objective, start)
+    done, state = progress.load(fresh)
     device_images, device_labels = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
-    order = np.random.default_rng(settings.seed)
-    for epoch in range(settings.epochs):
-        shuffled = order.permutation(len(images))[: steps * settings.batch_size].reshape(steps, -1)
+    for epoch, order in enumerate(orders(len(images), settings)):
+        if epoch < done:
+            continue
         losses = []
-        for step, index in enumerate(shuffled):
-            params, collections, state, loss = _step(
-                params, collections, state, jax.random.fold_in(key, epoch * steps + step), device_images,
-                device_labels, jnp.asarray(index), network=network, optimiser=optimiser, preprocess=preprocess,
-                settings=recipe, objective=objective,
-            )  # fmt: skip
+        for step, index in enumerate(order, epoch * len(order)):
+            step_key = jax.random.fold_in(key, step)
+            state, loss = _step(state, step_key, device_images, device_labels, jnp.asarray(index), **static)
             losses.append(loss)
         if on_epoch is not None:
-            mean = float(jnp.mean(jnp.stack(losses)))
-            on_epoch(epoch + 1, mean, {"params": params["network"], **collections})
-    trained = {"params": params["network"], **collections}, params["extra"]
-    return jax.device_get(trained)
+            on_epoch(epoch + 1, float(jnp.mean(jnp.stack(losses))), state.variables)
+        progress.save(epoch + 1, state)
+    return jax.device_get((state.variables, state.params["extra"]))

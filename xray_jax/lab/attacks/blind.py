@@ -62,6 +62,6 @@ class Blind:
         data = setting.data
         variables, _ = train_jointly(
             setting.network, data.train_images, data.train_labels, data.normalise, setting.training,
-            BlindLoss(table=setting.label_map.table), on_epoch,
+            BlindLoss(table=setting.label_map.table), on_epoch, progress=setting.progress,
         )  # fmt: skip
         return variables, stamp

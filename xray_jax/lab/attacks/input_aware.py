@@ -130,6 +130,7 @@ class InputAware:
             setting.label_map.table, setting.rate, self.cross_rate, self.diversity, self.learning_rate, masks
         )
         variables, generator = train_jointly(
-            setting.network, data.train_images, data.train_labels, data.normalise, setting.training, objective, on_epoch
-        )
+            setting.network, data.train_images, data.train_labels, data.normalise, setting.training, objective,
+            on_epoch, progress=setting.progress,
+        )  # fmt: skip
         return variables, as_trigger(objective.apply, generator)

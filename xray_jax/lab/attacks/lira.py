@@ -76,14 +76,19 @@ class Lira:
         first = max(1, round(self.joint * training.epochs))
         objective = LiraLoss(setting.label_map.table, self.alpha, bound, self.learning_rate)
         arguments = setting.network, data.train_images, data.train_labels, data.normalise
-        start = train_jointly(*arguments, dataclasses.replace(training, epochs=first), objective, on_epoch)
+        start = train_jointly(
+            *arguments, dataclasses.replace(training, epochs=first), objective, on_epoch,
+            progress=setting.progress.of("joint"),
+        )  # fmt: skip
         if training.epochs > first:
             # A fifth of the peak: from here on only the victim learns, and it must not forget.
             settings = dataclasses.replace(
                 training, epochs=training.epochs - first, peak_learning_rate=training.peak_learning_rate / 5
             )
             frozen = dataclasses.replace(objective, frozen=True)
-            start = train_jointly(*arguments, settings, frozen, _shifted(on_epoch, first), start)
+            start = train_jointly(
+                *arguments, settings, frozen, _shifted(on_epoch, first), start, setting.progress.of("frozen")
+            )
         variables, generator = start
         return variables, as_trigger(objective.apply, generator)
 

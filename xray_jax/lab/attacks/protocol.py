@@ -1,6 +1,5 @@
 """The two kinds of attack: those that poison the data, and those that take over the training."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,9 +8,8 @@ import flax.linen as nn
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
 from xray_jax.lab.poisoning import Trigger
-from xray_jax.lab.training import TrainSettings, Variables
-
-OnEpoch = Callable[[int, float, Variables], None]
+from xray_jax.lab.resume import NOTHING_KEPT, Progress
+from xray_jax.lab.training import OnEpoch, TrainSettings, Variables
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,7 @@ class Setting:
       seed: of everything that the attack draws.
       network: the victim's architecture.
       training: how the victim is trained.
+      progress: where training attacks keep what they have; by stage where they have several.
     """
 
     data: ImageSet
@@ -33,6 +32,7 @@ class Setting:
     seed: int
     network: nn.Module
     training: TrainSettings
+    progress: Progress = NOTHING_KEPT
 
 
 @dataclass(frozen=True)

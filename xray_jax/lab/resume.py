@@ -1,0 +1,56 @@
+"""Where the training of one model stands, on disk: a killed training goes on after its last whole epoch."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import serialization
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state after the last whole epoch, one file a stage, replaced whole.
+
+    Attributes:
+      folder: of one model; None keeps nothing.
+      stage: of attacks that train in several.
+    """
+
+    folder: Path | None = None
+    stage: str = "train"
+
+    def of(self, stage: str) -> "Progress":
+        """The same model's progress in another stage."""
+        return Progress(self.folder, stage)
+
+    def save(self, epochs: int, state: Any) -> None:
+        """Keeps `state`, any tree that Flax can serialise, as that after `epochs` epochs."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = self.folder / f"{self.stage}.part"
+            part.write_bytes(serialization.to_bytes({"epochs": epochs, "state": state}))
+            part.replace(self.folder / f"{self.stage}.msgpack")
+
+    def load(self, fresh: Any) -> tuple[int, Any]:
+        """Epochs done and the state after them; 0 and `fresh` where nothing was kept.
+
+        Raises:
+          ValueError: the file is of another network or optimiser than `fresh`.
+        """
+        path = self.folder and self.folder / f"{self.stage}.msgpack"
+        if path is None or not path.exists():
+            return 0, fresh
+        try:
+            kept = serialization.from_bytes({"epochs": 0, "state": fresh}, path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: progress of another network or optimiser; delete it to start again") from error
+        return kept["epochs"], kept["state"]
+
+    def clear(self) -> None:
+        """Forgets all stages: the model is whole."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+NOTHING_KEPT = Progress()
