@@ -1,7 +1,7 @@
 """Several models of one recipe at once: the step of `training`, vmapped over models.
 
-For accelerators that one small network leaves idle. On CPU it is slower than one after the other: convolutions with
-different weights for each example of the outer batch become grouped ones.
+For accelerators that one small network leaves idle. On two CPU cores four small PreActResNets at once took 3.9 times as
+long per model as one after the other: with weights of their own they become grouped convolutions.
 """
 
 from collections.abc import Callable, Sequence
