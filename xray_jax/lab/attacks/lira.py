@@ -57,13 +57,14 @@ class Lira:
 
     Attributes:
       epsilon: bound of the noise in the normalised input space. Published: 0.01, less than one grey level of 255,
-        which uint8 images cannot hold; the default is 0.05, about three grey levels.
+        which uint8 images cannot hold; the default is 0.1, about six grey levels. With 0.05 a small network paid for
+        six epochs of it with a quarter of its clean accuracy.
       alpha: weight of the clean term.
       learning_rate: of the generator (Adam).
       joint: share of the epochs spent on the first stage.
     """
 
-    epsilon: float = 0.05
+    epsilon: float = 0.1
     alpha: float = 0.5
     learning_rate: float = 1e-3
     joint: float = 0.7
