@@ -236,10 +236,7 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
     suspicion: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
         "re": lambda row: -row["re"]["mean"] if row.get("re") else None,
         "ats": lambda row: -row["ats"]["mean"] if row.get("ats") else None,
-        # How far the best finding is above what a proof needs; at worst nothing was found at all.
-        "probe": lambda row: (
-            (row["probe"]["score"] or 0) - (row["probe"]["threshold"] or 1) if row.get("probe") else None
-        ),
+        "probe": _probe_margin,
     }
     auroc: dict[str, float | None] = {}
     for name, score_of in suspicion.items():

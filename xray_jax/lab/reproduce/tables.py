@@ -8,6 +8,8 @@ from xray_jax.lab.reproduce.evidence import Model
 
 SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
+# A clean-label attack at 10 % of the set would stamp the whole target class: no clean example of it would be left.
+OWN_RATE = {"sig": 0.05}
 # Our names of the strategies that the paper's Table 3 calls otherwise.
 STRATEGY_ALIASES = {"all-to-one": "10-to-one", "all-to-all": "10-to-10"}
 
@@ -23,8 +25,9 @@ def scores(models: Sequence[Model], name: str) -> list[float]:
 
 
 def of_attack(models: Sequence[Model], attack: str) -> list[Model]:
-    """The models of an attack with the default strategy and rate."""
-    return [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY and m.rate == DEFAULT_RATE]
+    """The models of an attack with the default strategy and rate (or the attack's own)."""
+    rate = OWN_RATE.get(attack, DEFAULT_RATE)
+    return [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY and m.rate == rate]
 
 
 def attacks_of(models: Sequence[Model]) -> list[str]:
