@@ -90,22 +90,43 @@ def models_table(models: Sequence[Model]) -> str:
     return markdown(header, rows)
 
 
-def attack_summary(models: Sequence[Model], goals: Mapping[str, float]) -> str:
-    """Attack success and clean accuracy by attack against the goals, and how many models failed."""
+def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons: Mapping[str, str]) -> str:
+    """Attack success and clean accuracy by attack against the goals, and how many models failed.
+
+    Args:
+      goals: attack -> attack success to reach; 0.9 for those that are missing.
+      reasons: attack -> why it falls short; shown where it does.
+    """
     clean = [m.record["clean_accuracy"] for m in models if m.clean]
     reference = sum(clean) / len(clean) if clean else float("nan")
-    rows = [["clean", len(clean), "-", f"{reference:.4f}", "-", "-"]]
-    for attack in attacks_of(models):
-        group = [m for m in models if m.attack == attack]
+    rows = [["clean", len(clean), "-", _range(clean), "-", "-"]]
+    groups: dict[str, list[Model]] = {}
+    for model in models:
+        if not model.clean:
+            groups.setdefault(_recipe(model), []).append(model)
+    short = []
+    for recipe, group in groups.items():
         success = [m.record["attack_success"] for m in group]
         accuracy = [m.record["clean_accuracy"] for m in group]
-        goal = goals.get(attack, 0.9)
+        goal = goals.get(group[0].attack, 0.9)
         reached = sum(s >= goal and a >= reference - 0.03 for s, a in zip(success, accuracy, strict=True))
+        if reached < len(group) and group[0].attack in reasons:
+            short.append(f"{group[0].attack}: {reasons[group[0].attack]}")
         rows.append([
-            attack, len(group), _range(success), _range(accuracy),
+            recipe, len(group), _range(success), _range(accuracy),
             f"{reached} of {len(group)} at {goal:.2f}", sum(bool(m.record["failed"]) for m in group),
         ])  # fmt: skip
-    return markdown(["attack", "models", "attack success", "clean accuracy", "goal reached", "refused"], rows)
+    table = markdown(["attack", "models", "attack success", "clean accuracy", "goal reached", "refused"], rows)
+    return "\n".join([table, *(f"- {line}" for line in dict.fromkeys(short))])
+
+
+def _recipe(model: Model) -> str:
+    parts = [model.attack]
+    if model.strategy != DEFAULT_STRATEGY:
+        parts.append(model.strategy)
+    if model.rate != DEFAULT_RATE:
+        parts.append(f"rate {model.rate:g}")
+    return ", ".join(parts)
 
 
 def _cell(found: Auroc | None) -> str:
@@ -113,7 +134,7 @@ def _cell(found: Auroc | None) -> str:
 
 
 def _range(values: Sequence[float]) -> str:
-    return f"{min(values):.4f} .. {max(values):.4f}"
+    return f"{min(values):.4f} .. {max(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}" if values else "-"
 
 
 def _number(value: float | None) -> str:
