@@ -70,8 +70,34 @@ def _component_ats(maps: np.ndarray) -> float:
 def test_one_label_costs_the_first_lattice_only() -> None:
     refined, rounds = run(np.full((3, 100, 100), 7))
     assert (refined.labels == 7).all()
-    # 14 x 14 lattice, 13 x 13 centres, three samples.
-    assert rounds == [3 * (14**2 + 13**2 + 3)]
+    # 14 x 14 lattice, three samples.
+    assert rounds == [3 * (14**2 + 3)]
+
+
+def test_a_crowded_plane_gets_a_denser_first_lattice() -> None:
+    maps = np.zeros((2, 100, 100), int)
+    maps[0, 8:88:16, 8:88:16] = 1  # 25 lone nodes of the lattice
+    maps[0, 12, 12] = 2  # between them
+    maps[1, 12, 12] = 2
+    refined, rounds = run(maps)
+    assert rounds[:2] == [2 * (14**2 + 3), 13**2]
+    np.testing.assert_array_equal(refined.labels[0], maps[0])
+    assert refined.labels[1, 12, 12] == 0
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_bridge_that_decides_an_area_is_asked_for(joined: bool) -> None:
+    """Two halves of the sample's label, parted by a thin slanting strip of another, whole or with a gap."""
+    row, column = np.indices((1, 100, 100))[1:]
+    maps = (abs(row - column) <= 1).astype(int)
+    if joined:
+        maps[0, 70:73] = 0
+    nodes = np.array([[[20, 80], [21, 80], [20, 81]]])
+    refined, _ = run(maps, nodes)
+    found, expected = (
+        metrics.sample_areas(m[0], nodes[0], np.zeros(3, int), "component") for m in (refined.labels, maps)
+    )
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_stride_one_asks_for_everything() -> None:

@@ -2,10 +2,12 @@
 
 Label maps are large patches of one label with crooked borders, so most nodes can be told from their neighbours. From
 one lattice to the next, twice as fine, a new node takes the label that the nodes around it agree on and is asked for
-only where they do not. Two things catch what this guess would miss. On the coarse lattices every node next to another
-label is asked for, round after round, so a border is walked along wherever it leads. On the full grid only surprises
-are followed: nodes whose answer none of their neighbours foretold. Patches narrower than the first lattice that lie
-far from any border are lost; that is the method's error.
+only where they do not. Three things catch what this guess would miss. Planes on which the first lattice finds small
+patches have more of them between its nodes, so there it is made denser. On the coarse lattices every node next to
+another label is asked for, round after round, so a border is walked along wherever it leads; on the full grid only
+surprises are followed: nodes whose answer none of their neighbours foretold. At last the nodes on which a sample's area
+hangs are asked for: a bridge one node wide can decide a third of a plane. Patches narrower than the first lattice that
+lie far from any border are lost; that is the method's error.
 
 Pure host logic: a generator yields grid nodes, takes their labels, and returns the map. It knows no model and no
 device, so a caller can run several at once, feed it recorded maps, or put a black box behind it.
@@ -16,8 +18,14 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 UNKNOWN = -1
+
+CROWDED = 0.02
+"""Share of lone nodes in the first lattice from which a plane has small patches that the lattice misses."""
+WEIGHTY = 0.005
+"""Share of a plane from which a patch moves a sample's area by more than noise."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,9 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
 
     yield from ask(_first_nodes(lattices[0], sample_nodes, density))
     found = labels[_nodes(count, density, lattices[0])]
+    centres = _nodes(count, density, (lattices[0][:-1] + lattices[0][1:]) // 2)[_lone(found).mean((1, 2)) >= CROWDED]
+    # Lattice and centres together leave smaller holes than a square lattice of as many nodes.
+    yield from ask(centres[labels[centres] == UNKNOWN])
     for step, (coarse, fine) in enumerate(itertools.pairwise(lattices)):
         nodes = _nodes(count, density, fine)
         below, above = np.searchsorted(coarse, fine, side="right") - 1, np.searchsorted(coarse, fine)
@@ -81,14 +92,17 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
         found[unsure] = labels[nodes[unsure]]
         surprise |= centre & (found != up) & (found != down) & (found != left) & (found != right)
 
-        # Borders: everywhere on a coarse lattice, on the full grid only from the surprises on.
-        front = surprise if step == len(lattices) - 2 else np.ones_like(surprise)
+        # Borders: everywhere on the lattices between, elsewhere only from the surprises on.
+        front = np.ones_like(surprise) if 0 < step < len(lattices) - 2 else surprise
         while (unsure := _on_border(found) & _spread(front) & (labels[nodes] == UNKNOWN)).any():
             before = found[unsure]
             yield from ask(nodes[unsure])
             found[unsure] = labels[nodes[unsure]]
             front = np.zeros_like(front)
             front[unsure] = found[unsure] != before
+    while (hinges := np.flatnonzero(_hinges(found, (labels != UNKNOWN).reshape(found.shape), sample_nodes))).size:
+        yield from ask(hinges)
+        found.flat[hinges] = labels[hinges]
     return Refined(found, (labels != UNKNOWN).reshape(found.shape))
 
 
@@ -117,12 +131,10 @@ def _nodes(count: int, density: int, lattice: np.ndarray) -> np.ndarray:
 
 
 def _first_nodes(lattice: np.ndarray, sample_nodes: np.ndarray, density: int) -> np.ndarray:
-    """The lattice, the centres of its cells, and the samples' own nodes."""
+    """The lattice and the samples' own nodes."""
     count = len(sample_nodes)
     chosen = np.zeros((count, density, density), bool)
-    # Lattice and centres together leave smaller holes than a square lattice of as many nodes.
-    for indices in (lattice, (lattice[:-1] + lattice[1:]) // 2):
-        chosen[:, indices[:, None], indices[None, :]] = True
+    chosen[:, lattice[:, None], lattice[None, :]] = True
     chosen[np.arange(count)[:, None], sample_nodes[..., 0], sample_nodes[..., 1]] = True
     return np.flatnonzero(chosen)
 
@@ -141,6 +153,40 @@ def _on_border(labels: np.ndarray) -> np.ndarray:
         one |= differ
         other |= differ
     return border
+
+
+def _lone(labels: np.ndarray) -> np.ndarray:
+    """Which nodes share their label with none of the nodes above, below, left and right: bool `[N, L, L]`."""
+    lone = np.ones(labels.shape, bool)
+    for (one, other), (left, right) in zip(_pairs(lone), _pairs(labels), strict=True):
+        differ = left != right
+        one &= differ
+        other &= differ
+    return lone
+
+
+def _hinges(labels: np.ndarray, asked: np.ndarray, sample_nodes: np.ndarray) -> np.ndarray:
+    """Inferred nodes on a border between two weighty patches of one sample's label: bool `[N, S, S]`.
+
+    Whether these patches are one, and so the sample's area (`metrics.sample_areas`), hangs on such nodes.
+    """
+    count, size, _ = labels.shape
+    highest, lowest = (extreme(labels, (1, 3, 3)) for extreme in (ndimage.maximum_filter, ndimage.minimum_filter))
+    sure = asked | (highest == lowest)
+    plane_by_plane = np.zeros((3, 3, 3), bool)
+    plane_by_plane[1] = True
+    hinges = np.zeros(labels.shape, bool)
+    for nodes in np.moveaxis(sample_nodes, 1, 0):
+        own = labels[np.arange(count), nodes[:, 0], nodes[:, 1]]
+        patches, _ = ndimage.label(sure & (labels == own[:, None, None]), plane_by_plane)
+        weighty = np.bincount(patches.ravel()) >= WEIGHTY * size**2
+        weighty[0] = False
+        patches = np.where(weighty[patches], patches, 0)
+        # Two steps away: a bridge over a diagonal strip is two nodes long.
+        highest = ndimage.maximum_filter(patches, (1, 5, 5))
+        lowest = ndimage.minimum_filter(np.where(patches == 0, len(weighty), patches), (1, 5, 5))
+        hinges |= ~sure & (lowest < highest)
+    return hinges
 
 
 def _spread(mask: np.ndarray) -> np.ndarray:
