@@ -25,8 +25,11 @@ PLANES = flags.DEFINE_integer("planes", 20, "Planes of a scan (N).")
 DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
 POINTS = flags.DEFINE_integer("points", 2048, "Queries of one measured pass.")
 CHECKPOINTS = flags.DEFINE_integer("checkpoints", 200, "Checkpoints of --case=sweep.")
+SAMPLING = flags.DEFINE_enum("sampling", "refine", ["grid", "refine", "sketch"], "How --case=sweep asks.")
 PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
 MAPS = flags.DEFINE_string("maps", None, "Label maps of a trained network to replay (xray-scan --save_maps).")
+ZOO = flags.DEFINE_string("zoo", None, "Manifest with labels and targets, for --case=probe.")
+SAMPLES = flags.DEFINE_string("samples", None, "Clean images, for --case=probe.")
 OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
 
 
@@ -43,6 +46,9 @@ def main() -> int:
         batch_size=BATCH_SIZE.value,
         maps=MAPS.value,
         checkpoints=CHECKPOINTS.value,
+        sampling=SAMPLING.value,
+        zoo=ZOO.value,
+        samples=SAMPLES.value,
     )
     manifest = bench.manifest()
     print(json.dumps(manifest))

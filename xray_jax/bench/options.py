@@ -14,7 +14,8 @@ class Options:
       maps: label maps (`xray-scan --save_maps`) of a trained network, replayed to the refinement: which nodes it asks
         for depends on the map, and a network with random weights has none worth the name. None: a random network's.
         For the fidelity case a glob of such files.
-      checkpoints: of the sweep.
+      checkpoints: of the sweep. sampling: how the sweep asks.
+      zoo, samples: of the probe case: a manifest with labels and targets, and clean images.
     """
 
     architectures: tuple[str, ...] = ("preactresnet18",)
@@ -27,6 +28,9 @@ class Options:
     batch_size: int | None = None
     maps: str | None = None
     checkpoints: int = 200
+    sampling: str = "refine"
+    zoo: str | None = None
+    samples: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("repeats", "planes", "density", "points", "checkpoints"):

@@ -1,30 +1,31 @@
 """Many small checkpoints of one architecture: what the pipeline costs beside the devices' own time."""
 
 import contextlib
+import functools
+import json
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from xray_jax import checkpoints
+from xray_jax import checkpoints, labels
+from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import CLASSES
-from xray_jax.labels import Engine
+from xray_jax.classifier import Classifier
 from xray_jax.manifest import Entry
-from xray_jax.models import registry
-from xray_jax.samples import from_arrays
 from xray_jax.scan import Scanner, ScanSettings
 from xray_jax.sweep import Sweep, SweepSettings
 
-ARCHITECTURE = "preactresnet-small"
-SIDE = 32
+NETWORK = "demo net"
 
 
 def resident() -> float:
@@ -36,60 +37,112 @@ def resident() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
+@dataclass
+class Watch:
+    """What the devices did: (start, end) of every question, from its dispatch to its answer."""
+
+    intervals: list[tuple[float, float]] = field(default_factory=list)
+
+    def busy(self, start: float = 0.0) -> float:
+        """Seconds since `start` in which at least one question was open."""
+        total, reached = 0.0, start
+        for begin, end in sorted(self.intervals):
+            total += max(0.0, end - max(begin, reached))
+            reached = max(reached, end)
+        return total
+
+
 def run(options: Options) -> Iterator[Figure]:
-    """Wall time against the sum of bare scans, memory after a tenth and after all, traces."""
-    network: Any = registry.build(ARCHITECTURE, CLASSES)
-    images = np.random.default_rng(0).integers(0, 256, (100, SIDE, SIDE, 3)).astype(np.uint8)
-    variables, labels = _accurate(network, images)
-    samples = from_arrays(images, labels, "noise")
-    settings = ScanSettings(planes=options.planes, density=options.density, sampling="grid")
-    engine = Engine(options.batch_size, precision=options.precision)
-    scanner = Scanner(samples, settings, engine)
+    """Wall time against the devices' bare time, their idle share, memory after a tenth and after all, compilations."""
+    demo = resources.files("xray_jax") / "demo"
+    samples = samples_lib.read(str(demo / "samples.npz"))
+    settings = ScanSettings(planes=options.planes, density=options.density, sampling=options.sampling)
+    scanner = Scanner(samples, settings, labels.Engine(options.batch_size, precision=options.precision))
+    paths = [json.loads(line)["path"] for line in (demo / "manifest.jsonl").read_text().splitlines()]
+    models = [checkpoints.load(str(demo / path)) for path in paths]
     with tempfile.TemporaryDirectory() as folder:
-        entries = []
-        for number in range(options.checkpoints):
-            path = Path(folder) / f"{number:04d}.safetensors"
-            variables["params"]["linear"]["bias"] += np.float32(1e-6)  # other contents, the same labels
-            checkpoints.save_safetensors(path, variables, {"num_classes": CLASSES, "input_shape": [SIDE, SIDE, 3]})
-            entries.append(Entry(path.name, path))
-        model = checkpoints.load(entries[0].path)
-        scanner.scan(model)
-        bare = []
-        for _ in range(options.repeats):
-            started = time.perf_counter()
-            scanner.scan(model)
-            bare.append(time.perf_counter() - started)
+        entries = _copies(models, options.checkpoints, Path(folder))
+        scanner.scan(models[0])
+        bare = [_bare(scanner, models) for _ in range(options.repeats)]
+        memory: dict[int, float] = {}
         early = max(1, options.checkpoints // 10)
-        memory, failed = {}, 0
-        started = time.perf_counter()
-        with _count_traces() as traces:
+        with _watch() as watch, _count_compilations() as compiled:
+            started = time.perf_counter()
             for number, finished in enumerate(Sweep(scanner, SweepSettings()).run(entries), 1):
-                failed += finished.row["status"] != "ok"
+                if finished.row["status"] != "ok":
+                    raise RuntimeError(f"{finished.row['id']} was not scanned: {finished.row['reason']}")
                 if number in (early, options.checkpoints):
                     memory[number] = resident()
-        wall = time.perf_counter() - started
-    if failed:
-        raise RuntimeError(f"{failed} of {options.checkpoints} checkpoints were not scanned")
-    what = f"{options.checkpoints} x {ARCHITECTURE}, N={options.planes}, S={options.density}"
-    ideal = float(np.median(bare)) * options.checkpoints
+            wall = time.perf_counter() - started
+        bare += [_bare(scanner, models) for _ in range(options.repeats)]
+    ideal = np.array(bare) * options.checkpoints
+    low, median, high = np.percentile(wall / ideal, [25, 50, 75])
+    what = f"{options.checkpoints} x {NETWORK}, {options.sampling}, N={options.planes}, S={options.density}"
     yield Figure("sweep", what, wall, "s", note=f"{wall / options.checkpoints:.4g} s a checkpoint")
-    yield Figure("sweep", "wall time / bare scans", wall / ideal, "x", note="a bare scan: accuracy, labels, scores")
+    note = "bare: the same questions with nothing beside them, from dispatch to answer"
+    yield Figure("sweep", "wall time / bare device time", median, "x", (high - low) / 2 / median, note)
+    yield Figure("sweep", "time without a question on the device", 100 * (1 - watch.busy(started) / wall), "% of wall")
     growth = memory[options.checkpoints] / memory[early] - 1
     yield Figure("sweep", f"memory after all / after {early}", 100 * growth, "% more", note=f"{memory[early]:.0f} MB")
-    yield Figure("sweep", "programs compiled during the sweep", float(len(traces)), "")
+    yield Figure("sweep", "programs compiled during the sweep", float(len(compiled)), "", note="after one scan")
 
 
-def _accurate(network: Any, images: np.ndarray) -> tuple[Any, np.ndarray]:
-    """Weights and labels that agree: a scan of a model near chance costs more, it looks for other preprocessings."""
-    inputs = images.astype(np.float32) / 255
-    variables = jax.device_get(jax.jit(network.init)(jax.random.key(0), inputs[:1]))
-    logits = np.asarray(jax.jit(network.apply)(variables, inputs))
-    variables["params"]["linear"]["bias"] = variables["params"]["linear"]["bias"] - logits.mean(0)
-    return variables, (logits - logits.mean(0)).argmax(1)
+def _copies(models: Sequence[Any], count: int, folder: Path) -> list[Entry]:
+    """Checkpoints with contents of their own, whose labels are those of the models in turn."""
+    entries = []
+    for number in range(count):
+        model = models[number % len(models)]
+        assert isinstance(model, Classifier)
+        factor = np.float32(1 + 1e-6 * number)
+        variables = jax.tree.map(functools.partial(np.multiply, factor), model.variables)
+        path = folder / f"{number:04d}"
+        metadata = {
+            "num_classes": model.num_classes,
+            "input_shape": list(model.input_shape),
+            "preprocess": model.preprocess.settings(),
+        }
+        checkpoints.save_orbax(path, variables, metadata)
+        entries.append(Entry(path.name, path))
+    return entries
+
+
+def _bare(scanner: Scanner, models: Sequence[Any]) -> float:
+    """Seconds that the devices take for one model's questions, on average."""
+    with _watch() as watch:
+        for model in models:
+            scanner.scan(model)
+    return watch.busy() / len(models)
+
+
+class _Watched:
+    """Pending labels whose arrival is noted."""
+
+    def __init__(self, pending: labels.PendingLabels, watch: Watch) -> None:
+        self.pending, self.watch, self.started = pending, watch, time.perf_counter()
+
+    def result(self) -> np.ndarray:
+        found = self.pending.result()
+        self.watch.intervals.append((self.started, time.perf_counter()))
+        return found
 
 
 @contextlib.contextmanager
-def _count_traces() -> Iterator[list[str]]:
+def _watch() -> Iterator[Watch]:
+    """Times every question that goes to the devices while the context is open."""
+    watch, dispatch = Watch(), labels.dispatch
+
+    def watched(*arguments: Any) -> Any:
+        return _Watched(dispatch(*arguments), watch)
+
+    labels.dispatch = watched  # type: ignore[assignment]
+    try:
+        yield watch
+    finally:
+        labels.dispatch = dispatch
+
+
+@contextlib.contextmanager
+def _count_compilations() -> Iterator[list[str]]:
     """Events of programs that JAX compiles while the context is open."""
     compiled: list[str] = []
 
