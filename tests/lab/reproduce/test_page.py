@@ -153,3 +153,17 @@ def test_missing_evidence_is_named(tmp_path: Path) -> None:
         file.write(json.dumps(row | {"id": "other"}) + "\n")
     with pytest.raises(EvidenceError, match="different settings"):
         evidence.load(tmp_path)
+
+
+def test_attacks_are_summed_up_by_recipe_and_say_why_they_fall_short(folder: Path) -> None:
+    """All have 0.95: badnets falls short of its goal, blended does not, and wanet lacks clean accuracy."""
+    summary = tables.attack_summary(
+        evidence.load(folder), {"badnets": 0.97}, dict.fromkeys(("badnets", "blended"), "because.")
+    )
+    assert cells(summary, "badnets |") == ["4", "0.9500 .. 0.9500", "0.7870 .. 0.7900", "0 of 4 at 0.97", "0"]
+    assert cells(summary, "badnets, rate 0.01")[:2] == ["1", "0.9500"]
+    assert cells(summary, "badnets, one-to-one")[0] == "1"
+    assert cells(summary, "blended")[3:] == ["4 of 4 at 0.90", "0"]
+    assert cells(summary, "wanet")[3:] == ["0 of 1 at 0.90", "1"]
+    assert "- badnets: because." in summary
+    assert "- blended" not in summary
