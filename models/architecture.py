@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 
 import flax.linen as nn
 
+Shape = tuple[int, int, int]
+"""(height, width, channels) of an image."""
+
+Variants = Callable[[nn.Module, Shape, Shape], tuple[tuple[nn.Module, ...], ...]]
+"""(network, the images' shape that its weights were read for, the shape of the images at hand) -> one tuple for each
+question that weights leave open, with the networks that answer it, the most usual answer first."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Published key -> shape in torch's layout (convolutions OIHW, linear layers OI)."""
 
@@ -62,6 +69,8 @@ class Architecture:
       input_shape: (height, width, channels) of the images that the published weights were trained on.
       naming: who publishes the plain names, for people.
       namings: other published namings; the plain one (no renames) is always tried first.
+      variants: other networks that the same weights fit; None when weights leave nothing open.
+      note: what is assumed of a network where weights do not show it, for rows; None with `variants` None.
     """
 
     name: str
@@ -70,6 +79,8 @@ class Architecture:
     input_shape: tuple[int, int, int]
     naming: str = "torchvision"
     namings: tuple[Naming, ...] = field(default=())
+    variants: Variants | None = None
+    note: Callable[[nn.Module], str] | None = None
 
 
 def count_children(shapes: Shapes, prefix: str) -> int:

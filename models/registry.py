@@ -9,9 +9,9 @@ from xray_jax.models import (
     densenet,
     efficientnet,
     mobilenetv3,
+    plain,
     preactresnet,
     resnet,
-    smallcnn,
     vgg,
     vit,
     wideresnet,
@@ -28,7 +28,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     densenet.ARCHITECTURE,
     convnext.ARCHITECTURE,
     vit.ARCHITECTURE,
-    smallcnn.ARCHITECTURE,
+    plain.ARCHITECTURE,
 )
 """In the order in which recognition tries them."""
 
@@ -41,9 +41,12 @@ def names() -> list[str]:
 def lookup(name: str) -> tuple[Architecture, Callable[..., nn.Module] | None]:
     """The family called `name` (and None), or the family that has the preset `name` and the preset's constructor.
 
+    Options behind the name (`models.options`) are left out.
+
     Raises:
       ValueError: an unknown name, with the known ones.
     """
+    name = name.partition(":")[0]
     for family in ARCHITECTURES:
         if name == family.name:
             return family, None

@@ -49,6 +49,9 @@ def main() -> int:
     finding = probe_result.from_row(_best(row))
     fresh = samples_lib.read(SAMPLES.value)
     told = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
+    if told["architecture"] is None and row.get("architecture", "").startswith("plain"):
+        # How the layers were wired was chosen by the row's samples, and is part of what was proved.
+        told["architecture"] = row["architecture"].split(" ")[0]
     model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
     replayed = proof.replay(finding, model, fresh)
     low, high = replayed.interval

@@ -24,6 +24,26 @@ class Network(Hashable, Protocol):
         ...
 
 
+class Wirings(Protocol):
+    """Networks that the same weights fit, where weights do not show how their layers are wired. Hashable."""
+
+    def questions(self, network: Any, shown: tuple[int, int, int]) -> tuple[tuple[Any, ...], ...]:
+        """For each open question the networks that answer it for images of shape `shown`, the most usual first."""
+        ...
+
+    def of_images(self, shape: tuple[int, int, int]) -> "Wirings":
+        """The same for networks that take images of `shape`."""
+        ...
+
+    def describe(self, network: Any) -> str:
+        """The architecture of one of them, for rows."""
+        ...
+
+    def note(self, network: Any) -> str:
+        """What is assumed of it, for rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A network with its weights, ready to scan on the device.
@@ -37,6 +57,7 @@ class Classifier:
       preprocess: pixel values to the network's input space.
       batch_size: the only batch size that the network takes, for programs exported with a fixed one; else None.
       notes: what the reader wants users to know (skipped leaves, assumptions).
+      wirings: other networks that its weights fit, for `wiring.settle` to choose from; None when nothing is open.
     """
 
     network: Network
@@ -47,6 +68,7 @@ class Classifier:
     preprocess: Preprocess = field(default_factory=Preprocess)
     batch_size: int | None = None
     notes: tuple[str, ...] = ()
+    wirings: Wirings | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax import labels as labels_lib
-from xray_jax import metrics, planes, refine, sampling
+from xray_jax import metrics, planes, refine, sampling, wiring
 from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.labels import Engine
 from xray_jax.maps import LabelMaps
@@ -164,6 +164,7 @@ class Scanner:
         """The model, told the shape of the images that it will see.
 
         Weights of a convolutional network say nothing of its image size, so a size that runs is accepted and noted.
+        For any other model images are resized to what it takes, which is noted too.
 
         Raises:
           SamplesError: the samples cannot be shown to the model.
@@ -177,14 +178,23 @@ class Scanner:
         seen = (*(model.preprocess.size or self.samples.images.shape[1:3]), self.samples.images.shape[3])
         if seen == tuple(model.input_shape):
             return model
-        if isinstance(model, BlackBox) or seen[2] != model.input_shape[2] or not _runs(model, seen):
+        if seen[2] == model.input_shape[2] and isinstance(model, Classifier) and (found := _wired(model, seen)):
+            note = f"image size {seen[:2]} taken from the samples, published for {tuple(model.input_shape[:2])}"
+            return dataclasses.replace(found, input_shape=seen, notes=(*found.notes, note))
+        if seen[2] != model.input_shape[2] or model.preprocess.size is not None:
             raise SamplesError(
                 f"samples {self.samples.source}: images are {seen} (height, width, channels) after preprocessing, "
                 f"the model ({model.architecture}) takes {tuple(model.input_shape)}; "
                 "give matching samples, or a `size` in the preprocessing"
             )
-        note = f"image size {seen[:2]} taken from the samples, published for {tuple(model.input_shape[:2])}"
-        return dataclasses.replace(model, input_shape=seen, notes=(*model.notes, note))
+        size = (model.input_shape[0], model.input_shape[1])
+        note = f"samples of {seen[:2]} are resized to the {size} that the network takes (bilinear)"
+        preprocess = dataclasses.replace(model.preprocess, size=size)
+        return dataclasses.replace(model, preprocess=preprocess, notes=(*model.notes, note))
+
+    def settle(self, model: Model, engine: Engine | None = None) -> tuple[Model, int]:
+        """The model fitted, its wiring chosen where weights leave it open (`wiring.settle`), and the labels asked."""
+        return wiring.settle(self.fit(model), self.samples.subset(self._accuracy_index), engine or self.engine)
 
     def scan(self, model: Model, goal: sampling.Goal | None = None, engine: Engine | None = None) -> ScanResult:
         """Clean accuracy, label maps and scores of one model.
@@ -200,7 +210,8 @@ class Scanner:
         """
         started = time.perf_counter()
         engine = engine or self.engine
-        model = labels_lib.place(self.fit(model), engine)
+        model, settling = self.settle(model, engine)
+        model = labels_lib.place(model, engine)
         sample = self.samples.subset(self._accuracy_index)
         predicted = labels_lib.label_images(model, sample.images, engine)
         seconds = {"accuracy": time.perf_counter() - started, "labels": 0.0, "scores": 0.0}
@@ -217,7 +228,7 @@ class Scanner:
             clean_accuracy=float(np.mean(predicted == sample.labels)),
             accuracy_images=len(sample),
             constant=len(np.unique(predicted)) == 1,
-            queries=len(sample) + survey.queries,
+            queries=settling + len(sample) + survey.queries,
             maps=LabelMaps.concatenate([batch.maps for batch in survey.batches]),
             seconds=seconds,
             sampling=survey.sampling,
@@ -251,6 +262,25 @@ class Scanner:
         seconds["labels"] += labelled - started
         seconds["scores"] += time.perf_counter() - labelled
         return sampling.Batch(maps, counts, re, ats, int(np.count_nonzero(refined.asked)))
+
+
+def _wired(model: Classifier, shape: tuple[int, int, int]) -> Classifier | None:
+    """The model with its own network, or another that its weights fit, for images of this shape; None without one."""
+    others = model.wirings.questions(model.network, shape) if model.wirings else ()
+    networks = [model.network, *(network for axis in others[:1] for network in axis)]
+    found = next((network for network in networks if _runs(dataclasses.replace(model, network=network), shape)), None)
+    if found is None or found == model.network:
+        return None if found is None else model
+    assert model.wirings is not None
+    usual = model.wirings.note(model.network)
+    notes = (*(note for note in model.notes if note != usual), model.wirings.note(found))
+    return dataclasses.replace(
+        model,
+        network=found,
+        architecture=model.wirings.describe(found),
+        notes=notes,
+        wirings=model.wirings.of_images(shape),
+    )
 
 
 def _runs(model: Classifier, shape: tuple[int, ...]) -> bool:

@@ -81,6 +81,7 @@ class _Job:
     model: Model | None = None
     result: ScanResult | None = None
     probed: ProbeResult | None = None
+    settling: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -161,12 +162,7 @@ class Sweep:
         except Exception as error:
             return _fail(job, "error", _describe(error))
         job.model = model
-        row.update(
-            architecture=model.architecture,
-            num_classes=model.num_classes,
-            preprocess=model.preprocess.settings(),
-            notes=[*row["notes"], *model.notes],
-        )
+        _tell(row, model, self._notes)
         job.seconds["load"] = time.perf_counter() - started
         return job
 
@@ -176,6 +172,8 @@ class Sweep:
             return job
         settings, engine = self.settings, self._engines.get()
         try:
+            job.model, job.settling = self.scanner.settle(job.model, engine)
+            _tell(job.row, job.model, self._notes)
             if settings.probe != "only":
                 job.result = self.scanner.scan(job.model, self._goal, engine)
                 job.seconds |= job.result.seconds
@@ -210,6 +208,7 @@ class Sweep:
                 row.update(rows.scan_fields(result))
             if probed is not None:
                 row.update(rows.probe_fields(probed, 0 if result is None else result.queries))
+            row["queries"] += job.settling
             judged = decision.conclude(result, probed, self.settings.calibration, self.settings.decide)
             row.update(rows.verdict_fields(judged))
             row["seconds"] = {name: round(value, 4) for name, value in job.seconds.items()}
@@ -292,6 +291,12 @@ def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], Row]) -> Iter
         before = done.get(identity(finished.row))
         if before is None or before.get("reason") != finished.row["reason"]:
             yield finished
+
+
+def _tell(row: Row, model: Model, notes: Iterable[str]) -> None:
+    """What the row says of the model itself."""
+    row.update(architecture=model.architecture, num_classes=model.num_classes, preprocess=model.preprocess.settings())
+    row["notes"] = [*notes, *model.notes]
 
 
 def _fail(job: _Job, status: str, reason: str) -> _Job:

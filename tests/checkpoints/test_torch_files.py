@@ -230,10 +230,29 @@ def test_whole_modules_are_refused_with_advice(save, wrapped):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_torchscript_is_refused_with_advice(tmp_path):
-    torch.jit.script(torch.nn.Linear(2, 3)).save(str(tmp_path / "a.pt"))
+@pytest.mark.parametrize("traced", [False, True])
+def test_weights_of_a_program(tmp_path, traced):
+    """The same leaves as its state dict, and nothing of its code."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten()).eval()
+    network.append(torch.nn.Linear(4 * 6 * 6, 5))
+    program = torch.jit.trace(network, torch.zeros(1, 3, 8, 8)) if traced else torch.jit.script(network)
+    program.save(str(tmp_path / "a.pt"))
+    assert_reads(tmp_path / "a.pt", network.state_dict())
+    assert any("code was not run" in note for note in formats.read(tmp_path / "a.pt").notes)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_without_weights(tmp_path):
+    torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "a.pt"))
     with pytest.raises(CheckpointError, match=r"TorchScript.*state dict"):
         checkpoints.load(tmp_path / "a.pt")
+
+
+def test_a_list_of_one_state_dict(save):
+    content = tiny_state_dict()
+    assert_reads(save({"epoch": 3, "state_dict": [content]}), content)
+    with pytest.raises(CheckpointError, match="no tensors"):
+        formats.read(save({"epoch": 3, "state_dict": [content, content]}))
 
 
 def test_unread_kinds_of_tensors_are_named(save):

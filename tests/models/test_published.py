@@ -4,11 +4,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from xray_jax.models import published, registry
-from xray_jax.models.smallcnn import SmallCNN
+from xray_jax.models import plain, published, registry
 
 SHAPE = (8, 8, 3)
-NETWORK = SmallCNN(num_classes=4, features=(5, 6), hidden=(7,))
+NETWORK = plain.small((5, 6), hidden=(7,))(num_classes=4)
 
 
 def _variables(network: nn.Module = NETWORK) -> dict:

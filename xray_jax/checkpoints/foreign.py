@@ -16,7 +16,12 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
         b"ustar",
         _TAR,
     ),
-    (0, b"PK\x03\x04", "a zip archive of none of the known kinds; if it only packs a checkpoint, unpack it first"),
+    (
+        0,
+        b"PK\x03\x04",
+        "a zip archive of none of the known kinds (programs of torch before 1.4 are not read); if it only "
+        "packs a checkpoint, unpack it first",
+    ),
     (0, b"\x1f\x8b", _PACKED),
     (0, b"\xfd7zXZ\x00", _PACKED),
     (0, b"7z\xbc\xaf\x27\x1c", _PACKED),

@@ -73,6 +73,7 @@ def classifier(
         architecture=found.description,
         preprocess=preprocess,
         notes=(*tensors.notes, *found.notes),
+        wirings=found.wirings,
     )
 
 

@@ -15,7 +15,7 @@ import flax.linen as nn
 import numpy as np
 
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
-from xray_jax.models import published, registry
+from xray_jax.models import options, plain, published, registry
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes
 
 WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "classifier", "encoder", "0", "1")
@@ -25,8 +25,45 @@ MAX_LEAVES = 3000
 """The largest network here has about 1,000 leaves; beyond this a file only costs time."""
 
 _MAX_DEPTH = 6
+_SIDES = (32, 28, *range(16, 97))
+"""Of images, tried where options rule out the side that weights suggest."""
 _CONSTANT_SIZE = 16
 _NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wirings:
+    """What the weights of one network leave open (`classifier.Wirings`).
+
+    Attributes:
+      family, naming: names of the architecture and of its published naming.
+      own: shape of the images for which the weights were read.
+      fixed: fields that the user gave; networks that answer them otherwise are left out.
+    """
+
+    family: str
+    naming: str
+    own: tuple[int, int, int]
+    fixed: tuple[str, ...] = ()
+
+    def questions(self, network: Any, shown: tuple[int, int, int]) -> tuple[tuple[Any, ...], ...]:
+        family, _ = registry.lookup(self.family)
+        assert family.variants is not None
+        asked = family.variants(network, self.own, shown)
+        kept = (tuple(n for n in axis if all(vars(n)[f] == vars(network)[f] for f in self.fixed)) for axis in asked)
+        return tuple(axis for axis in kept if len(set(axis) | {network}) > 1)
+
+    def of_images(self, shape: tuple[int, int, int]) -> "Wirings":
+        return dataclasses.replace(self, own=shape)
+
+    def describe(self, network: Any) -> str:
+        family, _ = registry.lookup(self.family)
+        name, sizes = _describe(family, network)
+        return f"{name}{sizes} (naming: {self.naming})"
+
+    def note(self, network: Any) -> str:
+        family, _ = registry.lookup(self.family)
+        return family.note(network) if family.note else ""
 
 
 class Recognised(NamedTuple):
@@ -37,6 +74,7 @@ class Recognised(NamedTuple):
       num_classes: width of the logits. input_shape: (height, width, channels) of its images.
       name: the preset's name, or the family's where no preset has these sizes: what `--architecture` takes.
       description: name, sizes and naming, for rows. notes: assumptions and skipped leaves.
+      wirings: other networks that the same weights fit; None when nothing is open.
     """
 
     module: nn.Module
@@ -46,6 +84,7 @@ class Recognised(NamedTuple):
     name: str
     description: str
     notes: tuple[str, ...]
+    wirings: Wirings | None = None
 
 
 class _View(NamedTuple):
@@ -63,6 +102,8 @@ class _Candidate(NamedTuple):
     tensors: published.Tensors
     found: Inferred
     mismatch: published.MismatchError | None
+    settled: bool = False
+    fixed: tuple[str, ...] = ()
 
     def distance(self) -> float:
         """Share of the leaves, the network's and the file's, that do not match."""
@@ -129,21 +170,26 @@ def _views(view: _View, depth: int = 0) -> Iterator[_View]:
 
 def _candidates(views: Sequence[_View], asked: str | None, num_classes: int | None) -> list[_Candidate]:
     """All networks that the leaves may belong to; the last one fits exactly if any does."""
-    families, preset = registry.ARCHITECTURES, None
+    families, preset, given = registry.ARCHITECTURES, None, {}
     if asked is not None:
         family, preset = registry.lookup(asked)
         families = (family,)
+        given = options.parse(asked)
     candidates = []
-    for view in views:
-        for family in families:
+    # Plain nets come last, whatever the prefix: a chain of layers may be part of a more special network.
+    for family in families:
+        for view in views:
             for naming in (Naming(family.naming, ()), *family.namings):
                 tensors = {naming.rename(key): tensor for key, tensor in view.tensors.items()}
                 if len(tensors) < len(view.tensors):
                     continue
                 shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
                 for found in _found(family, preset, shapes, num_classes):
+                    if given:
+                        found = _with_options(family, found, given, tensors)
                     if (candidate := _candidate(family, naming, view, tensors, found)) is None:
                         continue
+                    candidate = candidate._replace(settled=preset is not None, fixed=tuple(given))
                     candidates.append(candidate)
                     if candidate.mismatch is None:
                         return candidates
@@ -162,6 +208,20 @@ def _found(family: Architecture, preset: Any, shapes: Shapes, num_classes: int |
         notes = found.notes if module == found.module else ()
         yield Inferred(module, found.input_shape, notes)
     yield Inferred(module, family.input_shape)
+
+
+def _with_options(
+    family: Architecture, found: Inferred, given: Mapping[str, str], tensors: published.Tensors
+) -> Inferred:
+    """The network with fields that the user gave, on images of the first side for which its weights fit."""
+    module = options.apply(found.module, given)
+    notes = (family.note(module),) if family.note else found.notes
+    for side in dict.fromkeys((found.input_shape[0], *_SIDES)):
+        inferred = Inferred(module, (side, side, found.input_shape[2]), notes)
+        candidate = _candidate(family, Naming(family.naming, ()), _View("", tensors, {}), tensors, inferred)
+        if candidate and candidate.mismatch is None:
+            return inferred
+    return Inferred(module, found.input_shape, notes)
 
 
 def _candidate(
@@ -191,6 +251,9 @@ def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]
     except ValueError as error:
         raise CheckpointError(f"{name}: {error}") from error
     description = f"{name}{sizes} (naming: {candidate.naming.name})"
+    wirings = None
+    if candidate.family.variants and not candidate.settled:
+        wirings = Wirings(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
     return Recognised(
         found.module,
         variables,
@@ -199,6 +262,7 @@ def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]
         name,
         description,
         (*notes, *_prefix_notes(view), *found.notes),
+        wirings,
     )
 
 
@@ -208,6 +272,9 @@ def _describe(family: Architecture, module: nn.Module) -> tuple[str, str]:
     for name, preset in family.presets.items():
         if preset(num_classes=classes) == module:
             return name, ""
+    if family is plain.ARCHITECTURE:
+        # Its layers are the file's; what was assumed can be given back to `--architecture`.
+        return family.name + options.describe(module), ""
     sizes = [
         f"{field.name}={value}"
         for field in dataclasses.fields(module)

@@ -43,7 +43,7 @@ def tensors(pickle: Pickle, container: Container, size: int) -> Tensors:
     Raises:
       CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
     """
-    _refuse_malice(pickle.names)
+    refuse_malice(pickle.names)
     path, items = _find(pickle.value, (), container)
     notes: list[str] = []
     if path:
@@ -67,7 +67,12 @@ def tensors(pickle: Pickle, container: Container, size: int) -> Tensors:
     return Tensors(arrays, "torch", _metadata(pickle.value), tuple(notes), size)
 
 
-def _refuse_malice(names: set[Name]) -> None:
+def refuse_malice(names: set[Name]) -> None:
+    """Refuses pickles that refer to what runs code: nothing would run it here, but the file is not what it seems.
+
+    Raises:
+      CheckpointError: naming it.
+    """
     for name in sorted(names, key=str):
         top = name.module.split(".")[0]
         builtin = name.module in ("builtins", "__builtin__")
@@ -82,15 +87,16 @@ def _refuse_malice(names: set[Name]) -> None:
 
 def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
     """The items of the dictionary that holds the weights, and the entries that lead to it."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     items = rebuild.pairs(value)
     if items is None:
         raise CheckpointError(_why_not(value))
     entries = {key: child for key, child in items if isinstance(key, str)}
-    wrapped = [name for name in _WRAPPERS if rebuild.pairs(entries.get(name)) is not None]
+    wrapped = [name for name in _WRAPPERS if _holds_tensors(entries.get(name))]
     if len(path) < 4:
-        for name in wrapped:
-            if _holds_tensors(entries[name]):
-                return _find(entries[name], (*path, name), container)
+        for name in wrapped[:1]:
+            return _find(entries[name], (*path, name), container)
     direct = [child for child in entries.values() if rebuild.is_tensor(child)]
     if not all(_is_scalar(child, container) for child in direct):
         return path, items
@@ -107,6 +113,9 @@ def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tupl
 
 
 def _holds_tensors(value: Any, depth: int = 3) -> bool:
+    # Some save the state dicts of several networks as a list; of one it is clear which.
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     children = [child for _, child in rebuild.pairs(value) or ()]
     return any(map(rebuild.is_tensor, children)) or (depth > 0 and any(_holds_tensors(c, depth - 1) for c in children))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_jax.checkpoints import pickles, state_dict
+from xray_jax.checkpoints import pickles, state_dict, torch_script
 from xray_jax.checkpoints.archive import MAGIC, Archive
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.checkpoints.inert import Blob
@@ -22,17 +22,13 @@ def read(path: Path) -> Tensors:
     archive = Archive(path)
     prefix = _prefix(archive)
     assert prefix is not None
-    if f"{prefix}constants.pkl" in archive.members:
-        raise CheckpointError(
-            "it is a TorchScript program, which only torch can run: refused; "
-            "save its state dict, torch.save(model.state_dict(), path), or export it to ONNX"
-        )
     container = _Container(archive, prefix)
     with archive.open(prefix + _PICKLE) as (file, start, end):
         pickle = pickles.read(file, start, end)
     if pickle.end != end:
         raise CheckpointError("its pickle ends before its member does: damaged")
-    found = state_dict.tensors(pickle, container, archive.source.size)
+    read_tensors = torch_script.tensors if prefix + torch_script.CONSTANTS in archive.members else state_dict.tensors
+    found = read_tensors(pickle, container, archive.source.size)
     if archive.checksums:
         return found
     return Tensors(found.arrays, found.layout, found.metadata, (*found.notes, "written without checksums"), found.size)

@@ -1,0 +1,148 @@
+"""The layers of a plain network, read from the names and shapes of its weights, in the order in which they follow.
+
+Files keep the order in which layers were defined; formats that sort their names are undone by sorting naturally. An
+order counts only when every layer takes what the one before it gives, so a wrong one is seen.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from xray_jax.models.architecture import Shapes
+
+MAX_LAYERS = 40
+_MAX_PERMUTED = 5
+
+
+class Layer(NamedTuple):
+    """One layer with weights.
+
+    Attributes:
+      name: published name. width: what it gives. kernel: side of a convolution's kernel, 0 for a linear layer.
+      bias: whether it has one. norm: name of its batch norm, "" without one.
+    """
+
+    name: str
+    width: int
+    kernel: int = 0
+    bias: bool = True
+    norm: str = ""
+
+
+class Slots(NamedTuple):
+    """What the numbers in the names of a Sequential say of layers without weights.
+
+    Attributes:
+      free: for each convolution the layers without weights behind it and its norm, None where names do not say.
+      norm: "before" or "after": where batch norms lie to the activation, as far as names say.
+    """
+
+    free: tuple[int | None, ...]
+    norm: str = "before"
+
+
+class _Found(NamedTuple):
+    layer: Layer
+    taken: int
+
+
+Chain = tuple[int, tuple[Layer, ...], tuple[Layer, ...], int]
+
+
+def read(shapes: Shapes) -> Chain | None:
+    """(input channels, convolutions, linear layers, what the first of these takes); None for no plain chain.
+
+    Without convolutions the channels are 0. Linear layers are never empty.
+    """
+    found = {name: shape for key, shape in shapes.items() if (name := key.removesuffix(".weight")) != key}
+    if not found or len(found) > MAX_LAYERS:
+        return None
+    for names in (list(found), sorted(found, key=_natural)):
+        if chain := _chain(names, shapes):
+            return chain
+    return None
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)]
+
+
+def _chain(names: Sequence[str], shapes: Shapes) -> Chain | None:
+    convs, dense, norms = [], [], []
+    for name in names:
+        shape = shapes[f"{name}.weight"]
+        biased = f"{name}.bias" in shapes
+        if len(shape) == 4 and shape[2] == shape[3]:
+            convs.append(_Found(Layer(name, shape[0], shape[2], biased), shape[1]))
+        elif len(shape) == 2:
+            dense.append(_Found(Layer(name, shape[0], 0, biased), shape[1]))
+        elif len(shape) == 1 and f"{name}.running_mean" in shapes:
+            norms.append((name, shape[0]))
+        else:
+            return None
+    if not dense or not _follow(convs) or (convs and convs[0].taken not in (1, 3)):
+        return None
+    # Flattened features are a multiple of the last convolution's channels.
+    width = max(convs[-1].layer.width, 1) if convs else 1
+    # Names like "linear", "fc", "output" lose their order when they are sorted; what they take and give does not.
+    orders = itertools.permutations(dense) if len(dense) <= _MAX_PERMUTED else iter([dense])
+    found = next((order for order in orders if order[0].taken % width == 0 and _follow(order)), None)
+    if found is None:
+        return None
+    dense = list(found)
+    placed = _place(names, [each.layer for each in (*convs, *dense)], norms)
+    if placed is None:
+        return None
+    layers = tuple(each.layer._replace(norm=placed.get(each.layer.name, "")) for each in (*convs, *dense))
+    cut = len(convs)
+    return (convs[0].taken if convs else 0), layers[:cut], layers[cut:], dense[0].taken
+
+
+def _follow(found: Sequence[_Found]) -> bool:
+    return all(after.taken == before.layer.width for before, after in itertools.pairwise(found))
+
+
+def _place(names: Sequence[str], layers: Sequence[Layer], norms: Sequence[tuple[str, int]]) -> dict[str, str] | None:
+    """Layer -> its norm: the layer before it, the layer of the same number, or the first without one."""
+    widths = {layer.name: layer.width for layer in layers}
+
+    def before(norm: str) -> str | None:
+        behind = [name for name in names[: names.index(norm)] if name in widths]
+        return behind[-1] if behind else None
+
+    def numbered(norm: str) -> str | None:
+        number = re.findall(r"\d+", norm)
+        same = [name for name in widths if number and re.findall(r"\d+", name) == number]
+        return same[0] if same else None
+
+    ordered = dict(zip((norm for norm, _ in norms), widths, strict=False))
+    for rule in (before, numbered, ordered.get):
+        placed = {rule(norm): norm for norm, _ in norms}
+        if len(placed) == len(norms) and all(
+            layer is not None and widths[layer] == width for layer, (_, width) in zip(placed, norms, strict=True)
+        ):
+            return {str(layer): norm for layer, norm in placed.items()}
+    return None
+
+
+def slots(layers: Sequence[Layer]) -> Slots:
+    """What names say of layers without weights: numbers of a Sequential count all its layers."""
+    free: list[int | None] = []
+    places = set()
+    for layer, after in zip(layers, (*layers[1:], None), strict=True):
+        own, norm = _number(layer.name), _number(layer.norm)
+        if own and norm and own[0] == norm[0]:
+            places.add("before" if norm[1] == own[1] + 1 else "after")
+        following = _number(after.name) if after else None
+        last = norm if own and norm and own[0] == norm[0] else own
+        if layer.kernel:
+            same = own and following and own[0] == following[0] and last and following[1] > last[1]
+            gap = following[1] - own[1] - 1 - bool(layer.norm) if same and own and following else None
+            free.append(gap)
+    return Slots(tuple(free), "after" if places == {"after"} else "before")
+
+
+def _number(name: str) -> tuple[str, int] | None:
+    match = re.fullmatch(r"(?:(.*)\.)?(\d+)", name)
+    return (match[1] or "", int(match[2])) if match else None
