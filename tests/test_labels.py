@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import factory
-from xray_jax import labels, planes
+from xray_jax import labels, planes, winograd
 from xray_jax.classifier import BlackBox
 from xray_jax.labels import Engine
 
@@ -142,6 +142,19 @@ def test_bfloat16_agrees_on_most_points(scene):
     found = labels.label_points(labels.place(model, engine), *rest, engine)
     exact = labels.label_points(model, *rest, Engine())
     assert np.mean(found == exact) > 0.9
+
+
+def test_winograd_gives_the_same_labels_on_any_number_of_devices(scene, monkeypatch):
+    model, *rest = scene
+    expected = labels.label_points(labels.place(model, Engine(winograd=False)), *rest, Engine())
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
+    for devices in (1, 8):
+        engine = Engine(batch_size=16, devices=tuple(jax.local_devices()[:devices]))
+        placed = labels.place(model, engine)
+        assert winograd.COLLECTION in placed.variables
+        np.testing.assert_array_equal(labels.label_points(placed, *rest, engine), expected)
+    for other in (Engine(winograd=False), Engine(precision="bfloat16")):
+        assert winograd.COLLECTION not in labels.place(placed, other).variables
 
 
 def test_out_of_memory_halves_the_batch_and_is_remembered():

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xray_jax import planes as planes_lib
+from xray_jax import winograd
 from xray_jax.classifier import BlackBox, Model, Network, Variables
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -43,12 +45,14 @@ class Engine:
       capacity: queries a device holds in one call; the buffer's size, rounded up to whole batches.
       precision: "float32", "tf32" (GPU tensor cores on float32 data) or "bfloat16".
       devices: local devices to use; None means all of them.
+      winograd: 3x3 convolutions of linen networks by `winograd` where they run on CPU, in float32.
     """
 
     batch_size: int | None = None
     capacity: int = 16384
     precision: str = "float32"
     devices: tuple[jax.Device, ...] | None = None
+    winograd: bool = True
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -92,7 +96,7 @@ def hard_labels(logits: jax.Array, dtype: np.dtype) -> jax.Array:
 
 def forward(network: Network, variables: Variables, images: jax.Array, precision: str) -> jax.Array:
     """Logits at one of `PRECISIONS`; to be called inside jit."""
-    with jax.default_matmul_precision(_MATMUL_PRECISION[precision]):
+    with jax.default_matmul_precision(_MATMUL_PRECISION[precision]), winograd.convolutions():
         return network.apply(variables, images.astype(jnp.bfloat16) if precision == "bfloat16" else images)
 
 
@@ -142,7 +146,11 @@ def place(model: Model, engine: Engine) -> Model:
     if isinstance(model, BlackBox):
         return model
     resolved = engine.resolve(model.batch_size)
-    variables = model.variables
+    on_cpu = resolved.devices[0].platform == "cpu" and isinstance(model.network, nn.Module)
+    if engine.winograd and on_cpu and resolved.precision != "bfloat16":
+        variables = winograd.with_kernels(model.variables)
+    else:
+        variables = winograd.without_kernels(model.variables)
     if resolved.precision == "bfloat16":
 
         def cast(leaf: Any) -> Any:

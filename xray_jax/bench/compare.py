@@ -43,12 +43,13 @@ def run(options: Options) -> Iterator[Figure]:
         planes, index, coordinates, _ = plane_grid(model.input_shape, options.planes, options.density)
         part = np.arange(options.points) * (len(index) // options.points)
         index, coordinates = index[part], coordinates[part]
-        engine = labels.Engine(options.batch_size, precision=options.precision)
-        placed = labels.place(model, engine)
         functions: dict[str, Callable[[], Any]] = {
-            "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH),
-            "jax": functools.partial(labels.label_points, placed, planes, index, coordinates, engine),
+            "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH)
         }
+        for name, winograd in (("jax", True), ("jax without Winograd", False)):
+            engine = labels.Engine(options.batch_size, precision=options.precision, winograd=winograd)
+            placed = labels.place(model, engine)
+            functions[name] = functools.partial(labels.label_points, placed, planes, index, coordinates, engine)
         if (session := _onnx(module, model.input_shape)) is not None:
             functions["onnxruntime"] = functools.partial(_onnx_points, session, planes, index, coordinates)
         found = {name: function() for name, function in functions.items()}

@@ -53,5 +53,5 @@ def run(options: Options) -> Iterator[Figure]:
         for name, timing in timings.items():
             figure = rate("forward", f"{architecture}, batch {name}", timing, functions[name][1], "queries")
             share = figure.value * flops / peak
-            note = f"{figure.value * flops / 1e9:.4g} GFLOP/s, {100 * share:.0f} % of the peak"
+            note = f"{figure.value * flops / 1e9:.4g} GFLOP/s as direct sums, {100 * share:.0f} % of the peak"
             yield Figure(figure.case, figure.name, figure.value, figure.unit, figure.spread, note)
