@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import factory
-from xray_jax import labels, planes, winograd
+from xray_jax import labels, planes, stamped, winograd
 from xray_jax.classifier import BlackBox
 from xray_jax.labels import Engine
 
@@ -183,3 +183,30 @@ def test_out_of_memory_halves_the_batch_and_is_remembered():
     fixed = dataclasses.replace(model, batch_size=8)
     with pytest.raises(jax.errors.JaxRuntimeError, match="Out of memory"):
         labels.shrinking(fixed, engine, run)
+
+
+def test_every_way_of_asking_halves_the_batch(scene, monkeypatch):
+    model, *rest = scene
+    engine = Engine(batch_size=12, capacity=24)
+    images = factory.tiny_samples().images
+    stamps = stamped.Stamps.join(*[stamped.IDENTITY] * 2)
+    ways = [
+        lambda: labels.label_points(model, *rest, engine),
+        lambda: labels.label_images(model, images, engine),
+        lambda: stamped.label_stamped(model, images, stamps, engine),
+    ]
+    expected = [way() for way in ways]
+    dispatch, tried = labels.dispatch, []
+
+    def small_device(build, head, arrays, resolved, dtype):
+        tried.append(resolved.batch_size)
+        if resolved.batch_size > 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+        return dispatch(build, head, arrays, resolved, dtype)
+
+    monkeypatch.setattr(labels, "dispatch", small_device)
+    for way, before in zip(ways, expected, strict=True):
+        monkeypatch.setattr(labels, "_fits", {})
+        tried.clear()
+        np.testing.assert_array_equal(way(), before)
+        assert tried == [12, 6, 3]

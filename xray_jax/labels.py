@@ -269,10 +269,14 @@ def label_images(model: Model, images: np.ndarray, engine: Engine | None = None)
         inputs = (np.asarray(model.preprocess(jnp.asarray(images[rows]))) for rows in batches)
         labels = np.concatenate([call_label_fn(model, batch) for batch in inputs] or [np.zeros(0, dtype)])
         return labels[: len(images)]
-    # One batch a device is enough room: images are heavier than coordinates.
-    resolved = dataclasses.replace(engine, capacity=1).resolve(model.batch_size)
-    build = functools.partial(_images_program, model.network, model.preprocess, resolved, dtype)
-    return dispatch(build, (model.variables,), (images,), resolved, dtype).result()
+
+    def ask(fit: Engine) -> np.ndarray:
+        # One batch a device is enough room: images are heavier than coordinates.
+        resolved = dataclasses.replace(fit, capacity=1).resolve(model.batch_size)
+        build = functools.partial(_images_program, model.network, model.preprocess, resolved, dtype)
+        return dispatch(build, (model.variables,), (images,), resolved, dtype).result()
+
+    return shrinking(model, engine, ask)
 
 
 def _host_batches(count: int, model: BlackBox) -> Iterator[np.ndarray]:

@@ -127,8 +127,22 @@ def label_pairs(
     Returns:
       Labels `[Q]`, of the smallest integer type that holds the model's classes.
     """
-    dtype = labels_lib.label_dtype(model.num_classes)
     bank = images if bank is None else bank
+    return labels_lib.shrinking(
+        model, engine, lambda fit: _label_pairs(model, images, stamps, stamp_index, image_index, fit, bank)
+    )
+
+
+def _label_pairs(
+    model: Model,
+    images: np.ndarray,
+    stamps: Stamps,
+    stamp_index: np.ndarray,
+    image_index: np.ndarray,
+    engine: Engine,
+    bank: np.ndarray,
+) -> np.ndarray:
+    dtype = labels_lib.label_dtype(model.num_classes)
     family = stamps.family[stamp_index]
     resolved = engine.resolve(model.batch_size)
     on_host = isinstance(model, BlackBox)
