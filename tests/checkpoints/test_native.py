@@ -1,5 +1,6 @@
 """Native checkpoints: what is saved comes back, with its metadata, or not at all."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -166,3 +167,18 @@ def test_unusable_metadata_says_so(tmp_path):
     checkpoints.save_safetensors(tmp_path / "a.safetensors", factory.tiny_variables(), {"preprocess": {"std": [0.0]}})
     with pytest.raises(CheckpointError, match="--preprocess"):
         checkpoints.load(tmp_path / "a.safetensors")
+
+
+def test_reading_leaves_nothing_behind(saved: Path) -> None:
+    """A sweep reads thousands of checkpoints in one process."""
+
+    def objects() -> int:
+        checkpoints.load(saved)
+        gc.collect()
+        return len(gc.get_objects())
+
+    objects()
+    before = objects()
+    for _ in range(8):
+        checkpoints.load(saved)
+    assert objects() - before < 8 * 10

@@ -126,7 +126,8 @@ def _open(item: Path, name: str, index: dict[str, Any], size: int) -> LazyArray:
         "fill_missing_data_reads": not index.get("store_array_data_equal_to_fill_value", False),
     }
     found = tensorstore.open(spec, open=True, read=True).result()
-    used = {part.get("name") or part.get("id") for part in _compression(found.spec().to_json()["metadata"])}
+    # The codec's own `to_json`: the whole specification's leaks what it returns (tensorstore 0.1).
+    used = {part.get("name") or part.get("id") for part in _compression(found.codec.to_json())}
     if unknown := used - {"zstd", None}:
         raise CheckpointError(f"leaf {name}: compressed by {sorted(map(str, unknown))}, orbax uses zstd: refused")
     dtype = found.dtype.numpy_dtype
