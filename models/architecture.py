@@ -15,9 +15,9 @@ import flax.linen as nn
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
 
-Variants = Callable[[nn.Module, Shape, Shape], tuple[tuple[nn.Module, ...], ...]]
-"""(network, the images' shape that its weights were read for, the shape of the images at hand) -> one tuple for each
-question that weights leave open, with the networks that answer it, the most usual answer first."""
+Variants = Callable[[nn.Module, Shape, Shape, bool], tuple[tuple[nn.Module, ...], ...]]
+"""(network, the images' shape that its weights were read for, the shape of the images at hand, only usual answers) ->
+one tuple for each question that weights leave open, with the networks that answer it, the most usual answer first."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Published key -> shape in torch's layout (convolutions OIHW, linear layers OI)."""

@@ -44,9 +44,8 @@ def apply(module: nn.Module, options: Mapping[str, str]) -> nn.Module:
 
 
 def describe(module: nn.Module) -> str:
-    """The fields of `module` that are not its default, in the form that `parse` reads."""
-    default = {field.name: field.default for field in dataclasses.fields(module)}
-    return "".join(f":{name}={_text(value)}" for name, value in fields(module).items() if value != default[name])
+    """All fields of `module` that text can give, in the form that `parse` reads."""
+    return "".join(f":{name}={_text(value)}" for name, value in fields(module).items())
 
 
 def fields(module: nn.Module) -> dict[str, Any]:

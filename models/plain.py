@@ -27,7 +27,7 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": layers.gelu,
     "silu": nn.silu,
 }
-_WIRINGS = 8
+_WIRINGS = 6
 """Paddings, strides and poolings that are tried on clean images."""
 
 _POOLS = {"max": nn.max_pool, "avg": nn.avg_pool}
@@ -132,12 +132,13 @@ def note(module: nn.Module) -> str:
 
 
 def variants(
-    module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int]
+    module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int], usual: bool = False
 ) -> tuple[tuple[nn.Module, ...], ...]:
     """Networks that the same weights fit, on images of shape `shown`: one tuple a question, the usual answers first.
 
     Args:
       module: a `PlainNet` that fits its weights on images of shape `own`.
+      usual: only wirings that are about as usual as those for `own`: images could be resized instead.
     """
     assert isinstance(module, PlainNet)
     axes: list[list[dict[str, Any]]] = []
@@ -145,13 +146,18 @@ def variants(
         slots = plain_layers.slots((*module.convs, *module.dense))
         flat = module.flattened(own[0])
         found = plain_wirings.at(shown[0], shown[2], module.convs, flat, slots)
-        if shown != own:
-            # Images can be resized to the side that the weights suggest, which beats a wiring that no one uses.
-            usual = plain_wirings.at(own[0], own[2], module.convs, flat, slots)
-            found = [wiring for wiring in found if wiring.cost <= usual[0].cost + 1] if usual else []
-        axes.append([wiring.fields for wiring in found[:_WIRINGS]])
-    if module.pool_after:
-        axes.append([{"pool": pool} for pool in _POOLS])
+        if usual:
+            best = plain_wirings.at(own[0], own[2], module.convs, flat, slots)
+            found = [wiring for wiring in found if best and wiring.cost <= best[0].cost + 1]
+        # Asked together: average pooling is nearer to a stride than to the maximum.
+        pools = (module.pool, *(pool for pool in _POOLS if pool != module.pool))
+        axes.append(
+            [
+                {**wiring.fields, "pool": pool}
+                for wiring in found[:_WIRINGS]
+                for pool in (pools if wiring.fields["pool_after"] else pools[:1])
+            ]
+        )
     axes.append([{"activation": activation} for activation in _ACTIVATIONS])
     if any(layer.norm for layer in (*module.convs, *module.dense)):
         axes.append([{"norm": place} for place in ("before", "after")])

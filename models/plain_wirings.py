@@ -118,6 +118,8 @@ def _poolings(convs: Sequence[Layer], slots: Slots) -> Iterator[tuple[tuple[int,
         tuple(n for n in numbers if n % 2 == 0): 1.0 if count < 4 else 0.0,
         tuple(n for n in numbers if n % 3 == 0): 1.0,
         grows: 0.5,
+        # LeNet-5's last convolution sees the whole of what is left.
+        tuple(range(1, count)): 0.4,
         (count,): 0.8,
         (): 1.5,
     }

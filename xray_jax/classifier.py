@@ -27,8 +27,11 @@ class Network(Hashable, Protocol):
 class Wirings(Protocol):
     """Networks that the same weights fit, where weights do not show how their layers are wired. Hashable."""
 
-    def questions(self, network: Any, shown: tuple[int, int, int]) -> tuple[tuple[Any, ...], ...]:
-        """For each open question the networks that answer it for images of shape `shown`, the most usual first."""
+    def questions(self, network: Any, shown: tuple[int, int, int], usual: bool = False) -> tuple[tuple[Any, ...], ...]:
+        """For each open question the networks that answer it for images of shape `shown`, the most usual first.
+
+        `usual` leaves out wirings so odd that images are rather resized.
+        """
         ...
 
     def of_images(self, shape: tuple[int, int, int]) -> "Wirings":

@@ -266,7 +266,7 @@ class Scanner:
 
 def _wired(model: Classifier, shape: tuple[int, int, int]) -> Classifier | None:
     """The model with its own network, or another that its weights fit, for images of this shape; None without one."""
-    others = model.wirings.questions(model.network, shape) if model.wirings else ()
+    others = model.wirings.questions(model.network, shape, usual=True) if model.wirings else ()
     networks = [model.network, *(network for axis in others[:1] for network in axis)]
     found = next((network for network in networks if _runs(dataclasses.replace(model, network=network), shape)), None)
     if found is None or found == model.network:

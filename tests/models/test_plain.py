@@ -21,8 +21,8 @@ def fc(*widths: int) -> dict[str, tuple[int, int]]:
         (PlainCNN((1, 16, 32), 5, 0, (1, 2), AVERAGE, fc(512, 512, 10)), GREY, "badnets-cnn ("),
         (PlainCNN((3, 16, 32), 5, 0, (1, 2), AVERAGE, fc(800, 512, 10)), COLOUR, "badnets-cnn ("),
         (PlainCNN((3, 6, 16), 5, 0, (1, 2), MAX, fc(400, 120, 84, 10)), COLOUR, "lenet5 ("),
-        (SequentialBadNet(1, 512), GREY, "plain:padding=0+0:stride=1+1:pool_after=1+2:pool=avg ("),
-        (SequentialBadNet(3, 800), COLOUR, "plain:padding=0+0:stride=1+1:pool_after=1+2:pool=avg ("),
+        (SequentialBadNet(1, 512), GREY, "plain:padding=0+0:stride=1+1:pool_after=1+2:pool=avg:"),
+        (SequentialBadNet(3, 800), COLOUR, "plain:padding=0+0:stride=1+1:pool_after=1+2:pool=avg:"),
         (
             PlainCNN((1, 16, 32), 5, 0, (1, 2), MAX, {"fc": (512, 512), "output": (512, 10)}),
             GREY,

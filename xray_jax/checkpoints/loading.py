@@ -10,6 +10,7 @@ import numpy as np
 from xray_jax import preprocess as preprocess_lib
 from xray_jax.checkpoints import formats, recognition
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
+from xray_jax.checkpoints.recognition import Recognised
 from xray_jax.classifier import Classifier, Model, Network
 from xray_jax.models import published
 from xray_jax.preprocess import Preprocess
@@ -62,9 +63,8 @@ def classifier(
     if preprocess is None:
         preprocess = _stored_preprocess(told)
     shape = input_shape or _shape(told, "input_shape") or _shape(told, "img_size") or found.input_shape
-    needed = published.expected_shapes(found.module, found.input_shape)
-    if shape != found.input_shape and published.expected_shapes(found.module, shape) != needed:
-        raise CheckpointError(f"{found.name}: its weights are for images of {found.input_shape}, not {shape}")
+    if shape != found.input_shape:
+        found = _for_images(found, shape)
     return Classifier(
         network=cast(Network, found.module),
         variables=found.variables,
@@ -75,6 +75,28 @@ def classifier(
         notes=(*tensors.notes, *found.notes),
         wirings=found.wirings,
     )
+
+
+def _for_images(found: Recognised, shape: tuple[int, int, int]) -> Recognised:
+    """The same weights for images of another shape, wired otherwise where they leave it open."""
+    needed = published.expected_shapes(found.module, found.input_shape)
+    others = found.wirings.questions(found.module, shape) if found.wirings else ()
+    for module in (found.module, *(other for axis in others for other in axis)):
+        try:
+            fits = published.expected_shapes(module, shape) == needed
+        except Exception:
+            # Too small an image for the network raises anything at all in Flax and XLA.
+            continue
+        if fits and found.wirings is None:
+            return found
+        if fits and found.wirings is not None:
+            note = found.wirings.note(found.module)
+            notes = (*(each for each in found.notes if each != note), found.wirings.note(module))
+            description, wirings = found.wirings.describe(module), found.wirings.of_images(shape)
+            return found._replace(
+                module=module, input_shape=shape, description=description, notes=notes, wirings=wirings
+            )
+    raise CheckpointError(f"{found.name}: its weights are for images of {found.input_shape}, not {shape}")
 
 
 def _adapt(

@@ -46,10 +46,10 @@ class Wirings:
     own: tuple[int, int, int]
     fixed: tuple[str, ...] = ()
 
-    def questions(self, network: Any, shown: tuple[int, int, int]) -> tuple[tuple[Any, ...], ...]:
+    def questions(self, network: Any, shown: tuple[int, int, int], usual: bool = False) -> tuple[tuple[Any, ...], ...]:
         family, _ = registry.lookup(self.family)
         assert family.variants is not None
-        asked = family.variants(network, self.own, shown)
+        asked = family.variants(network, self.own, shown, usual)
         kept = (tuple(n for n in axis if all(vars(n)[f] == vars(network)[f] for f in self.fixed)) for axis in asked)
         return tuple(axis for axis in kept if len(set(axis) | {network}) > 1)
 
@@ -321,5 +321,7 @@ def _unknown(views: Sequence[_View], candidates: Sequence[_Candidate], architect
     leaves = ", ".join(sorted(views[0].tensors)[:3])
     return (
         f"{which} these {len(views[0].tensors)} leaves ({leaves}, ...). Closest: {' | '.join(shown)}. "
-        "Name another with --architecture, or export the network to ONNX or with jax.export, which need no architecture"
+        "Name another with --architecture or as `architecture` in the manifest, with options where weights do not show "
+        "them (plain:pool=avg:activation=tanh:padding=2+0:pool_after=1+2), or export the network to ONNX or with "
+        "jax.export, which need no architecture"
     )
