@@ -96,8 +96,20 @@ def infer(shapes: Shapes) -> Inferred | None:
     side = 32
     if not linear:
         side = math.isqrt(dim(shapes, "classifier.weight", 1) // max(widths[-1], 1)) * 2 ** plan.count(_POOL)
-    note = f"assumed, weights do not show it: {activation.upper()}, 2x2 max pools, one after the last convolution"
-    return Inferred(module, (side, side, dim(shapes, "features.0.weight", 1)), (note,))
+    return Inferred(module, (side, side, dim(shapes, "features.0.weight", 1)), (note(module),))
+
+
+def note(module: nn.Module) -> str:
+    """What is assumed of a `VGG`, for rows."""
+    assert isinstance(module, VGG)
+    return f"assumed, weights do not show it: {module.activation.upper()}, 2x2 max pools, one after the last convolution"
+
+
+def variants(
+    module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int], usual: bool = False
+) -> tuple[tuple[nn.Module, ...], ...]:
+    """Other activations."""
+    return (tuple(module.clone(activation=activation) for activation in _ACTIVATIONS),)
 
 
 def _plan(*stages: tuple[int, ...]) -> tuple[int | str, ...]:
@@ -128,6 +140,8 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    variants=variants,
+    note=note,
     namings=(
         # The 6-conv nets as one Sequential: the linear layer follows a flatten.
         Naming("one Sequential", ((r"^25\.", "classifier."), (r"^(\d+)\.", r"features.\1."))),

@@ -16,6 +16,7 @@ from absl import flags
 
 from xray_jax import checkpoints, plots, plots_proof, proof, results
 from xray_jax import samples as samples_lib
+from xray_jax.checkpoints import recognition
 from xray_jax.probe import result as probe_result
 from xray_jax.scripts import command
 
@@ -49,9 +50,9 @@ def main() -> int:
     finding = probe_result.from_row(_best(row))
     fresh = samples_lib.read(SAMPLES.value)
     told = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
-    if told["architecture"] is None and row.get("architecture", "").startswith("plain"):
-        # How the layers were wired was chosen by the row's samples, and is part of what was proved.
-        told["architecture"] = row["architecture"].split(" ")[0]
+    if told["architecture"] is None:
+        # How layers are wired may have been chosen by the row's samples, and is part of what was proved.
+        told["architecture"] = recognition.told(row)
     model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
     replayed = proof.replay(finding, model, fresh)
     low, high = replayed.interval

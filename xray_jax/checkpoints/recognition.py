@@ -59,7 +59,7 @@ class Wirings:
     def describe(self, network: Any) -> str:
         family, _ = registry.lookup(self.family)
         name, sizes = _describe(family, network)
-        return f"{name}{sizes} (naming: {self.naming})"
+        return f"{name}{sizes and options.describe(network)} (naming: {self.naming})"
 
     def note(self, network: Any) -> str:
         family, _ = registry.lookup(self.family)
@@ -133,8 +133,8 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     views = list(_views(_View("", arrays, {})))
     candidates: list[_Candidate] = []
     notes: tuple[str, ...] = ()
-    told = _told(tensors.metadata) if architecture is None else None
-    for asked in (told, architecture) if told else (architecture,):
+    named = told(tensors.metadata) if architecture is None else None
+    for asked in (named, architecture) if named else (architecture,):
         try:
             candidates = _candidates(views, asked, num_classes)
         except ValueError as error:
@@ -147,8 +147,8 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     raise CheckpointError(_unknown(views, candidates, architecture))
 
 
-def _told(metadata: Mapping[str, Any]) -> str | None:
-    """The architecture that the file names; descriptions, as rows have them, begin with the name."""
+def told(metadata: Mapping[str, Any]) -> str | None:
+    """The architecture that a file or a row names; descriptions, as rows have them, begin with the name."""
     value = metadata.get("architecture") or metadata.get("model_name")
     return re.split(r"[ (,]", value)[0] if isinstance(value, str) and value else None
 
