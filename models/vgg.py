@@ -102,7 +102,8 @@ def infer(shapes: Shapes) -> Inferred | None:
 def note(module: nn.Module) -> str:
     """What is assumed of a `VGG`, for rows."""
     assert isinstance(module, VGG)
-    return f"assumed, weights do not show it: {module.activation.upper()}, 2x2 max pools, one after the last convolution"
+    activation = module.activation.upper()
+    return f"assumed, weights do not show it: {activation}, 2x2 max pools, one after the last convolution"
 
 
 def variants(
