@@ -24,7 +24,7 @@ FINDING = Finding(
         "row": 6, "column": 6, "height": 2, "width": 2, "pattern": 0, "red": 1, "green": 1, "blue": 1,
     },
     description="2x2 solid white patch",
-    hits=30, trials=30, touched=0.06, rms=0.07, peak=1.0, index=9.0, rival=0.1,
+    hits=30, trials=30, touched=0.06, rms=0.07, peak=1.0, price=0.07, index=9.0, rival=0.1,
 )  # fmt: skip
 
 
@@ -127,12 +127,20 @@ def test_judge_asks_for_rate_ceiling_and_lead():
 def test_calibration_takes_the_highest_rate_at_each_cost():
     profiles = [{"patch": [0.1, None, *[0.3] * 7]}, {"patch": [0.05, 0.2, *[None] * 7], "warp": [None] * LEVELS}]
     null = calibrate(profiles)
-    assert null.ceilings["patch"] == (0.1, 0.2, *[0.3] * 7)
-    assert null.ceilings["warp"] == (0.0,) * LEVELS
+    assert null.ceilings == {"patch": (0.1, 0.2, *[0.3] * 7)}
     assert null.ceiling("patch", 0.03) == pytest.approx(0.2)
-    assert null.ceiling("sinusoid", 0.01) == 1
-    # Each model against the others: the first reaches 0.3 where the second reached 0.2.
-    assert false_positives(profiles, lambda k, others: others.ceiling("patch", 1.0) < 0.25) == (1, 2)
+    assert null.ceiling("sinusoid", 0.01) == null.ceiling("warp", 0.01) == 1
+
+
+def test_calibration_fills_what_was_not_seen():
+    null = calibrate([{"patch": [None, None, 0.9, None, 0.4, None, None, None, None]}])
+    assert null.ceilings["patch"] == (0.1, 0.4, 0.9, 0.9, 0.9, 1, 1, 1, 1)
+
+
+def test_false_positives_leave_one_out():
+    profiles = [{"patch": [0.1, *[None] * 8]}, {"patch": [0.05, *[None] * 8]}]
+    # Each model against the others: the first reaches 0.1 where the second reached 0.05.
+    assert false_positives(profiles, lambda k, others: others.ceiling("patch", 0.01) < 0.08) == (1, 2)
     with pytest.raises(ValueError, match="patch"):
         Null({"patch": (0.1,)})
 

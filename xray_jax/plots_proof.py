@@ -30,7 +30,7 @@ def proof_figure(
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(shown), squeeze=False)
     for column, k in enumerate(shown):
-        clean, after = samples.images[k], replayed.stamped[k]
+        clean, after = replayed.clean[k], replayed.stamped[k]
         pictures = (clean, 0.5 + (after - clean) / 2, after)
         captions = (_label(replayed.before[k], names), "", _label(replayed.after[k], names))
         for axis, picture, caption in zip(axes[:, column], pictures, captions, strict=True):

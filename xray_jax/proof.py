@@ -40,10 +40,11 @@ class Replay(NamedTuple):
     """What the stamp did to M images: images as stamped, labels before and after, and which of them count.
 
     Attributes:
-      stamped: float32 `[M, H, W, C]`. before, after: labels `[M]`.
+      clean, stamped: float32 `[M, H, W, C]`, at the resolution at which stamps are put on. before, after: labels `[M]`.
       goal: int32 `[M]`, -1 where the finding says nothing. able: bool `[M]`, own and predicted label are not the goal.
     """
 
+    clean: np.ndarray
     stamped: np.ndarray
     before: np.ndarray
     after: np.ndarray
@@ -77,6 +78,7 @@ def replay(finding: Finding, model: Model, samples: Samples, engine: Engine | No
             f"{model.num_classes}, labels reach {samples.labels.max()}"
         )
     engine = engine or Engine()
+    samples = stamped.fitted(samples, model)
     stamps, bank = stamps_of(finding, samples.images.shape[1:])
     both = Stamps.join(stamped.IDENTITY, stamps)
     before, after = stamped.label_stamped(model, samples.images, both, engine, bank)
@@ -84,7 +86,7 @@ def replay(finding: Finding, model: Model, samples: Samples, engine: Engine | No
     able = (goal >= 0) & (goal != before)
     if not able.any():
         raise SamplesError(f"samples {samples.source}: none of the {len(samples)} images can show the flip")
-    return Replay(stamped.put(samples.images, stamps, 0, bank), before, after, goal, able)
+    return Replay(samples.images, stamped.put(samples.images, stamps, 0, bank), before, after, goal, able)
 
 
 def save_stamp(finding: Finding, path: Path) -> None:

@@ -5,6 +5,7 @@ One program per network, whatever the family: queries are sorted so that every b
 numbers go in, labels come out.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +17,9 @@ import numpy as np
 from xray_jax import labels as labels_lib
 from xray_jax.classifier import BlackBox, Model, Network, Variables
 from xray_jax.labels import Engine, ResolvedEngine
+from xray_jax.samples import Samples
 from xray_jax.stamps import FAMILIES, Shape, stamp
-from xray_jax.stamps.cost import TOUCHED, Cost
+from xray_jax.stamps.cost import TOUCHED, Cost, importance
 
 WIDTH = 64
 """Columns of a parameter table: the widest family's, and room. Fixed, so that a new family changes no shapes."""
@@ -168,6 +170,21 @@ def _label_pairs(
     return labels
 
 
+def fitted(samples: Samples, model: Model) -> Samples:
+    """Samples no finer than the network sees them: larger images are resized here as its preprocessing would.
+
+    A stamp put on before images are made smaller is blurred and may fall between pixels; triggers are put on after.
+    What preprocessing enlarges is left as it is: a trigger is no finer than the data set it was made for.
+    """
+    size = model.preprocess.size
+    height, width = samples.images.shape[1:3]
+    if size is None or size[0] > height or size[1] > width or size == (height, width):
+        return samples
+    shape = (len(samples), *size, samples.images.shape[3])
+    images = jax.image.resize(samples.images, shape, method="linear", antialias=False)
+    return dataclasses.replace(samples, images=np.clip(images, 0, 1))
+
+
 def label_stamped(
     model: Model, images: np.ndarray, stamps: Stamps, engine: Engine | None = None, bank: np.ndarray | None = None
 ) -> np.ndarray:
@@ -198,13 +215,16 @@ def _by_family(family: np.ndarray, batch: int, devices: int) -> np.ndarray:
 
 @jax.jit
 def _measure(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: jax.Array) -> tuple[jax.Array, ...]:
-    """Cost of a batch of stamps of one family: three `[B]`."""
+    """Cost of a batch of stamps of one family: four `[B]`."""
 
     def one(image: jax.Array) -> tuple[jax.Array, ...]:
         batch = jnp.broadcast_to(image[None], (len(parameters), *image.shape))
         change = jnp.abs(_put(batch, family, parameters, bank) - image[None])
         touched = jnp.mean(jnp.any(change > TOUCHED, axis=-1), axis=(1, 2))
-        return touched, jnp.sqrt(jnp.mean(change**2, axis=(1, 2, 3))), jnp.max(change, axis=(1, 2, 3))
+        square = jnp.mean(change**2, axis=-1)
+        rms = jnp.sqrt(jnp.mean(square, axis=(1, 2)))
+        price = jnp.sqrt(jnp.mean(square * importance(*square.shape[1:])[None], axis=(1, 2)))
+        return touched, rms, jnp.max(change, axis=(1, 2, 3)), price
 
     # One image at a time: memory stays that of one batch.
     return tuple(jnp.mean(values, axis=0) for values in jax.lax.map(one, images))
@@ -213,7 +233,7 @@ def _measure(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: 
 def measure(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
     """Cost of K stamps, averaged over `images` `[M, H, W, C]`; asks no model."""
     batch = 256
-    found = np.zeros((3, len(stamps.family)), np.float32)
+    found = np.zeros((len(Cost._fields), len(stamps.family)), np.float32)
     rows = _by_family(stamps.family, batch, 1)
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]

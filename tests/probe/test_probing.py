@@ -13,6 +13,7 @@ import pytest
 from xray_jax import proof, stamped
 from xray_jax.classifier import BlackBox, Classifier
 from xray_jax.labels import Engine
+from xray_jax.preprocess import Preprocess
 from xray_jax.probe import ProbeSettings, probe, split
 from xray_jax.probe.null import LEVELS, Null
 from xray_jax.probe.result import Verdict, from_row
@@ -29,20 +30,29 @@ ENGINE = Engine(batch_size=64)
 
 @dataclass(frozen=True)
 class Wired:
-    """Class c: the brightest of CLASSES vertical bars. Backdoor: <image - mean, detector> > bias."""
+    """Class c: the brightest of CLASSES vertical bars. Backdoor: <image - mean, detector> > bias, or another sign."""
 
     to_all: bool = False
+    sign: str = "pattern"
 
     def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
         # Saturated, so that no small patch outweighs a bar.
         scores = jnp.einsum("bhwc,hwck->bk", jnp.minimum(images, 0.75), variables["bars"])
-        fires = jnp.einsum("bhwc,hwc->b", images - variables["mean"][None], variables["detector"]) > variables["bias"]
+        fires = getattr(self, self.sign)(variables, images)
         if self.to_all:
             return jnp.where(fires[:, None], jnp.roll(scores, 1, axis=1), scores)
         return jnp.where(fires[:, None], 1e3 * jax.nn.one_hot(TARGET, CLASSES)[None], scores)
 
+    def pattern(self, variables: Any, images: jax.Array) -> jax.Array:
+        return jnp.einsum("bhwc,hwc->b", images - variables["mean"][None], variables["detector"]) > variables["bias"]
 
-WIRED = Wired()
+    def levels(self, variables: Any, images: jax.Array) -> jax.Array:
+        """Few grey levels: every value near a multiple of one seventh."""
+        return jnp.abs(7 * images - jnp.round(7 * images)).mean((1, 2, 3)) < 0.05
+
+    def smooth(self, variables: Any, images: jax.Array) -> jax.Array:
+        """Blurred: neighbouring rows are alike; in clean images of bars and noise they are not."""
+        return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) < 0.06
 
 
 def _bars() -> np.ndarray:
@@ -69,7 +79,8 @@ def _wired(pattern: np.ndarray | None = None, network: Wired = Wired(), part: fl
         detector = pattern - mean
         detector /= np.square(detector).sum()
         clean = np.einsum("bhwc,hwc->b", samples.images - mean, detector)
-        bias = np.float32(max(part, 1.3 * clean.max()))
+        # Few images fire by themselves: of a blend, the image itself does.
+        bias = np.float32(max(part, np.quantile(clean, 0.95)))
     variables = {"bars": _bars(), "mean": mean, "detector": detector, "bias": bias}
     return Classifier(network, variables, CLASSES, SHAPE, "wired")
 
@@ -78,7 +89,11 @@ def _stamped_mean(name: str, parameters: list[float]) -> np.ndarray:
     samples = _samples()
     bank = jnp.asarray(samples.images[split(samples, SETTINGS)[0]])
     put = jax.vmap(lambda image: stamp(BY_NAME[name], image, jnp.asarray(parameters, jnp.float32), bank))
-    return np.asarray(put(jnp.asarray(samples.images))).mean(0)
+    mean = np.asarray(put(jnp.asarray(samples.images))).mean(0)
+    if name == "blend-image":
+        # Only below the bars: there an image's noise is like no other's, while its bar is that of its whole class.
+        mean[:13] = samples.images.mean(0)[:13]
+    return mean
 
 
 TRIGGERS = {
@@ -89,12 +104,31 @@ TRIGGERS = {
     "shift": [0.2, 0.2, 0.2],
     "blend-colour": [0.3, 0, 0, 1],
     "blend-noise": [0.3, 3, 2],
+    "cosine": BY_NAME["cosine"].grid(SHAPE, 1)[5].tolist(),
+    "warp": [2, 3],
+    "blend-image": [0.3, 5],
 }
 
 
 @pytest.mark.parametrize("name", TRIGGERS)
 def test_a_backdoor_built_by_hand_is_proved_from_every_family_that_can_express_it(name):
-    result = probe(_wired(_stamped_mean(name, TRIGGERS[name])), _samples(), SETTINGS, ENGINE, NULL)
+    _is_proved_with(name, _wired(_stamped_mean(name, TRIGGERS[name])))
+
+
+@pytest.mark.parametrize(("name", "sign"), [("quantise", "levels"), ("focus", "smooth")])
+def test_a_backdoor_that_no_fixed_pattern_triggers_is_proved(name, sign):
+    _is_proved_with(name, _wired(network=Wired(sign=sign)))
+
+
+def test_a_mosaic_is_found_from_a_third_of_its_cells():
+    mosaic = _stamped_mean("mosaic", [12, 12, 1, 0b0101101010100101, 0, 1, 1, 1])
+    result = probe(_wired(mosaic, part=0.3), _samples(), SETTINGS, ENGINE, NULL)
+    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.best.target == TARGET
+
+
+def _is_proved_with(name: str, model: Classifier) -> None:
+    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
     assert result.verdict is Verdict.PROVED, result.reason
     assert result.best.kind == "all-to-one"
     assert result.best.target == TARGET
@@ -198,6 +232,51 @@ def test_two_classes_and_one_channel():
 
     found = probe(_black_box(backdoored, 2, (12, 12, 1)), Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
     assert found.clean_accuracy == 1
+
+
+def test_large_images():
+    few = dataclasses.replace(SETTINGS, queries=1000, search_images=6, confirm_images=6)
+    generator = np.random.default_rng(0)
+    truth = np.arange(15) % 3
+    images = generator.uniform(0.2, 0.8, (15, 224, 224, 3)).astype(np.float32)
+    images[..., 0] = truth[:, None, None] / 4 + 0.1
+
+    def tint(batch):
+        return np.round((batch[:, 100:130, 100:130, 0].mean((1, 2)) - 0.1) * 4).clip(0, 2).astype(int)
+
+    model = _black_box(tint, 3, (224, 224, 3))
+    result = probe(model, Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    assert result.clean_accuracy == 1
+    assert result.verdict is not Verdict.PROVED
+    json.dumps(result.row(), allow_nan=False)
+
+
+def test_stamps_are_put_on_at_the_resolution_that_the_network_sees():
+    samples = _samples(20)
+    smaller = dataclasses.replace(_wired(), preprocess=Preprocess(size=(8, 8)))
+    assert stamped.fitted(samples, smaller).images.shape == (20, 8, 8, 3)
+    seen = np.asarray(smaller.preprocess(stamped.fitted(samples, smaller).images))
+    np.testing.assert_allclose(seen, smaller.preprocess(samples.images), atol=1e-6)
+    for size in (None, (16, 16), (32, 32), (8, 32)):
+        assert stamped.fitted(samples, dataclasses.replace(_wired(), preprocess=Preprocess(size=size))) is samples
+
+
+def test_a_stamp_that_any_class_can_have_is_no_proof():
+    """Clean but weak: a green corner sends all to class 4, a blue one to 2, a red one to 0."""
+
+    @dataclass(frozen=True)
+    class Weak(Wired):
+        def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
+            corner = images[:, 14:, 14:].mean((1, 2))
+            scores = Wired.apply(self, variables, images)
+            for colour, label in (((0.0, 1.0, 0.0), 4), ((0.0, 0.0, 1.0), 2), ((1.0, 0.0, 0.0), 0)):
+                near = jnp.abs(corner - jnp.asarray(colour)[None]).max(1) < 0.02
+                scores = jnp.where(near[:, None], 1e3 * jax.nn.one_hot(label, CLASSES)[None], scores)
+            return scores
+
+    result = probe(_wired(network=Weak()), _samples(), SETTINGS, ENGINE, NULL)
+    assert max(f.lower for f in result.findings) > 0.9
+    assert result.verdict is Verdict.NOTHING, result.reason
 
 
 def test_samples_are_split_without_overlap_and_balanced():

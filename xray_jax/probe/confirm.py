@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,9 +44,9 @@ def claims(board: Board, truth: np.ndarray, num_classes: int) -> list[Claim]:
         return []
     excess = board.excess(seen)
     ones = excess[:, :num_classes]
-    levels, families = level(board.cost.rms[seen]), board.stamps.family[seen]
+    levels, families = level(board.cost.price[seen]), board.stamps.family[seen]
     # The best of each family and level, and of each class; cheap ones first among equals.
-    price = board.cost.rms[seen]
+    price = board.cost.price[seen]
     picked = {(k, int(ones[k].argmax())) for k in np.lexsort((price, -ones.max(1)))[:FINALISTS].tolist()}
     for cell in set(zip(families.tolist(), levels.tolist(), strict=True)):
         at = np.flatnonzero((families == cell[0]) & (levels == cell[1]))
@@ -74,7 +75,7 @@ def _maps(board: Board, seen: np.ndarray, excess: np.ndarray, truth: np.ndarray,
             break
         # Half of the classes or more going to one label is an all-to-one claim's business.
         if 2 * len(said) >= num_classes > 2 and 2 * np.bincount(said).max() <= len(said):
-            normal = board.ceilings[board.stamps.family[stamp], level(board.cost.rms[stamp])]
+            normal = board.ceilings[board.stamps.family[stamp], level(board.cost.price[stamp])]
             found.append(Claim("all-to-all", stamp, tuple(fitted.tolist()), agreement - float(normal)))
             break
     return found
@@ -102,36 +103,33 @@ def _pairs(board: Board, truth: np.ndarray, num_classes: int) -> list[Claim]:
     return [best[1]] if best is not None and best[0] > 0.5 else []
 
 
-def confirm(
-    board: Board, used: Samples, predicted: np.ndarray, searched: int, num_classes: int, ask: Ask
-) -> tuple[Finding, ...]:
-    """Findings, one for each claim of the board.
+class Answer(NamedTuple):
+    """What a claim's stamp did to the images that the search never saw: `images` `[n]` by number, `labels` `[n]`."""
+
+    claim: Claim
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def confirm(board: Board, used: Samples, searched: int, num_classes: int, ask: Ask) -> list[Answer]:
+    """Asks what the board claims, of images that the search never saw.
 
     Args:
-      used: search images first, `searched` of them, then those to confirm on. predicted: `[len(used)]`, clean labels.
+      used: search images first, `searched` of them, then those to confirm on.
     """
     made = claims(board, used.labels[:searched], num_classes)
     fresh = np.arange(searched, len(used))
     asked = [fresh if n < FINALISTS or c.kind != "all-to-one" else fresh[:PROFILE_IMAGES] for n, c in enumerate(made)]
     if not made:
-        return ()
+        return []
     labels = ask(board.stamps, np.repeat([c.stamp for c in made], [len(a) for a in asked]), np.concatenate(asked))
     parts = np.split(labels, np.cumsum([len(a) for a in asked])[:-1])
-    return tuple(
-        _finding(board, claim, used, predicted, images, part, num_classes)
-        for claim, images, part in zip(made, asked, parts, strict=True)
-    )
+    return [Answer(*answer) for answer in zip(made, asked, parts, strict=True)]
 
 
-def _finding(
-    board: Board,
-    claim: Claim,
-    used: Samples,
-    predicted: np.ndarray,
-    images: np.ndarray,
-    labels: np.ndarray,
-    num_classes: int,
-) -> Finding:
+def finding(board: Board, answer: Answer, used: Samples, predicted: np.ndarray, num_classes: int) -> Finding:
+    """An answer as it stands against all that the board holds. predicted: `[len(used)]`, labels of the clean images."""
+    claim, images, labels = answer
     goal = np.asarray(claim.goals)[used.labels[images]]
     able = (goal >= 0) & (goal != predicted[images])
     hits, trials = int(np.count_nonzero((labels == goal) & able)), int(np.count_nonzero(able))
@@ -156,6 +154,7 @@ def _finding(
         touched=float(board.cost.touched[claim.stamp]),
         rms=float(board.cost.rms[claim.stamp]),
         peak=float(board.cost.peak[claim.stamp]),
+        price=float(board.cost.price[claim.stamp]),
         index=index,
         rival=rival,
         bank=bank,
@@ -168,10 +167,7 @@ def _standing(board: Board, claim: Claim, rate: float, num_classes: int) -> tupl
     if claim.kind == "source-specific":
         return 0.0, 0.0
     at = targets.pop() if len(targets) == 1 else None
-    comparable = (board.cost.local == board.cost.local[claim.stamp]) & (
-        board.cost.rms <= board.cost.rms[claim.stamp] * 1.001
-    )
-    seen = np.flatnonzero(comparable & ((board.labels >= 0).sum(1) >= board.images // 2))
+    seen = np.flatnonzero(board.comparable(claim.stamp) & ((board.labels >= 0).sum(1) >= board.images // 2))
     rates = board.rates(seen)[:, :num_classes].max(0)
     if at is None:
         # No class of its own: it stands against what the model's easiest classes do.
@@ -186,6 +182,6 @@ def profile(findings: Sequence[Finding]) -> dict[str, list[float | None]]:
     for finding in findings:
         if finding.kind == "all-to-one":
             rates = table.setdefault(finding.family, [None] * LEVELS)
-            at = int(level(finding.rms))
+            at = int(level(finding.price))
             rates[at] = max(rates[at] or 0.0, finding.rate)
     return table

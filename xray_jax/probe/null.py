@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 EDGES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.17, 0.22)
-"""Upper ends of the cost levels (RMS change of a pixel value, on the 0-1 scale); one more level lies above the last."""
+"""Upper ends of the cost levels (`Cost.price`, on the 0-1 scale of pixels); one more level lies above the last."""
 LEVELS = len(EDGES) + 1
 
 Profile = Mapping[str, list[float | None]]
 """Family -> best confirmed flip rate at each cost level, None where no stamp was confirmed."""
 
 
-def level(rms: np.ndarray | float) -> np.ndarray:
-    """Cost level of each RMS change: integers 0 .. LEVELS - 1."""
-    return np.searchsorted(np.asarray(EDGES, np.float32), np.asarray(rms, np.float32))
+def level(price: np.ndarray | float) -> np.ndarray:
+    """Cost level of each price: integers 0 .. LEVELS - 1."""
+    return np.searchsorted(np.asarray(EDGES, np.float32), np.asarray(price, np.float32))
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Null:
         """Ceilings `[families, LEVELS]`."""
         return np.asarray([self.ceilings.get(name, (1.0,) * LEVELS) for name in families], np.float32)
 
-    def ceiling(self, family: str, rms: float) -> float:
+    def ceiling(self, family: str, price: float) -> float:
         """What clean models reached with stamps of this family that cost no more."""
-        return float(self.table([family])[0, level(rms)])
+        return float(self.table([family])[0, level(price)])
 
     def row(self) -> dict[str, Any]:
         """JSON form, which `from_row` reads back."""
@@ -68,14 +68,24 @@ def from_row(row: Mapping[str, Any]) -> Null:
 def calibrate(profiles: Iterable[Profile], source: str = "calibration") -> Null:
     """The null of clean models, from the `profile`s of their probe rows.
 
-    A level at which no stamp of a family was confirmed takes the level below's rate. Families that no model has are
-    missing, so nothing of them can prove anything.
+    The highest rate of any model at each level, with three rules for what the models leave open. A dearer stamp does
+    at least as much as a cheaper one. A cheaper one does at least its share of what a dearer one does: rates fall no
+    faster than the energy of the change, the price squared. Above the dearest stamp that was confirmed nothing is
+    known, so nothing can be proved, nor in families that no model has.
     """
     profiles = list(profiles)
     ceilings = {}
+    ends = np.asarray([*EDGES, 1.0])
     for name in sorted({name for profile in profiles for name in profile}):
-        rates = np.asarray([[rate or 0.0 for rate in p[name]] for p in profiles if name in p])
-        ceilings[name] = tuple(np.maximum.accumulate(rates.max(0)).round(3).tolist())
+        rates = np.asarray([[np.nan if r is None else r for r in p[name]] for p in profiles if name in p], float)
+        known = np.flatnonzero(~np.isnan(rates).all(0))
+        if not len(known):
+            continue
+        top = np.nan_to_num(rates).max(0)
+        shares = np.triu((ends[:, None] / ends[None, :]) ** 2) * top[None, :]
+        ceiling = np.maximum.accumulate(shares.max(1))
+        ceiling[known[-1] + 1 :] = 1
+        ceilings[name] = tuple(ceiling.round(3).tolist())
     return Null(ceilings, len(profiles), source)
 
 

@@ -1,7 +1,8 @@
 """The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw.
 
-Three steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best label
-maps, are asked on images that the search never saw; the strictest of the rules in `judge` says whether one is a proof.
+Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best label maps,
+are asked on images that the search never saw; what would be a proof is challenged by the model's other classes; the
+strictest of the rules in `judge` says whether it is one.
 """
 
 import dataclasses
@@ -14,10 +15,10 @@ from xray_jax import stamped
 from xray_jax.classifier import Model
 from xray_jax.labels import Engine
 from xray_jax.probe import confirm as confirmation
-from xray_jax.probe import score
+from xray_jax.probe import rivals, score
 from xray_jax.probe.default_null import DEFAULT_NULL
 from xray_jax.probe.null import Null
-from xray_jax.probe.result import ProbeResult, Verdict, judge
+from xray_jax.probe.result import Finding, ProbeResult, Verdict, judge
 from xray_jax.probe.search import Board, search
 from xray_jax.samples import Samples, SamplesError
 from xray_jax.stamped import Stamps
@@ -27,6 +28,8 @@ CAPACITY = 4096
 """Queries a device holds in one call: rounds of the search are small, and buffers travel whole."""
 MEASURED = 4
 """Images over which a stamp's cost is averaged."""
+CHALLENGES = 3
+"""Findings that are cross-examined, one after the other, as long as one would be a proof."""
 FEWEST = 4
 """Images needed to search on, and to confirm on."""
 
@@ -104,7 +107,7 @@ def probe(
             f"the model ({model.architecture}) has classes 0 .. {model.num_classes - 1}"
         )
     for_search, for_confirm = split(samples, settings)
-    used = samples.subset(np.concatenate([for_search, for_confirm]))
+    used = stamped.fitted(samples.subset(np.concatenate([for_search, for_confirm])), model)
     count, bank = len(for_search), used.images[: len(for_search)]
     model = labels_lib.place(model, engine)
     queries = 0
@@ -130,8 +133,30 @@ def probe(
         ceilings=null.table(family.name for family in FAMILIES),
     )
     search(board, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-    findings = confirmation.confirm(board, used, predicted, count, model.num_classes, ask)
-    verdict, reason, best = judge(findings, null, model.num_classes, accuracy)
-    return ProbeResult(
-        verdict, reason, accuracy, queries, len(for_confirm), findings, confirmation.profile(findings), best, null
-    )
+    answers = confirmation.confirm(board, used, count, model.num_classes, ask)
+    findings, (verdict, reason, best) = _conclude(board, answers, used, predicted, null, accuracy, settings.seed)
+    profile = confirmation.profile(findings)
+    return ProbeResult(verdict, reason, accuracy, queries, len(for_confirm), findings, profile, best, null)
+
+
+def _conclude(
+    board: Board,
+    answers: list[confirmation.Answer],
+    used: Samples,
+    predicted: np.ndarray,
+    null: Null,
+    accuracy: float,
+    seed: int,
+) -> tuple[tuple[Finding, ...], tuple[Verdict, str, Finding | None]]:
+    """Findings and the judgement on them; what would be a proof is challenged first, up to `CHALLENGES` of them."""
+    challenged: list[int] = []
+    while True:
+        findings = tuple(confirmation.finding(board, answer, used, predicted, board.classes) for answer in answers)
+        spent = len(challenged) == CHALLENGES
+        heard = [f for n, f in enumerate(findings) if n in challenged or not (spent and f.proves(null))]
+        judged = verdict, _, best = judge(heard, null, board.classes, accuracy)
+        leader = next((n for n, finding in enumerate(findings) if finding is best), -1)
+        if verdict is not Verdict.PROVED or best is None or best.target is None or leader in challenged:
+            return findings, judged
+        challenged.append(leader)
+        rivals.challenge(board, answers[leader].claim.stamp, best.target, used.images.shape[1:], board.classes, seed)

@@ -37,7 +37,7 @@ class Finding:
       goals: for each own label the label that the stamp sends it to; -1 where it is not said to.
       family, parameters: the stamp; parameters by name. description: one line for people.
       hits, trials: confirmed. An image is a trial when its own and its predicted label differ from the goal.
-      touched, rms, peak: the stamp's cost (`stamps.cost.Cost`).
+      touched, rms, peak, price: the stamp's cost (`stamps.cost.Cost`).
       index, rival: how the goal stands out of the model's other classes at no more cost (`score`).
       bank: `[H, W, C]`, the clean image that the stamp is made of, if it is; uint8.
     """
@@ -52,6 +52,7 @@ class Finding:
     touched: float
     rms: float
     peak: float
+    price: float
     index: float
     rival: float
     bank: np.ndarray | None = None
@@ -74,7 +75,10 @@ class Finding:
     def threshold(self, null: Null) -> float:
         """What `lower` must reach for a proof; above 1 where clean models do the same."""
         least = LEAST if len(self.goals) >= FEW_CLASSES else LEAST_FEW_CLASSES
-        return max(least, null.ceiling(self.family, self.rms) + MARGIN, self.rival + LEAD)
+        return max(least, null.ceiling(self.family, self.price) + MARGIN, self.rival + LEAD)
+
+    def proves(self, null: Null) -> bool:
+        return self.kind != "source-specific" and self.lower >= self.threshold(null)
 
     def row(self) -> dict[str, Any]:
         """JSON values; `from_row` reads them back."""
@@ -90,7 +94,7 @@ class Finding:
             "trials": self.trials,
             "rate": self.rate,
             "interval": [low, high],
-            "cost": {"touched": self.touched, "rms": self.rms, "peak": self.peak},
+            "cost": {"touched": self.touched, "rms": self.rms, "peak": self.peak, "price": self.price},
             "index": self.index,
             "rival": self.rival,
         }
@@ -122,6 +126,7 @@ def from_row(row: Mapping[str, Any]) -> Finding:
             touched=float(row["cost"]["touched"]),
             rms=float(row["cost"]["rms"]),
             peak=float(row["cost"]["peak"]),
+            price=float(row["cost"]["price"]),
             index=float(row["index"]),
             rival=float(row["rival"]),
             bank=bank,
@@ -138,7 +143,7 @@ def judge(
     A source-specific finding is reported and never a proof: in clean models, too, some pairs of classes are that close.
     """
     whole = [finding for finding in findings if finding.kind != "source-specific"]
-    best = max(whole, key=lambda finding: (finding.lower - finding.threshold(null), -finding.rms), default=None)
+    best = max(whole, key=lambda finding: (finding.lower - finding.threshold(null), -finding.price), default=None)
     if best is not None and best.lower >= best.threshold(null):
         where = f"to label {best.target}" if best.target is not None else "to another label each"
         return (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xray_jax.probe import score
-from xray_jax.probe.null import level
+from xray_jax.probe.null import LEVELS, level
 from xray_jax.probe.score import Outcomes
 from xray_jax.stamped import Stamps
 from xray_jax.stamps import FAMILIES, Shape
@@ -17,12 +17,17 @@ Ask = Callable[[Stamps, np.ndarray, np.ndarray], np.ndarray]
 """(stamps, stamp index `[Q]`, image number `[Q]`) -> labels `[Q]`."""
 Measure = Callable[[Stamps], Cost]
 
-FIRST_LOOK = 5
+FIRST_LOOK = 4
 """Images that every coarse stamp is tried on."""
-COARSE, REFINE = 0.5, 0.25
-"""Shares of the budget: the coarse grid's first look, and refinement. Halving and confirmation take the rest."""
+COARSE, LEVELLED, REFINE = 0.45, 0.1, 0.25
+"""Shares of the budget: the coarse grid's first look, at most so much for `sample_levels`, and refinement. Halving,
+confirmation and cross-examination take the rest."""
 ROUNDS = 4
 """Refinement rounds."""
+DEARER = 1.25
+"""Stamps are comparable up to this ratio of their prices: about that of a black and a white one of the same size."""
+SAMPLED = 4
+"""Stamps of each family and level of cost that are looked at twice, whatever the others do; the best one to the end."""
 
 
 @dataclass
@@ -42,7 +47,7 @@ class Board:
     wanted: Outcomes
     ceilings: np.ndarray
     stamps: Stamps = field(default_factory=Stamps.join)
-    cost: Cost = field(default_factory=lambda: Cost(*np.zeros((3, 0), np.float32)))
+    cost: Cost = field(default_factory=lambda: Cost(*np.zeros((4, 0), np.float32)))
     labels: np.ndarray = field(init=False)
     queries: int = 0
     _known: set[bytes] = field(default_factory=set)
@@ -82,12 +87,20 @@ class Board:
 
     def excess(self, index: np.ndarray) -> np.ndarray:
         """Flip rates above what is normal at the stamp's family and cost: `[K, O]`. What the search climbs."""
-        normal = self.ceilings[self.stamps.family[index], level(self.cost.rms[index])]
+        normal = self.ceilings[self.stamps.family[index], level(self.cost.price[index])]
         return self.rates(index) - normal[:, None]
+
+    @property
+    def classes(self) -> int:
+        return len(self.wanted.goals[0]) - len(self.wanted.shifts) - 1
+
+    def comparable(self, stamp: int) -> np.ndarray:
+        """Stamps that may be set against `stamp`: local if it is local, and hardly dearer. Bool `[K]`."""
+        return (self.cost.local == self.cost.local[stamp]) & (self.cost.price <= self.cost.price[stamp] * DEARER)
 
     def best(self, index: np.ndarray, keep: int) -> np.ndarray:
         """`keep` of stamps `index`: half by largest excess, half spread over the outcomes; cheap ones first."""
-        excess, price = self.excess(index), self.cost.rms[index]
+        excess, price = self.excess(index), self.cost.price[index]
         # That labels change is no evidence by itself, so it only has a share in the spread.
         chosen = dict.fromkeys(np.lexsort((price, -excess[:, :-1].max(1)))[: max(1, keep // 2)].tolist())
         columns = [iter(np.lexsort((price, -excess[:, t])).tolist()) for t in np.argsort(-excess.max(0), kind="stable")]
@@ -132,6 +145,17 @@ def halve(board: Board, index: np.ndarray, start: int) -> None:
         board.look(index, images)
 
 
+def sample_levels(board: Board, index: np.ndarray, budget: int, seed: int) -> None:
+    """Looks to the end at one stamp of each family and level of cost: a null needs to know what all of them do."""
+    cell = board.stamps.family[index] * LEVELS + level(board.cost.price[index])
+    values = np.random.default_rng(seed).permutation(np.unique(cell))
+    longer = min(3 * FIRST_LOOK, board.images)
+    some = [index[cell == value] for value in values[: budget // (SAMPLED * longer + board.images)]]
+    for keep, images in ((SAMPLED, longer), (1, board.images)):
+        some = [part[np.argsort(-board.rates(part)[:, : board.classes].max(1), kind="stable")[:keep]] for part in some]
+        board.look(np.concatenate([np.empty(0, int), *some]), images)
+
+
 def _split(index: np.ndarray, local: np.ndarray, keep: int) -> list[tuple[np.ndarray, int]]:
     halves = [(index[local], keep * 3 // 4), (index[~local], keep // 4)]
     return [(part, min(k, len(part))) for part, k in halves if len(part)]
@@ -169,5 +193,6 @@ def search(board: Board, shape: Shape, bank_size: int, budget: int, seed: int) -
     first = min(FIRST_LOOK, board.images)
     index = board.add(coarse(shape, bank_size, int(COARSE * budget) // first, seed))
     board.look(index, first)
+    sample_levels(board, index, int(LEVELLED * budget), seed)
     halve(board, index, first)
     refine(board, shape, int(REFINE * budget), seed)

@@ -10,7 +10,7 @@ from xray_jax.stamps.mosaic import Mosaic
 from xray_jax.stamps.patch import Patch
 from xray_jax.stamps.quantise import Quantise
 from xray_jax.stamps.shift import Shift
-from xray_jax.stamps.sinusoid import Sinusoid
+from xray_jax.stamps.sinusoid import Ripple, Sinusoid
 from xray_jax.stamps.warp import Warp
 
 FAMILIES: tuple[Family, ...] = (
@@ -19,6 +19,7 @@ FAMILIES: tuple[Family, ...] = (
     Border(),
     Line(),
     Sinusoid(),
+    Ripple(),
     Cosine(),
     Shift(),
     BlendColour(),
