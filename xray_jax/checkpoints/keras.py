@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax.checkpoints import hdf5, keras_graph, keras_weights
+from xray_jax.checkpoints import hdf5, keras_bare, keras_graph, keras_weights
 from xray_jax.checkpoints.archive import MAGIC, Archive
-from xray_jax.checkpoints.contents import CheckpointError, check_budget, parse_json
+from xray_jax.checkpoints.contents import CheckpointError, Tensors, check_budget, parse_json
 from xray_jax.checkpoints.source import Source
 from xray_jax.classifier import Classifier
 
@@ -38,8 +38,8 @@ def matches(path: Path, head: bytes) -> bool:
         return False
 
 
-def read(path: Path) -> Classifier:
-    """A model with its weights in float32, and the identity `Preprocess`.
+def read(path: Path) -> Classifier | Tensors:
+    """A model with its weights in float32, and the identity `Preprocess`; weights where the file has nothing else.
 
     Raises:
       CheckpointError: naming what is damaged, custom or not supported.
@@ -63,15 +63,12 @@ def _read_zip(path: Path) -> Classifier:
     return _classifier(graph, expected, classes, found, archive.source.size)
 
 
-def _read_h5(data: np.ndarray) -> Classifier:
+def _read_h5(data: np.ndarray) -> Classifier | Tensors:
     file = hdf5.File(data)
     attributes = file.root.attributes()
     config = attributes.get("model_config")
     if not isinstance(config, str):
-        raise CheckpointError(
-            "it has weights but no model_config (save_weights?), so its graph is unknown; save the whole model with "
-            "model.save(...)"
-        )
+        return keras_bare.read(file.root, len(data))
     if "model_weights" not in file.root:
         raise CheckpointError("it has a model_config but no model_weights; save the whole model with model.save(...)")
     group = file.root["model_weights"]
