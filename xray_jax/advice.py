@@ -15,6 +15,8 @@ from xray_jax.preprocess import PRESETS, Preprocess, parse
 from xray_jax.samples import Samples
 
 MAX_IMAGES = 500
+LOW_ACCURACY = 0.6
+"""Below it a network above chance is asked too: channels in the wrong order may leave a third of the labels right."""
 
 
 def advise(
@@ -53,7 +55,12 @@ def advise(
 
 def sentence(advice: list[tuple[str, float]], accuracy: float, least: float = 0.2) -> str:
     """What to tell the user: presets that beat `accuracy` by at least `least`, or that none does."""
-    better = [f"{name} ({found:.1%})" for name, found in advice if found >= accuracy + least]
-    if not better:
+    found = [f"{name} ({share:.1%})" for name, share in better(advice, accuracy, least)]
+    if not found:
         return f"clean accuracy is {accuracy:.1%}, and no other known preprocessing gives a much higher one"
-    return f"clean accuracy is {accuracy:.1%}; it would be higher with --preprocess={' or '.join(better[:3])}"
+    return f"clean accuracy is {accuracy:.1%}; it would be higher with --preprocess={' or '.join(found[:3])}"
+
+
+def better(advice: list[tuple[str, float]], accuracy: float, least: float = 0.2) -> list[tuple[str, float]]:
+    """The presets that beat `accuracy` by at least `least`."""
+    return [(name, found) for name, found in advice if found >= accuracy + least]

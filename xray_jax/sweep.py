@@ -190,10 +190,14 @@ class Sweep:
         return job
 
     def _advise(self, row: Row, model: Model, result: ScanResult, engine: Engine) -> None:
-        """A note on other preprocessing where the accuracy says that this one is wrong."""
-        if result.constant or not decision.near_chance(result.clean_accuracy, model.num_classes):
+        """A note on other preprocessing where the accuracy says that this one is wrong, or may be."""
+        accuracy = result.clean_accuracy
+        near_chance = decision.near_chance(accuracy, model.num_classes)
+        if result.constant or not (near_chance or accuracy < advice.LOW_ACCURACY):
             return
         tried = advice.advise(model, self.scanner.samples, engine=engine)
+        if not near_chance and not advice.better(tried, accuracy):
+            return
         row["notes"] = [*row["notes"], advice.sentence(tried, result.clean_accuracy)]
 
     def _finish(self, job: _Job | None) -> Finished | None:
