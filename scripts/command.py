@@ -28,7 +28,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if flags.FLAGS["verbosity"].using_default_value:
         # absl turns INFO on for programs right after parsing, for the root logger too: jax would name each accelerator
         # that this machine lacks, and orbax writes dozens of lines a checkpoint.
-        flags.FLAGS.verbosity = logging.WARNING
+        logging.set_verbosity(logging.WARNING)
     return rest
 
 

@@ -127,7 +127,8 @@ def _open(item: Path, name: str, index: dict[str, Any], size: int) -> LazyArray:
     }
     found = tensorstore.open(spec, open=True, read=True).result()
     # The codec's own `to_json`: the whole specification's leaks what it returns (tensorstore 0.1).
-    used = {part.get("name") or part.get("id") for part in _compression(found.codec.to_json())}
+    codec = found.codec.to_json() if found.codec is not None else {}
+    used = {part.get("name") or part.get("id") for part in _compression(codec)}
     if unknown := used - {"zstd", None}:
         raise CheckpointError(f"leaf {name}: compressed by {sorted(map(str, unknown))}, orbax uses zstd: refused")
     dtype = found.dtype.numpy_dtype
