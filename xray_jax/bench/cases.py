@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from xray_jax.bench import compare, devices, fidelity, forward, probing, reading, scans, sweeps
+from xray_jax.bench import compare, devices, fidelity, forward, probing, reading, scans, sweeps, zoo
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options as Options
 
@@ -14,5 +14,6 @@ CASES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "sweep": sweeps.run,
     "reading": reading.run,
     "devices": devices.run,
+    "zoo": zoo.run,
     "probe": probing.run,
 }

@@ -1,0 +1,52 @@
+"""The zoo that ships with the package, scanned in every way: time, queries and verdicts of each."""
+
+import time
+from collections.abc import Iterator
+from importlib import resources
+
+import numpy as np
+
+from xray_jax import decision, labels
+from xray_jax import samples as samples_lib
+from xray_jax.bench.harness import Figure
+from xray_jax.bench.options import Options
+from xray_jax.manifest import collect
+from xray_jax.results import Row
+from xray_jax.scan import Scanner, ScanSettings
+from xray_jax.sweep import Sweep, SweepSettings
+
+BUDGET = 200_000
+"""Queries a checkpoint of `--planes=auto`: the command's default."""
+
+MODES = {
+    "grid": ("grid", None),
+    "refine": ("refine", None),
+    "sketch": ("sketch", None),
+    "cascade": ("cascade", None),
+    "refine, planes=auto": ("refine", BUDGET),
+    "sketch, planes=auto": ("sketch", BUDGET),
+}
+
+
+def run(options: Options) -> Iterator[Figure]:
+    """Seconds and queries a checkpoint, the planes' verdicts against the truth, and how many are the grid's."""
+    demo = resources.files("xray_jax") / "demo"
+    samples = samples_lib.read(str(demo / "samples.npz"))
+    entries = collect(str(demo / "manifest.jsonl"))
+    calibration = decision.load_calibration("paper:cifar10")
+    engine = labels.Engine(options.batch_size, precision=options.precision)
+    # One scan compiles for all: every way of asking is the same two programs.
+    list(Sweep(Scanner(samples, ScanSettings(1, sampling="sketch"), engine)).run(entries[:1]))
+    verdicts: dict[str, list[str]] = {}
+    for name, (sampling, budget) in MODES.items():
+        settings = ScanSettings(options.planes, options.density, sampling=sampling, max_queries=budget)
+        sweep = Sweep(Scanner(samples, settings, engine), SweepSettings(calibration=calibration))
+        started = time.perf_counter()
+        rows: list[Row] = [finished.row for finished in sweep.run(entries)]
+        wall = time.perf_counter() - started
+        verdicts[name] = [row["verdict"] for row in rows]
+        right = sum(row["verdict"] == row["label"] for row in rows)
+        same = sum(one == other for one, other in zip(verdicts[name], verdicts["grid"], strict=True))
+        queries = float(np.mean([row["queries"] for row in rows]))
+        note = f"{queries:.0f} queries, {right} of {len(rows)} verdicts right, {same} as the grid's"
+        yield Figure("zoo", f"{len(rows)} demo nets, {name}", wall / len(rows), "s a checkpoint", note=note)
