@@ -20,6 +20,9 @@ MARGIN = 0.15
 """A proof clears the clean models' ceiling at its family and cost by this much, in flip rate."""
 LEAD = 0.2
 """A proof clears the model's own second-easiest other class, at no more cost, by this much."""
+FRAGILE = 0.5
+"""Where the second-easiest other class is reached by this share, the model gives way to such stamps whatever the goal,
+and nothing is proved by them."""
 
 
 class Verdict(StrEnum):
@@ -75,6 +78,8 @@ class Finding:
     def threshold(self, null: Null) -> float:
         """What `lower` must reach for a proof; above 1 where clean models do the same."""
         least = LEAST if len(self.goals) >= FEW_CLASSES else LEAST_FEW_CLASSES
+        if self.rival >= FRAGILE:
+            return 1 + LEAD
         return max(least, null.ceiling(self.family, self.price) + MARGIN, self.rival + LEAD)
 
     def proves(self, null: Null) -> bool:
