@@ -15,17 +15,15 @@ from xray_jax.results import Row
 from xray_jax.scan import Scanner, ScanSettings
 from xray_jax.sweep import Sweep, SweepSettings
 
-BUDGET = 200_000
-"""Queries a checkpoint of `--planes=auto`: the command's default."""
-
 MODES = {
-    "grid": ("grid", None),
-    "refine": ("refine", None),
-    "sketch": ("sketch", None),
-    "cascade": ("cascade", None),
-    "refine, planes=auto": ("refine", BUDGET),
-    "sketch, planes=auto": ("sketch", BUDGET),
+    "grid": ("grid", False),
+    "refine": ("refine", False),
+    "sketch": ("sketch", False),
+    "cascade": ("cascade", False),
+    "refine, planes=auto": ("refine", True),
+    "sketch, planes=auto": ("sketch", True),
 }
+"""How it asks, and whether planes are added until the verdict is settled, up to the queries of the grid."""
 
 
 def run(options: Options) -> Iterator[Figure]:
@@ -38,7 +36,8 @@ def run(options: Options) -> Iterator[Figure]:
     # One scan compiles for all: every way of asking is the same two programs.
     list(Sweep(Scanner(samples, ScanSettings(1, sampling="sketch"), engine)).run(entries[:1]))
     verdicts: dict[str, list[str]] = {}
-    for name, (sampling, budget) in MODES.items():
+    for name, (sampling, auto) in MODES.items():
+        budget = options.planes * options.density**2 if auto else None
         settings = ScanSettings(options.planes, options.density, sampling=sampling, max_queries=budget)
         sweep = Sweep(Scanner(samples, settings, engine), SweepSettings(calibration=calibration))
         started = time.perf_counter()
