@@ -86,7 +86,9 @@ def build(config: Any, keras: int) -> Graph:
     entry = image_entry(top.input_shape, builder.data_formats)
     nodes = _needed(builder.nodes, outputs[0])
     graph = json.dumps(
-        {"form": entry.form, "shape": entry.shape, "nodes": nodes}, sort_keys=True, separators=(",", ":")
+        {"form": entry.form, "shape": entry.shape, "vector": entry.vector, "nodes": nodes},
+        sort_keys=True,
+        separators=(",", ":"),
     )
     return Graph(KerasNetwork(graph), entry.shape, top.tree, frozenset(builder.policies))
 

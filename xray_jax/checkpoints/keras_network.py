@@ -30,9 +30,9 @@ class KerasNetwork:
     """A graph of standard Keras layers.
 
     Attributes:
-      graph: canonical JSON: "form" and "shape" of an `ImageInput`, and "nodes": [[kind, weights' key, settings,
-        inputs], ...]. An input is a node's number (0 is the images), or a constant in a list of one. The last node is
-        the output.
+      graph: canonical JSON: "form", "shape" and "vector" of an `ImageInput`, and "nodes": [[kind, weights' key,
+        settings, inputs], ...]. An input is a node's number (0 is the images), or a constant in a list of one. The
+        last node is the output.
     """
 
     graph: str
@@ -40,7 +40,8 @@ class KerasNetwork:
     @cached_property
     def _parsed(self) -> tuple[ImageInput, list[list[Any]]]:
         parsed = json.loads(self.graph)
-        return ImageInput(parsed["form"], tuple(parsed["shape"])), parsed["nodes"]
+        entry = ImageInput(parsed["form"], tuple(parsed["shape"]), tuple(parsed["vector"]))
+        return entry, parsed["nodes"]
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Images `[B, H, W, C]` -> what the Keras model puts out, `[B, num_classes]`; its softmax included."""
