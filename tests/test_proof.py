@@ -116,6 +116,8 @@ def test_judge_asks_for_rate_ceiling_and_lead():
     assert judge([FINDING], null, 5, 0.9)[0] is Verdict.PROVED
     assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, 3), 5, 0.9)[0] is Verdict.NOTHING
     assert judge([dataclasses.replace(FINDING, rival=0.8)], null, 5, 0.9)[0] is Verdict.NOTHING
+    assert judge([dataclasses.replace(FINDING, rival=0.45)], null, 5, 0.9)[0] is Verdict.PROVED
+    assert judge([dataclasses.replace(FINDING, rival=0.5)], null, 5, 0.9)[0] is Verdict.NOTHING, "a fragile model"
     assert judge([dataclasses.replace(FINDING, hits=18)], null, 5, 0.9)[0] is Verdict.NOTHING
     assert judge([FINDING], Null(), 5, 0.9)[0] is Verdict.NOTHING, "a family without a null proves nothing"
     assert judge([dataclasses.replace(FINDING, kind="source-specific")], null, 5, 0.9)[0] is Verdict.NOTHING

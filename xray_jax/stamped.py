@@ -129,45 +129,40 @@ def label_pairs(
     Returns:
       Labels `[Q]`, of the smallest integer type that holds the model's classes.
     """
-    bank = images if bank is None else bank
-    return labels_lib.shrinking(
-        model, engine, lambda fit: _label_pairs(model, images, stamps, stamp_index, image_index, fit, bank)
-    )
+    material = images if bank is None else bank
 
+    def ask(fit: Engine) -> np.ndarray:
+        dtype = labels_lib.label_dtype(model.num_classes)
+        family = stamps.family[stamp_index]
+        resolved = fit.resolve(model.batch_size)
+        on_host = isinstance(model, BlackBox)
+        batch = (model.batch_size or 256) if on_host else resolved.batch_size
+        rows = _by_family(family, batch, 1 if on_host else len(resolved.devices))
+        valid = rows >= 0
+        safe = np.where(valid, rows, 0)
+        # Padding repeats query 0: a batch reads its family from its first row, and padding is never first among real
+        # ones.
+        arrays = (
+            family[safe].astype(np.int32),
+            image_index[safe].astype(np.int32),
+            stamps.parameters[stamp_index[safe]],
+        )
+        if isinstance(model, BlackBox):
+            parts = []
+            for start in range(0, len(rows), batch):
+                part = slice(start, start + batch)
+                stamped = _put_jit(images[arrays[1][part]], arrays[0][start], arrays[2][part], material)
+                parts.append(labels_lib.call_label_fn(model, np.asarray(model.preprocess(stamped))))
+            found = np.concatenate(parts or [np.zeros(0, dtype)])
+        else:
+            build = functools.partial(_program, model.network, model.preprocess, resolved, dtype)
+            head = (model.variables, *jax.device_put((images, material), resolved.sharding()))
+            found = labels_lib.dispatch(build, head, arrays, resolved, dtype).result()
+        labels = np.empty(len(family), dtype)
+        labels[rows[valid]] = found[valid]
+        return labels
 
-def _label_pairs(
-    model: Model,
-    images: np.ndarray,
-    stamps: Stamps,
-    stamp_index: np.ndarray,
-    image_index: np.ndarray,
-    engine: Engine,
-    bank: np.ndarray,
-) -> np.ndarray:
-    dtype = labels_lib.label_dtype(model.num_classes)
-    family = stamps.family[stamp_index]
-    resolved = engine.resolve(model.batch_size)
-    on_host = isinstance(model, BlackBox)
-    batch = (model.batch_size or 256) if on_host else resolved.batch_size
-    rows = _by_family(family, batch, 1 if on_host else len(resolved.devices))
-    valid = rows >= 0
-    safe = np.where(valid, rows, 0)
-    # Padding repeats query 0: a batch reads its family from its first row, and padding is never first among real ones.
-    arrays = (family[safe].astype(np.int32), image_index[safe].astype(np.int32), stamps.parameters[stamp_index[safe]])
-    if isinstance(model, BlackBox):
-        parts = []
-        for start in range(0, len(rows), batch):
-            part = slice(start, start + batch)
-            stamped = _put_jit(images[arrays[1][part]], arrays[0][start], arrays[2][part], bank)
-            parts.append(labels_lib.call_label_fn(model, np.asarray(model.preprocess(stamped))))
-        found = np.concatenate(parts or [np.zeros(0, dtype)])
-    else:
-        build = functools.partial(_program, model.network, model.preprocess, resolved, dtype)
-        head = (model.variables, *jax.device_put((images, bank), resolved.sharding()))
-        found = labels_lib.dispatch(build, head, arrays, resolved, dtype).result()
-    labels = np.empty(len(family), dtype)
-    labels[rows[valid]] = found[valid]
-    return labels
+    return labels_lib.shrinking(model, engine, ask)
 
 
 def fitted(samples: Samples, model: Model) -> Samples:
