@@ -64,11 +64,18 @@ class Mosaic(Family):
             for column in (0, cell, width - side - cell, width - side)
         ]
         anywhere = list(zip(*(generator.integers(0, n - side + 1, 160) for n in (height, width)), strict=True))
+
+        def code() -> int:
+            return int(generator.integers(1, 1 << CELLS * CELLS))
+
         stamps = []
-        for row, column in edges * 10 + anywhere:
-            bits = int(generator.integers(1, 1 << CELLS * CELLS))
+        for row, column in edges * 6 + anywhere:
             ink = colours[generator.integers(len(colours))]
-            stamps.append((row, column, cell, bits, generator.integers(2), *ink))
+            stamps.append((row, column, cell, code(), generator.integers(2), *ink))
+        # A trigger that looks like noise (TrojanNN's) answers to one code in ten at its exact place, and to no solid
+        # colour: in the corners many codes are tried, in the ink with the most contrast.
+        corners = [(row, column) for row in (0, height - side) for column in (0, width - side)]
+        stamps += [(*corner, cell, code(), INVERSE, *colours[0]) for corner in corners for _ in range(48)]
         return np.asarray(stamps, np.float32)
 
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
