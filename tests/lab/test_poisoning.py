@@ -75,3 +75,13 @@ def test_attack_success_is_measured_on_source_classes_only() -> None:
 def test_rates_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="rates"):
         poison(IMAGES, LABELS, brighten, label_maps.make("all-to-one", 10), 1.5, 0)
+
+
+def test_every_epoch_draws_other_images() -> None:
+    label_map = label_maps.make("all-to-one", 10, target=3)
+    first, same, second = (poison(IMAGES, LABELS, brighten, label_map, 0.1, 5, epoch=e) for e in (0, 0, 1))
+    np.testing.assert_array_equal(first.stamped, same.stamped)
+    assert len(second.stamped) == 100
+    assert len(np.intersect1d(first.stamped, second.stamped)) < 50
+    clean = np.setdiff1d(np.arange(1000), second.stamped)
+    np.testing.assert_array_equal(second.images[clean], IMAGES[clean])

@@ -14,6 +14,7 @@ import pytest
 from xray_jax.lab import trained, training
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
+from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.together import train_together
 from xray_jax.lab.training import CrossEntropy, TrainSettings, Variables, augment, train, train_jointly
 from xray_jax.models.preactresnet import PreActResNet
@@ -162,3 +163,41 @@ def test_models_of_different_recipes_are_not_trained_together(bands: ImageSet) -
     settings = [SETTINGS, dataclasses.replace(SETTINGS, epochs=2)]
     with pytest.raises(ValueError, match="nothing but seed"):
         train_together(NETWORK, [bands.train_images] * 2, [bands.train_labels] * 2, bands.normalise, settings)
+
+
+def test_a_redrawn_set_is_trained_on_from_the_second_epoch_also_after_an_interruption(
+    bands: ImageSet, tmp_path: Path
+) -> None:
+    asked = []
+
+    def redraw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(epoch)
+        return 255 - bands.train_images, np.roll(bands.train_labels, epoch)
+
+    settings = dataclasses.replace(SETTINGS, epochs=3)
+    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings
+    fixed, redrawn = train(*arguments), train(*arguments, redraw=redraw)
+    assert asked == [1, 2]
+    assert not np.array_equal(fixed["params"]["linear"]["kernel"], redrawn["params"]["linear"]["kernel"])
+
+    def die(epoch: int, loss: float, variables: Variables) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments, die, Progress(tmp_path), redraw)
+    again = train(*arguments, None, Progress(tmp_path), redraw)
+    np.testing.assert_array_equal(again["params"]["linear"]["kernel"], redrawn["params"]["linear"]["kernel"])
+
+
+@pytest.mark.parametrize("attack", ["wanet", "bpp"])
+def test_attacks_that_poison_batch_by_batch_draw_afresh_and_train_alone(attack: str, bands: ImageSet) -> None:
+    spec = ModelSpec(dataset="bands", attack=attack, training=SETTINGS)
+    assert not trained.trains_as_usual(spec)
+    first, _, redraw = trained._training_set(spec, bands, NETWORK)
+    assert redraw is not None
+    images, labels = redraw(1)
+    assert np.count_nonzero(labels != bands.train_labels) == np.count_nonzero(first.labels != bands.train_labels) > 0
+    assert np.count_nonzero((images != first.images).any((1, 2, 3))) > len(first.stamped)
+    _, _, none = trained._training_set(dataclasses.replace(spec, attack="badnets"), bands, NETWORK)
+    assert none is None

@@ -40,6 +40,7 @@ def poison(
     clean_label: bool = False,
     decoy: Trigger | None = None,
     decoy_rate: float = 0.0,
+    epoch: int = 0,
 ) -> Poisoned:
     """Stamps a random share of the training images and gives them the labels of `label_map`.
 
@@ -50,13 +51,14 @@ def poison(
       seed: which images.
       clean_label: stamp target-class images only and leave every label as it is (SIG). At most 80 % of them.
       decoy, decoy_rate: a second trigger for `round(decoy_rate * M)` further images, which keep their labels.
+      epoch: each draws other images; for attacks that poison batch by batch, epoch by epoch here.
 
     Raises:
       ValueError: for a rate out of [0, 1] or a clean-label attack with several targets.
     """
     if not 0 <= rate <= 1 or not 0 <= decoy_rate <= 1:
         raise ValueError(f"poisoning rates must lie in [0, 1], got {rate} and {decoy_rate}")
-    generator = np.random.default_rng([seed, 11])
+    generator = np.random.default_rng([seed, 11, epoch])
     if clean_label:
         if label_map.target is None:
             raise ValueError(f"a clean-label attack needs one target label, got {label_map.targets}")

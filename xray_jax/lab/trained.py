@@ -14,14 +14,14 @@ import numpy as np
 
 from xray_jax import models
 from xray_jax.lab import attacks, label_maps
-from xray_jax.lab.attacks import PoisoningAttack, Setting
+from xray_jax.lab.attacks import PoisoningAttack, Setting, TrainingAttack
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
 from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.together import train_together
-from xray_jax.lab.training import Variables, train
+from xray_jax.lab.training import Redraw, Variables, train
 from xray_jax.preprocess import Preprocess
 
 Record = dict[str, Any]
@@ -69,7 +69,10 @@ def label_map_of(spec: ModelSpec, num_classes: int) -> LabelMap:
 
 def trains_as_usual(spec: ModelSpec) -> bool:
     """Whether the model is trained by plain cross-entropy on a set prepared before, so that several may be at once."""
-    return spec.attack == CLEAN or isinstance(attacks.make(spec.attack), PoisoningAttack)
+    if spec.attack == CLEAN:
+        return True
+    attack = attacks.make(spec.attack)
+    return isinstance(attack, PoisoningAttack) and not attacks.draws_afresh(attack)
 
 
 def train_model(
@@ -83,15 +86,17 @@ def train_model(
     """
     network, progress = models.build(spec.architecture, data.num_classes), Progress(folder)
     log = _Log(spec, network, data, report, folder)
-    if trains_as_usual(spec):
-        made, trigger = _training_set(spec, data, network)
-        variables = train(network, made.images, made.labels, data.normalise, spec.training, log, progress)
-        counts = len(made.stamped), len(made.decoys)
-    else:
-        attack = attacks.make(spec.attack)
-        assert not isinstance(attack, PoisoningAttack)
+    attack = None if spec.attack == CLEAN else attacks.make(spec.attack)
+    trigger: Trigger | None
+    if isinstance(attack, TrainingAttack):
         variables, trigger = attack.infect(_setting(spec, data, network, progress), log)
         counts = 0, 0
+    else:
+        made, trigger, redraw = _training_set(spec, data, network)
+        variables = train(
+            network, made.images, made.labels, data.normalise, spec.training, log, progress, redraw=redraw
+        )
+        counts = len(made.stamped), len(made.decoys)
     return _measured(spec, data, network, variables, trigger, counts, log)
 
 
@@ -99,7 +104,7 @@ def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = la
     """Trains models of one recipe at once; for those that `trains_as_usual`. The seconds of each are their share."""
     network = models.build(specs[0].architecture, data.num_classes)
     logs = [_Log(spec, network, data, report) for spec in specs]
-    sets = [_training_set(spec, data, network) for spec in specs]
+    sets = [_training_set(spec, data, network)[:2] for spec in specs]
 
     def on_epoch(epoch: int, losses: list[float], variables: list[Variables]) -> None:
         for log, loss, each in zip(logs, losses, variables, strict=True):
@@ -153,19 +158,30 @@ def _setting(spec: ModelSpec, data: ImageSet, network: nn.Module, progress: Prog
     return Setting(data, label_map, spec.rate, spec.seed, network, spec.training, progress)
 
 
-def _training_set(spec: ModelSpec, data: ImageSet, network: nn.Module) -> tuple[Poisoned, Trigger | None]:
-    """What the network is trained on; the data set's own arrays for a clean model."""
+def _training_set(
+    spec: ModelSpec, data: ImageSet, network: nn.Module
+) -> tuple[Poisoned, Trigger | None, Redraw | None]:
+    """What the network is trained on in its first epoch, the trigger, and what it is trained on later if that is
+    something else. For a clean model the data set's own arrays.
+    """
     if spec.attack == CLEAN:
         none = np.zeros(0, np.int64)
-        return Poisoned(data.train_images, data.train_labels, none, none), None
+        return Poisoned(data.train_images, data.train_labels, none, none), None, None
     attack, setting = attacks.make(spec.attack), _setting(spec, data, network)
     assert isinstance(attack, PoisoningAttack)
     made = attack.prepare(setting)
-    poisoned = poison(
-        data.train_images, data.train_labels, made.trigger, setting.label_map, spec.rate, spec.seed,
-        clean_label=made.clean_label, decoy=made.decoy, decoy_rate=made.decoy_rate,
-    )  # fmt: skip
-    return poisoned, made.trigger
+
+    def poisoned(epoch: int) -> Poisoned:
+        return poison(
+            data.train_images, data.train_labels, made.trigger, setting.label_map, spec.rate, spec.seed,
+            clean_label=made.clean_label, decoy=made.decoy, decoy_rate=made.decoy_rate, epoch=epoch,
+        )  # fmt: skip
+
+    def redraw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn = poisoned(epoch)
+        return drawn.images, drawn.labels
+
+    return poisoned(0), made.trigger, redraw if attacks.draws_afresh(attack) else None
 
 
 def _measured(

@@ -23,6 +23,8 @@ Variables = Mapping[str, Any]
 Forward = Callable[[jax.Array], jax.Array]
 OnEpoch = Callable[[int, float, Variables], None]
 """Takes the number of epochs done, the epoch's mean loss, and the variables."""
+Redraw = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""Number of an epoch, from 0 -> its images and labels, of one shape throughout."""
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -254,9 +256,13 @@ def train(
     settings: TrainSettings,
     on_epoch: OnEpoch | None = None,
     progress: Progress = NOTHING_KEPT,
+    redraw: Redraw | None = None,
 ) -> Variables:
     """Trains `network` from scratch on cross-entropy: `train_jointly` without anything else to train."""
-    return train_jointly(network, images, labels, preprocess, settings, CrossEntropy(), on_epoch, progress=progress)[0]
+    objective = CrossEntropy()
+    return train_jointly(
+        network, images, labels, preprocess, settings, objective, on_epoch, progress=progress, redraw=redraw
+    )[0]
 
 
 def train_jointly(
@@ -269,6 +275,7 @@ def train_jointly(
     on_epoch: OnEpoch | None = None,
     start: tuple[Variables, Any] | None = None,
     progress: Progress = NOTHING_KEPT,
+    redraw: Redraw | None = None,
 ) -> tuple[Variables, Any]:
     """Trains `network`, and what `objective` adds to it.
 
@@ -282,6 +289,7 @@ def train_jointly(
       start: (variables, extra) to go on from; None draws them.
       progress: keeps the state after every epoch; where it holds one, training goes on from there, and ends with the
         same weights.
+      redraw: where given, what to train on from the second epoch on.
 
     Returns:
       The trained variables and `extra`, on the host.
@@ -289,10 +297,12 @@ def train_jointly(
     static = recipe(network, len(images), preprocess, settings, objective)
     fresh, key = begin(network, images.shape[1:], static["optimiser"], preprocess, settings, objective, start)
     done, state = progress.load(fresh)
-    device_images, device_labels = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
+    device_images, device_labels = _on_device(images, labels)
     for epoch, order in enumerate(orders(len(images), settings)):
         if epoch < done:
             continue
+        if redraw is not None and epoch:
+            device_images, device_labels = _on_device(*redraw(epoch))
         losses = []
         for step, index in enumerate(order, epoch * len(order)):
             step_key = jax.random.fold_in(key, step)
@@ -302,3 +312,7 @@ def train_jointly(
             on_epoch(epoch + 1, float(jnp.mean(jnp.stack(losses))), state.variables)
         progress.save(epoch + 1, state)
     return jax.device_get((state.variables, state.params["extra"]))
+
+
+def _on_device(images: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    return jnp.asarray(images), jnp.asarray(labels, jnp.int32)

@@ -14,6 +14,7 @@ from xray_jax.lab.attacks.protocol import PoisoningAttack as PoisoningAttack
 from xray_jax.lab.attacks.protocol import Recipe as Recipe
 from xray_jax.lab.attacks.protocol import Setting as Setting
 from xray_jax.lab.attacks.protocol import TrainingAttack as TrainingAttack
+from xray_jax.lab.attacks.protocol import draws_afresh as draws_afresh
 from xray_jax.lab.attacks.sig import Sig
 from xray_jax.lab.attacks.ssba import Ssba
 from xray_jax.lab.attacks.trojannn import TrojanNN

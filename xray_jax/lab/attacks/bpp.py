@@ -20,11 +20,13 @@ class Bpp:
       levels: pixel values left per channel.
       negative_rate: negative examples, as a share of the training set.
       pool: images whose residuals the negative examples borrow.
+      fresh: other images are quantised every epoch, as published; False takes the same ones throughout.
     """
 
     levels: int = 8
     negative_rate: float = 0.1
     pool: int = 1000
+    fresh: bool = True
     name: str = "bpp"
 
     def stamp(self, images: np.ndarray) -> np.ndarray:

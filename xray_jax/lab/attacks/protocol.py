@@ -78,6 +78,11 @@ class TrainingAttack(Protocol):
 Attack = PoisoningAttack | TrainingAttack
 
 
+def draws_afresh(attack: Attack) -> bool:
+    """Whether other images are poisoned every epoch, as published for attacks that poison batch by batch."""
+    return bool(getattr(attack, "fresh", False))
+
+
 def scaled(pixels: int, side: int, reference: int = 32) -> int:
     """A length given for 32-pixel images, for images of `side` pixels: proportional, at least 1."""
     return max(1, round(pixels * side / reference))

@@ -20,11 +20,13 @@ class WaNet:
       strength: s, mean absolute displacement is `s / 2` pixels per axis.
       control: k, control points of the field a side.
       noise_ratio: noise-mode images for each poisoned one.
+      fresh: other images are warped every epoch, as published; False warps the same ones throughout.
     """
 
     strength: float = 0.5
     control: int = 4
     noise_ratio: float = 2.0
+    fresh: bool = True
     name: str = "wanet"
 
     def field(self, height: int, width: int, seed: int) -> np.ndarray:
