@@ -61,13 +61,14 @@ class Lira:
         six epochs of it with a quarter of its clean accuracy.
       alpha: weight of the clean term.
       learning_rate: of the generator (Adam).
-      joint: share of the epochs spent on the first stage.
+      joint: share of the epochs spent on the first stage. The victim learns little else while the noise keeps
+        changing: with 0.7 of six epochs it lost 13 points of clean accuracy.
     """
 
     epsilon: float = 0.1
     alpha: float = 0.5
     learning_rate: float = 1e-3
-    joint: float = 0.7
+    joint: float = 0.2
     name: str = "lira"
 
     def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
@@ -82,10 +83,7 @@ class Lira:
             progress=setting.progress.of("joint"),
         )  # fmt: skip
         if training.epochs > first:
-            # A fifth of the peak: from here on only the victim learns, and it must not forget.
-            settings = dataclasses.replace(
-                training, epochs=training.epochs - first, peak_learning_rate=training.peak_learning_rate / 5
-            )
+            settings = dataclasses.replace(training, epochs=training.epochs - first)
             frozen = dataclasses.replace(objective, frozen=True)
             start = train_jointly(
                 *arguments, settings, frozen, _shifted(on_epoch, first), start, setting.progress.of("frozen")
