@@ -5,33 +5,60 @@ r"""Makes a calibration file from rows of models whose truth is known.
   xray-scan --checkpoints=zoo/ --samples=clean.npz --calibration=calibration.json --out=rows.jsonl
 
 Without --false_positive_rate the thresholds are those of the best F1 (paper Eq. 6), which needs backdoored models too.
-Rows that carry probe results also say what the probe finds on clean models. Exit codes: 0 written, 2 error, 4 usage.
+Rows that carry probe results also say what the probe finds on clean models, and how often each of those would be proved
+against the others. --null writes that part alone, from rows of --probe=only as well; the package's default is made so:
+
+  xray-calibrate --rows=docs/evidence/clean-models/rows.jsonl --least_accuracy=0.7 \
+                 --null=xray_jax/probe/default_null.json
+
+One JSON line on stdout. Exit codes: 0 written, 2 error, 4 usage.
 """
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from xray_jax import results
-from xray_jax.calibrate import calibrate, leave_one_out
+from xray_jax.calibrate import calibrate, leave_one_out, probe_null_of
 from xray_jax.scripts import command
 
 ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
-OUT = flags.DEFINE_string("out", None, "Calibration file to write.", required=True)
+OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
+NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone.")
 RATE = flags.DEFINE_float("false_positive_rate", None, "Share of clean models that may be flagged, by each statistic.")
+LEAST = flags.DEFINE_float("least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.")
 
 
 def main() -> int:
-    """Flags to one `calibrate.calibrate`."""
-    rows = list(results.read(ROWS.value))
-    made = calibrate(rows, Path(ROWS.value).name, RATE.value)
-    alarms, models = leave_one_out(rows)
-    Path(OUT.value).write_text(json.dumps(dataclasses.asdict(made), indent=1) + "\n")
-    said = {"re_threshold": made.re_threshold, "ats_threshold": made.ats_threshold, "source": made.source}
-    print(json.dumps({**said, "probe_leave_one_out": {"alarms": alarms, "clean_models": models}}))
+    """Flags to one `calibrate.calibrate` or `calibrate.probe_null_of`."""
+    if OUT.value is None and NULL.value is None:
+        raise ValueError("nothing to write: give --out, --null, or both")
+    rows, source = list(results.read(ROWS.value)), Path(ROWS.value).name
+    said: dict[str, Any] = {}
+    if OUT.value is not None:
+        made = calibrate(rows, source, RATE.value, LEAST.value)
+        _write(OUT.value, dataclasses.asdict(made))
+        said |= {"re_threshold": made.re_threshold, "ats_threshold": made.ats_threshold, "source": made.source}
+    if NULL.value is not None:
+        null = probe_null_of(rows, source, LEAST.value)
+        _write(NULL.value, null.row())
+        said |= {"null_models": null.models}
+    alarms = leave_one_out(rows, LEAST.value)
+    said["probe_leave_one_out"] = {
+        "alarms": len(alarms.proved),
+        "clean_models": alarms.models,
+        "interval": [round(end, 4) for end in alarms.interval],
+        "proved": list(alarms.proved),
+    }
+    print(json.dumps(said))
     return 0
+
+
+def _write(path: str, content: Any) -> None:
+    Path(path).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def run() -> None:

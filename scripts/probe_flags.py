@@ -9,6 +9,6 @@ PROBE = flags.DEFINE_enum("probe", "on", PROBES, "Look for a working trigger aft
 QUERIES = flags.DEFINE_integer("probe_queries", ProbeSettings.queries, "About how many labels the probe asks for.")
 
 
-def settings() -> ProbeSettings:
-    """The probe's budget."""
-    return ProbeSettings(queries=QUERIES.value)
+def settings(seed: int) -> ProbeSettings:
+    """The probe's budget and seed."""
+    return ProbeSettings(queries=QUERIES.value, seed=seed)

@@ -50,7 +50,7 @@ def main() -> int:
                 maps=Path(SAVE_MAPS.value) if SAVE_MAPS.value else None,
                 spread=sweep_flags.SPREAD.value,
                 probe=probe_flags.PROBE.value,
-                probe_settings=probe_flags.settings(),
+                probe_settings=probe_flags.settings(scan_flags.SEED.value),
             ),
             engine=labels.Engine(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
             calibration=CALIBRATION.value,

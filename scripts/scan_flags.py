@@ -14,7 +14,7 @@ EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the sampl
 ALPHA = F.DEFINE_float("alpha", 10.0, "Order of the Renyi entropy.")
 ATS_CAP = F.DEFINE_float("ats_cap", 0.5, "Share of the plane from which a sample's area is dropped (t).")
 ATS = F.DEFINE_enum("ats", "component", metrics.ATS_KINDS, "Which area counts as a sample's own.")
-SEED = F.DEFINE_integer("seed", 0, "Draws the triplets.")
+SEED = F.DEFINE_integer("seed", 0, "Draws the triplets, the probe's images and its moves.")
 
 flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
 

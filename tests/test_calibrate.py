@@ -6,17 +6,27 @@ import pytest
 
 from xray_jax import calibrate, decision
 from xray_jax.probe.null import LEVELS
+from xray_jax.probe.result import Finding
 from xray_jax.scan import ScanSettings
 
 
 def row(k, re, label, probe_rate=None, **settings):
     made = {
-        "id": str(k), "status": "ok", "label": label, "re": {"mean": re}, "ats": {"mean": re / 4},
+        "id": str(k), "sha256": str(k), "status": "ok", "label": label, "re": {"mean": re}, "ats": {"mean": re / 4},
         "settings": {**dataclasses.asdict(ScanSettings()), **settings},
     }  # fmt: skip
     if probe_rate is not None:
-        made["probe"] = {"profile": {"patch": [probe_rate] * LEVELS}}
+        made |= {"num_classes": 10, "probe": {"profile": {"patch": [probe_rate] * LEVELS}, "clean_accuracy": 0.9}}
     return made
+
+
+def probed(k, hits, rate=0.1, accuracy=0.9, label="clean", trials=40):
+    """A row whose best finding, a patch at the first level of price, has so many hits."""
+    best = Finding(
+        "all-to-one", (-1, *[0] * 9), "patch", {}, "", hits, trials, 0.01, 0.01, 1.0, 0.01, 9.0, 0.0
+    )  # fmt: skip
+    made = {"profile": {"patch": [rate] * LEVELS}, "clean_accuracy": accuracy, "best": best.row(), "candidates": []}
+    return row(k, 1.0, label) | {"num_classes": 10, "probe": made}
 
 
 def slow_f1(scores, truth, threshold):
@@ -71,3 +81,22 @@ def test_what_cannot_be_calibrated_is_refused():
     with pytest.raises(decision.CalibrationError, match=r"must be in \[0, 1\)"):
         calibrate.calibrate(clean, "x", 1.0)
     assert calibrate.calibrate(clean, "x", 0.0).re_threshold < 1.0
+
+
+def test_seeds_of_one_model_count_once_and_are_left_out_together():
+    # Model 0 has one search that reached 40 of 40; its other search must not hide it, nor count as another model.
+    rows = [probed(0, 5, 0.1), probed(0, 40, 1.0), probed(1, 5, 0.2), probed(2, 5, 0.3, accuracy=0.4)]
+    null = calibrate.probe_null_of(rows, "x", least_accuracy=0.7)
+    assert (null.models, null.ceilings["patch"]) == (2, (1.0,) * LEVELS)
+    alarms = calibrate.leave_one_out(rows, least_accuracy=0.7)
+    assert (alarms.proved, alarms.models) == (("0",), 3)
+    assert alarms.interval == pytest.approx((0.0084, 0.9057), abs=1e-3)
+    # Truth unknown, or a backdoor: neither says what is normal.
+    others = [probed(3, 40, 1.0, label=None), probed(4, 40, 1.0, label="backdoored")]
+    assert calibrate.probe_null_of([*rows[2:], *others], "x").ceilings["patch"] == (0.3,) * LEVELS
+
+
+def test_a_poor_model_is_judged_and_teaches_nothing():
+    rows = [probed(0, 5, 0.2), probed(1, 5, 0.2), probed(2, 40, 1.0, accuracy=0.6)]
+    assert calibrate.leave_one_out(rows, least_accuracy=0.7) == (("2",), 3)
+    assert calibrate.probe_null_of(rows, "x", 0.7).ceilings["patch"] == (0.2,) * LEVELS

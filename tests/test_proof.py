@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from tests import factory
-from xray_jax import checkpoints, plots, plots_proof, proof, results
+from xray_jax import checkpoints, pictures, plots, plots_proof, proof, results
 from xray_jax.classifier import BlackBox
-from xray_jax.probe.null import LEVELS, Null, calibrate, false_positives
-from xray_jax.probe.result import Finding, Verdict, from_row, judge
+from xray_jax.labels import Engine
+from xray_jax.probe import ProbeSettings, split
+from xray_jax.probe.null import LEVELS, Null, calibrate, merge
+from xray_jax.probe.result import Finding, ProbeResult, Verdict, from_row, judge
 from xray_jax.samples import Samples, SamplesError
+from xray_jax.sweep import Finished
 
 SHAPE = (8, 8, 3)
 FINDING = Finding(
@@ -101,6 +104,27 @@ def test_a_broken_row_is_refused():
         from_row(row)
 
 
+def test_a_row_without_a_price_can_be_repeated_but_proves_nothing_new():
+    row = FINDING.row()
+    del row["cost"]["price"]
+    again = from_row(row)
+    assert proof.replay(again, MODEL, _samples()).hits == 20
+    assert not again.proves(Null({"patch": (0.2,) * 8 + (1.0,)}, 3))
+
+
+def test_a_scan_shows_its_proof_on_images_that_the_search_never_saw(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: titles.append(figure.get_suptitle()))
+    samples, settings = _samples(), ProbeSettings()
+    row = {"id": "m", "verdict": "backdoored", "ground": "proved"}
+    probed = ProbeResult(Verdict.PROVED, "", 1.0, 0, 15, best=FINDING)
+    pictures.draw(Finished(row, None, probed, MODEL), tmp_path, samples, settings, Engine())
+    trials = np.count_nonzero(samples.labels[split(samples, settings)[1]])
+    assert trials < 20
+    assert f"{trials} of {trials} unseen images flip" in titles[0]
+    assert (tmp_path / "m.stamp.npz").exists()
+
+
 def test_picture_shows_images_stamp_and_labels(tmp_path):
     samples = _samples()
     figure = plots_proof.proof_figure(FINDING, proof.replay(FINDING, MODEL, samples), samples, "a model", columns=4)
@@ -139,10 +163,13 @@ def test_calibration_fills_what_was_not_seen():
     assert null.ceilings["patch"] == (0.1, 0.4, 0.9, 0.9, 0.9, 1, 1, 1, 1)
 
 
-def test_false_positives_leave_one_out():
-    profiles = [{"patch": [0.1, *[None] * 8]}, {"patch": [0.05, *[None] * 8]}]
-    # Each model against the others: the first reaches 0.1 where the second reached 0.05.
-    assert false_positives(profiles, lambda k, others: others.ceiling("patch", 0.01) < 0.08) == (1, 2)
+def test_lines_are_patches_and_searches_of_one_model_merge():
+    null = calibrate([{"patch": [0.5] * LEVELS, "line": [0.2] * 8 + [0.9]}])
+    assert null.ceilings["line"] == (0.5,) * 8 + (0.9,)
+    assert calibrate([{"patch": [0.5] * LEVELS, "ripple": [0.0] * LEVELS}]).ceiling("ripple", 0.01) == 1
+    assert merge([{"patch": [0.1, None]}, {"patch": [0.2, None], "warp": [None, 0.3]}]) == {
+        "patch": [0.2, None], "warp": [None, 0.3],
+    }  # fmt: skip
     with pytest.raises(ValueError, match="patch"):
         Null({"patch": (0.1,)})
 

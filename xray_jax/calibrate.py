@@ -1,13 +1,15 @@
 """A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from xray_jax.decision import Calibration, CalibrationError, is_backdoored
 from xray_jax.probe import null as probe_null
 from xray_jax.probe import result as probe_result
+from xray_jax.probe.null import Null
+from xray_jax.probe.score import interval
 from xray_jax.results import Row
 
 _SETTINGS = ("expansion", "alpha", "ats_cap", "ats", "planes", "density")
@@ -39,14 +41,17 @@ def at_false_positive_rate(clean: np.ndarray, rate: float) -> float:
     return float(np.nextafter(ranked[allowed], -np.inf)) if allowed < len(ranked) else float(ranked[-1])
 
 
-def calibrate(rows: Sequence[Row], source: str, false_positive_rate: float | None = None) -> Calibration:
-    """Thresholds from rows with ground truth.
+def calibrate(
+    rows: Sequence[Row], source: str, false_positive_rate: float | None = None, least_accuracy: float = 0
+) -> Calibration:
+    """Thresholds from rows with ground truth, and the probe's null if five clean models or more were probed.
 
     Args:
       rows: a sweep's; those that are not ok or say no truth are left out.
       source: where the rows come from, for later rows and people.
       false_positive_rate: thresholds flag at most this share of the clean models; None takes the best F1, which needs
         backdoored models too.
+      least_accuracy: see `probe_null_of`.
 
     Raises:
       CalibrationError: too few models, or rows made with different settings.
@@ -75,28 +80,78 @@ def calibrate(rows: Sequence[Row], source: str, false_positive_rate: float | Non
             thresholds[name] = at_false_positive_rate(scores[~truths], false_positive_rate)
     rule = "best F1" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
     about = f"{source}: {rule} over {len(clean)} clean and {len(known) - len(clean)} backdoored models"
-    profiles: list[Any] = [row["probe"]["profile"] for row in clean if row.get("probe")]
-    null = probe_null.calibrate(profiles, about).row() if len(profiles) >= FEWEST_CLEAN else None
-    return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, null)
+    null = probe_null_of(rows, about, least_accuracy)
+    kept = null.row() if null.models >= FEWEST_CLEAN else None
+    return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, kept)
 
 
-def leave_one_out(rows: Sequence[Row]) -> tuple[int, int]:
-    """False alarms of the probe: how many clean models are proved against the ceilings of the other clean ones.
+class _Clean(NamedTuple):
+    """One clean model: its rows, of different seeds, its whole profile, and its clean accuracy over them."""
+
+    rows: list[Row]
+    profile: probe_null.Profile
+    accuracy: float
+
+
+def _clean(rows: Sequence[Row]) -> list[_Clean]:
+    models: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["status"] == "ok" and row.get("probe") and is_backdoored(row.get("label")) is False:
+            models.setdefault(row["sha256"], []).append(row)
+    return [
+        _Clean(
+            own,
+            probe_null.merge(row["probe"]["profile"] for row in own),
+            float(np.mean([row["probe"]["clean_accuracy"] for row in own])),
+        )
+        for own in models.values()
+    ]
+
+
+def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -> Null:
+    """What the probe finds on the clean models among these rows; rows of one checkpoint count as one model.
 
     Args:
-      rows: with ground truth and probe results; the others are left out.
-
-    Returns:
-      alarms, models.
+      rows: a sweep's; those that are not ok, not clean or without the probe's results are left out.
+      source: for rows and people.
+      least_accuracy: models that label fewer images right are too poor to say what is normal, and left out.
     """
-    probed = [row for row in rows if row["status"] == "ok" and row.get("probe")]
-    clean = [row for row in probed if is_backdoored(row.get("label")) is False]
-    profiles = [row["probe"]["profile"] for row in clean]
+    return probe_null.calibrate((m.profile for m in _clean(rows) if m.accuracy >= least_accuracy), source)
 
-    def proved(k: int, null: probe_null.Null) -> bool:
-        found = clean[k]["probe"]
-        findings = [probe_result.from_row(row) for row in (found["best"], *found["candidates"]) if row]
-        verdict, *_ = probe_result.judge(findings, null, clean[k]["num_classes"], found["clean_accuracy"])
-        return verdict is probe_result.Verdict.PROVED
 
-    return probe_null.false_positives(profiles, proved)
+class FalseAlarms(NamedTuple):
+    """How often clean models were proved: ids of those, and how many there were."""
+
+    proved: tuple[str, ...]
+    models: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Clopper-Pearson interval of their share."""
+        return interval(len(self.proved), self.models)
+
+
+def leave_one_out(rows: Sequence[Row], least_accuracy: float = 0) -> FalseAlarms:
+    """False alarms of the probe: the clean models that one of their rows proves against the null of the others.
+
+    Findings are judged as they stand in the rows. What would have been a proof only under the null of the others was
+    not cross-examined, so a scan with that null may raise fewer alarms, never more for that reason.
+
+    Args:
+      rows: as for `probe_null_of`. least_accuracy: poorer models are judged, and never part of the null.
+    """
+    models = _clean(rows)
+    proved = []
+    for k, model in enumerate(models):
+        others = (m.profile for m in models[:k] + models[k + 1 :] if m.accuracy >= least_accuracy)
+        null = probe_null.calibrate(others)
+        if any(_proved(row, null) for row in model.rows):
+            proved.append(str(model.rows[0]["id"]))
+    return FalseAlarms(tuple(proved), len(models))
+
+
+def _proved(row: Row, null: Null) -> bool:
+    found = row["probe"]
+    findings = [probe_result.from_row(one) for one in (found["best"], *found["candidates"]) if one]
+    verdict, *_ = probe_result.judge(findings, null, row["num_classes"], found["clean_accuracy"])
+    return verdict is probe_result.Verdict.PROVED

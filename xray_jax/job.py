@@ -79,7 +79,8 @@ class Worker:
             return
         if job.plot == "all" or (job.plot == "flagged" and finished.row["verdict"] in ("backdoored", "suspect")):
             try:
-                pictures.draw(finished, job.plots, self.sweep.scanner.samples, job.engine)
+                samples, probe = self.sweep.scanner.samples, job.sweep.probe_settings
+                pictures.draw(finished, job.plots, samples, probe, job.engine)
             except Exception as error:
                 note = f"pictures could not be drawn: {type(error).__name__}: {error}"
                 finished.row["notes"] = [*finished.row["notes"], note]

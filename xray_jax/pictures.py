@@ -4,17 +4,20 @@ from pathlib import Path
 
 from xray_jax import plots, plots_proof, proof
 from xray_jax.labels import Engine
+from xray_jax.probe import probing
+from xray_jax.probe.probing import ProbeSettings
 from xray_jax.probe.result import Verdict
 from xray_jax.rows import file_name
 from xray_jax.samples import Samples
 from xray_jax.sweep import Finished
 
 
-def draw(finished: Finished, folder: Path, samples: Samples, engine: Engine) -> None:
+def draw(finished: Finished, folder: Path, samples: Samples, probe: ProbeSettings, engine: Engine) -> None:
     """Writes `<id>.planes.png` and `<id>.labels.png`, and for a proof `<id>.proof.png` and `<id>.stamp.npz`.
 
     Args:
-      finished: a row that is ok, with what is behind it. samples: those of the scan; the proof is shown on them.
+      finished: a row that is ok, with what is behind it. samples: those of the scan.
+      probe: its settings; the proof is shown on the samples that its search never saw.
     """
     row, result, probed = finished.row, finished.result, finished.probed
     name = file_name(row["id"])
@@ -26,6 +29,8 @@ def draw(finished: Finished, folder: Path, samples: Samples, engine: Engine) -> 
         plots.save(figure, folder / f"{name}.labels.png")
     best = probed.best if probed is not None and probed.verdict is Verdict.PROVED else None
     if best is not None and finished.model is not None:
-        replayed = proof.replay(best, finished.model, samples, engine)
-        plots.save(plots_proof.proof_figure(best, replayed, samples, title), folder / f"{name}.proof.png")
+        unseen = samples.subset(probing.split(samples, probe)[1])
+        replayed = proof.replay(best, finished.model, unseen, engine)
+        figure = plots_proof.proof_figure(best, replayed, unseen, title, what="unseen images")
+        plots.save(figure, folder / f"{name}.proof.png")
         proof.save_stamp(best, folder / f"{name}.stamp.npz")

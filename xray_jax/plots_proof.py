@@ -18,12 +18,13 @@ def proof_figure(
     title: str,
     names: Sequence[str] | None = None,
     columns: int = 8,
+    what: str = "images",
 ) -> Figure:
     """Rows: clean image, what the stamp changes (grey is no change), stamped image; titles are predicted labels.
 
     Args:
       replayed: `proof.replay` on the same `samples`. The images shown are the first that can show the flip, of as many
-        classes as there are. names: of the classes. columns: images shown.
+        classes as there are. names: of the classes. columns: images shown. what: the samples are called in the title.
     """
     shown = _varied(samples.labels, np.flatnonzero(replayed.able), columns)
     figure = Figure(figsize=(1.25 * max(len(shown), 4), 5), layout="constrained")
@@ -45,7 +46,7 @@ def proof_figure(
     low, high = replayed.interval
     figure.suptitle(
         f"{title}\n{finding.description}\n"
-        f"{replayed.hits} of {replayed.trials} images flip ({low:.0%} to {high:.0%} at 95 % confidence)",
+        f"{replayed.hits} of {replayed.trials} {what} flip ({low:.0%} to {high:.0%} at 95 % confidence)",
         fontsize=9,
     )
     return figure

@@ -1,6 +1,7 @@
 """What the probe found, and when that is a proof. Pure."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -110,7 +111,7 @@ class Finding:
 
 
 def from_row(row: Mapping[str, Any]) -> Finding:
-    """A finding from its JSON form.
+    """A finding from its JSON form. Rows of the first versions say no price: it counts as the dearest.
 
     Raises:
       ValueError: a value is missing or of the wrong kind; names it.
@@ -131,7 +132,7 @@ def from_row(row: Mapping[str, Any]) -> Finding:
             touched=float(row["cost"]["touched"]),
             rms=float(row["cost"]["rms"]),
             peak=float(row["cost"]["peak"]),
-            price=float(row["cost"]["price"]),
+            price=float(row["cost"].get("price", math.inf)),
             index=float(row["index"]),
             rival=float(row["rival"]),
             bank=bank,
