@@ -124,7 +124,7 @@ def test_wanet_fields_are_smooth_faint_and_of_their_seed() -> None:
     field = WaNet().field(32, 32, seed=5)
     np.testing.assert_array_equal(field, WaNet().field(32, 32, seed=5))
     assert not np.allclose(field, WaNet().field(32, 32, seed=6))
-    assert 0.1 < np.abs(field).mean() < 0.5  # about s / 2 pixels
+    assert 0.3 < np.abs(field).mean() < 0.8  # about s / 2 pixels
     assert np.abs(np.diff(field, axis=0)).max() < 0.3
 
 

@@ -14,16 +14,17 @@ from xray_jax.lab.attacks.protocol import Recipe, Setting
 
 @dataclass(frozen=True)
 class WaNet:
-    """BackdoorBench's setting.
+    """BackdoorBench's setting but for the strength.
 
     Attributes:
-      strength: s, mean absolute displacement is `s / 2` pixels per axis.
+      strength: s, mean absolute displacement is `s / 2` pixels per axis. Published: 0.5, a quarter of a pixel, of which
+        small networks in six to nine epochs learned 0.61 to 0.79 (three seeds); the default is 1.
       control: k, control points of the field a side.
       noise_ratio: noise-mode images for each poisoned one.
       fresh: other images are warped every epoch, as published; False warps the same ones throughout.
     """
 
-    strength: float = 0.5
+    strength: float = 1.0
     control: int = 4
     noise_ratio: float = 2.0
     fresh: bool = True
