@@ -1,4 +1,4 @@
-"""BUILD from the imports: one library per module, one test per test file, exact deps.
+"""BUILD from the imports: one library per module, one test per test file, exact deps, and the data beside it.
 
   python -m tests.build_file      # writes BUILD
 
@@ -35,12 +35,13 @@ package(default_visibility = ["//visibility:public"])
 
 @dataclass(frozen=True)
 class Target:
-    """One rule: `rule(name, srcs, deps)`, deps as labels and requirement names."""
+    """One rule: `rule(name, srcs, data, deps)`, deps as labels and requirement names."""
 
     rule: str
     name: str
     srcs: tuple[str, ...]
     deps: frozenset[str]
+    data: tuple[str, ...] = ()
 
 
 def sources() -> Iterator[Path]:
@@ -66,7 +67,7 @@ def expected_targets() -> dict[str, Target]:
         rule = "py_library"
         if path.parts[0] == "tests" and path.name.startswith("test_"):
             rule = "py_test"
-        target = Target(rule, _target(path), (path.as_posix(),), frozenset(_deps(path, name, modules)))
+        target = Target(rule, _target(path), (path.as_posix(),), frozenset(_deps(path, name, modules)), _data(path))
         targets[target.name] = target
     return targets
 
@@ -84,6 +85,13 @@ def _deps(path: Path, name: str, modules: dict[str, Path]) -> Iterator[str]:
                 yield f"requirement({PYPI.get(top, top)})"
         elif found != name:
             yield ":" + _target(modules[found])
+
+
+def _data(path: Path) -> tuple[str, ...]:
+    """Files that lie beside a module and that it names, as `"paper.json"`."""
+    strings = {node.value for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Constant)}
+    beside = (file for file in (ROOT / path).parent.iterdir() if file.suffix != ".py" and file.is_file())
+    return tuple(sorted((path.parent / file.name).as_posix() for file in beside if file.name in strings))
 
 
 def _parents(name: str) -> Iterator[str]:
@@ -105,6 +113,9 @@ def render(targets: dict[str, Target]) -> str:
     parts = [HEADER]
     for target in sorted(targets.values(), key=lambda target: target.name):
         lines = [f"{target.rule}(", f'    name = "{target.name}",', f'    srcs = ["{target.srcs[0]}"],']
+        if target.data:
+            quoted = ", ".join(f'"{file}"' for file in target.data)
+            lines.append(f"    data = [{quoted}],")
         if target.deps:
             lines.append("    deps = [")
             for dep in sorted(target.deps):
@@ -130,6 +141,7 @@ def parse(text: str) -> dict[str, Target]:
             ast.literal_eval(fields["name"]),
             tuple(ast.literal_eval(fields["srcs"])),
             frozenset(_dep(node) for node in deps.elts),
+            tuple(ast.literal_eval(fields["data"])) if "data" in fields else (),
         )
         assert target.name not in targets, f"BUILD: two targets named {target.name}"
         targets[target.name] = target
