@@ -10,6 +10,8 @@ SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
 # A clean-label attack at 10 % of the set would stamp the whole target class: no clean example of it would be left.
 OWN_RATE = {"sig": 0.05}
+# 10 % of the set would be half of two source classes or more of one, and cost these classes their clean accuracy.
+STRATEGY_RATE = {"one-to-one": 0.025, "2-to-one": 0.05, "3-to-3": 0.075}
 # Our names of the strategies that the paper's Table 3 calls otherwise.
 STRATEGY_ALIASES = {"all-to-one": "10-to-one", "all-to-all": "10-to-10"}
 
@@ -55,11 +57,12 @@ def table2(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
 
 
 def table3(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
-    """AUROC of BadNets by label-map strategy."""
+    """AUROC of BadNets by label-map strategy, at the default rate or the strategy's own."""
     clean = [model for model in models if model.clean]
     published = paper["table3"]
-    ours = {strategy: [m for m in models if m.attack == "badnets" and m.rate == DEFAULT_RATE
-                       and STRATEGY_ALIASES.get(m.strategy, m.strategy) == strategy]
+    ours = {strategy: [m for m in models if m.attack == "badnets"
+                       and STRATEGY_ALIASES.get(m.strategy, m.strategy) == strategy
+                       and m.rate == STRATEGY_RATE.get(m.strategy, DEFAULT_RATE)]
             for strategy in published["columns"]}  # fmt: skip
     rows: list[list[str]] = [["models (usable)", *(str(sum(m.usable for m in group)) for group in ours.values())]]
     for name, title in SCORES.items():
