@@ -9,7 +9,8 @@ from xray_jax.lab.training import TrainSettings
 
 CLEAN = "clean"
 MIN_SUCCESS = 0.80
-"""A backdoored model with less attack success is recorded as failed and not used."""
+"""A backdoored model with less attack success is recorded as failed and not used. With several targets the victim has
+to tell an image's class before it can send it to the right one: then it is this share of the clean accuracy."""
 MAX_ACCURACY_LOSS = 0.03
 """So is one whose clean accuracy is further than this below the clean models' mean."""
 
@@ -59,14 +60,15 @@ def failure(record: Mapping[str, Any], clean_accuracies: list[float]) -> str | N
     """Why a trained model must not be used, or None.
 
     Args:
-      record: with `attack_success` (None for clean models) and `clean_accuracy`.
+      record: with `attack_success` (None for clean models), `clean_accuracy` and `targets`.
       clean_accuracies: of the clean models of the same data set and architecture trained so far.
     """
     success = record["attack_success"]
     if success is None:
         return None
-    if success < MIN_SUCCESS:
-        return f"attack success {success:.3f} is under {MIN_SUCCESS:.2f}"
+    needed = MIN_SUCCESS * (record["clean_accuracy"] if len(record["targets"]) > 1 else 1)
+    if success < needed:
+        return f"attack success {success:.3f} is under {needed:.2f}"
     if clean_accuracies:
         mean = sum(clean_accuracies) / len(clean_accuracies)
         if record["clean_accuracy"] < mean - MAX_ACCURACY_LOSS:

@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
         add_model(tmp_path, ModelSpec(attack="badnets", target=1, seed=10 + seed), share=0.9)
         add_model(tmp_path, ModelSpec(attack="blended", target=1, seed=20 + seed), share=0.1)
     add_model(tmp_path, ModelSpec(attack="badnets", target=1, seed=30, rate=0.01), share=0.5)
-    add_model(tmp_path, ModelSpec(attack="badnets", strategy="one-to-one", target=1, seed=31), share=0.6)
+    add_model(tmp_path, ModelSpec(attack="badnets", strategy="one-to-one", target=1, seed=31, rate=0.025), share=0.6)
     add_model(
         tmp_path, ModelSpec(attack="wanet", target=1, seed=40), share=0.9, failed="attack success 0.5 is under 0.8"
     )
