@@ -1,13 +1,19 @@
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xray_jax import calibrate, decision
+from xray_jax import calibrate, decision, results
+from xray_jax.probe import null
 from xray_jax.probe.null import LEVELS
 from xray_jax.probe.result import Finding
 from xray_jax.scan import ScanSettings
+
+ROOT = Path(__file__).parent.parent
 
 
 def row(k, re, label, probe_rate=None, **settings):
@@ -86,8 +92,8 @@ def test_what_cannot_be_calibrated_is_refused():
 def test_seeds_of_one_model_count_once_and_are_left_out_together():
     # Model 0 has one search that reached 40 of 40; its other search must not hide it, nor count as another model.
     rows = [probed(0, 5, 0.1), probed(0, 40, 1.0), probed(1, 5, 0.2), probed(2, 5, 0.3, accuracy=0.4)]
-    null = calibrate.probe_null_of(rows, "x", least_accuracy=0.7)
-    assert (null.models, null.ceilings["patch"]) == (2, (1.0,) * LEVELS)
+    made = calibrate.probe_null_of(rows, "x", least_accuracy=0.7)
+    assert (made.models, made.ceilings["patch"]) == (2, (1.0,) * LEVELS)
     alarms = calibrate.leave_one_out(rows, least_accuracy=0.7)
     assert (alarms.proved, alarms.models) == (("0",), 3)
     assert alarms.interval == pytest.approx((0.0084, 0.9057), abs=1e-3)
@@ -100,3 +106,20 @@ def test_a_poor_model_is_judged_and_teaches_nothing():
     rows = [probed(0, 5, 0.2), probed(1, 5, 0.2), probed(2, 40, 1.0, accuracy=0.6)]
     assert calibrate.leave_one_out(rows, least_accuracy=0.7) == (("2",), 3)
     assert calibrate.probe_null_of(rows, "x", 0.7).ceilings["patch"] == (0.2,) * LEVELS
+
+
+def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):
+    made, rows = tmp_path / "null.json", ROOT / "docs/evidence/clean-models/rows.jsonl"
+    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={rows}", "--least_accuracy=0.7"]
+    done = subprocess.run([*command, f"--null={made}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert made.read_text() == (ROOT / "xray_jax/probe/default_null.json").read_text()
+    said = json.loads(done.stdout)
+    assert said["null_models"] == decision.DEFAULT_NULL.models
+    assert dataclasses.replace(decision.DEFAULT_NULL, source="") == dataclasses.replace(
+        null.from_row(json.loads(made.read_text())), source=""
+    )
+    # Nothing in the rows tells where they were made.
+    assert {row["path"].split("/")[0] for row in results.read(rows)} == {"clean"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "give --out, --null" in done.stderr) == (4, True)
