@@ -110,7 +110,7 @@ def test_a_poor_model_is_judged_and_teaches_nothing():
 
 def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):
     made, rows = tmp_path / "null.json", ROOT / "docs/evidence/clean-models/rows.jsonl"
-    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={rows}", "--least_accuracy=0.7"]
+    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={rows}", "--least_accuracy=0.6"]
     done = subprocess.run([*command, f"--null={made}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert made.read_text() == (ROOT / "xray_jax/probe/default_null.json").read_text()
