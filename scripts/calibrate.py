@@ -8,7 +8,7 @@ Without --false_positive_rate the thresholds are those of the best F1 (paper Eq.
 Rows that carry probe results also say what the probe finds on clean models, and how often each of those would be proved
 against the others. --null writes that part alone, from rows of --probe=only as well; the package's default is made so:
 
-  xray-calibrate --rows=docs/evidence/clean-models/rows.jsonl --least_accuracy=0.7 \
+  xray-calibrate --rows=docs/evidence/clean-models/rows.jsonl --least_accuracy=0.6 \
                  --null=xray_jax/probe/default_null.json
 
 One JSON line on stdout. Exit codes: 0 written, 2 error, 4 usage.
