@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,35 +12,51 @@ from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.manifest import collect
+from xray_jax.probe import ProbeSettings
 from xray_jax.results import Row
 from xray_jax.scan import Scanner, ScanSettings
 from xray_jax.sweep import Sweep, SweepSettings
 
+
+class Mode(NamedTuple):
+    """How a checkpoint is asked.
+
+    Attributes:
+      sampling: of the planes. auto: planes are added until the verdict is settled, up to the queries of the grid.
+      probe: "off", or "only" instead of any planes.
+    """
+
+    sampling: str = "grid"
+    auto: bool = False
+    probe: str = "off"
+
+
 MODES = {
-    "grid": ("grid", False),
-    "refine": ("refine", False),
-    "sketch": ("sketch", False),
-    "cascade": ("cascade", False),
-    "refine, planes=auto": ("refine", True),
-    "sketch, planes=auto": ("sketch", True),
+    "grid": Mode(),
+    "refine": Mode("refine"),
+    "sketch": Mode("sketch"),
+    "cascade": Mode("cascade"),
+    "refine, planes=auto": Mode("refine", auto=True),
+    "sketch, planes=auto": Mode("sketch", auto=True),
+    "probe": Mode(probe="only"),
 }
-"""How it asks, and whether planes are added until the verdict is settled, up to the queries of the grid."""
 
 
 def run(options: Options) -> Iterator[Figure]:
-    """Seconds and queries a checkpoint, the planes' verdicts against the truth, and how many are the grid's."""
+    """Seconds and queries a checkpoint, the verdicts against the truth, and how many are the grid's."""
     demo = resources.files("xray_jax") / "demo"
     samples = samples_lib.read(str(demo / "samples.npz"))
     entries = collect(str(demo / "manifest.jsonl"))
     calibration = decision.load_calibration("paper:cifar10")
     engine = labels.Engine(options.batch_size, precision=options.precision)
-    # One scan compiles for all: every way of asking is the same two programs.
-    list(Sweep(Scanner(samples, ScanSettings(1, sampling="sketch"), engine)).run(entries[:1]))
+    # One scan compiles for all: every way of asking the planes is the same two programs, and the probe's is one more.
+    first = SweepSettings(probe="on", probe_settings=ProbeSettings(queries=1000))
+    list(Sweep(Scanner(samples, ScanSettings(1, sampling="sketch"), engine), first).run(entries[:1]))
     verdicts: dict[str, list[str]] = {}
-    for name, (sampling, auto) in MODES.items():
-        budget = options.planes * options.density**2 if auto else None
-        settings = ScanSettings(options.planes, options.density, sampling=sampling, max_queries=budget)
-        sweep = Sweep(Scanner(samples, settings, engine), SweepSettings(calibration=calibration))
+    for name, mode in MODES.items():
+        budget = options.planes * options.density**2 if mode.auto else None
+        settings = ScanSettings(options.planes, options.density, sampling=mode.sampling, max_queries=budget)
+        sweep = Sweep(Scanner(samples, settings, engine), SweepSettings(calibration=calibration, probe=mode.probe))
         started = time.perf_counter()
         rows: list[Row] = [finished.row for finished in sweep.run(entries)]
         wall = time.perf_counter() - started
