@@ -22,14 +22,19 @@ from typing import Any
 from absl import flags
 
 from xray_jax import results
-from xray_jax.calibrate import calibrate, leave_one_out, probe_null_of
+from xray_jax.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
+from xray_jax.decision import CalibrationError
 from xray_jax.scripts import command
 
 ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
 OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
-NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone.")
+NULL = flags.DEFINE_string(
+    "null", None, "File to write with the probe's null alone, as in the package's default."
+)
 RATE = flags.DEFINE_float("false_positive_rate", None, "Share of clean models that may be flagged, by each statistic.")
-LEAST = flags.DEFINE_float("least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.")
+LEAST = flags.DEFINE_float(
+    "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
+)
 
 
 def main() -> int:
@@ -44,6 +49,8 @@ def main() -> int:
         said |= {"re_threshold": made.re_threshold, "ats_threshold": made.ats_threshold, "source": made.source}
     if NULL.value is not None:
         null = probe_null_of(rows, source, LEAST.value)
+        if null.models < FEWEST_CLEAN:
+            raise CalibrationError(f"{source}: {null.models} clean models were probed, a null needs {FEWEST_CLEAN}")
         _write(NULL.value, null.row())
         said |= {"null_models": null.models}
     alarms = leave_one_out(rows, LEAST.value)

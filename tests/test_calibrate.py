@@ -115,7 +115,9 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):
     assert done.returncode == 0, done.stderr
     assert made.read_text() == (ROOT / "xray_jax/probe/default_null.json").read_text()
     said = json.loads(done.stdout)
-    assert said["null_models"] == decision.DEFAULT_NULL.models
+    assert said["null_models"] == decision.DEFAULT_NULL.models == 70
+    # The figures that README.md and docs/probe.md state.
+    assert [said["probe_leave_one_out"][key] for key in ("alarms", "clean_models")] == [2, 70]
     assert dataclasses.replace(decision.DEFAULT_NULL, source="") == dataclasses.replace(
         null.from_row(json.loads(made.read_text())), source=""
     )
@@ -123,3 +125,17 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):
     assert {row["path"].split("/")[0] for row in results.read(rows)} == {"clean"}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "give --out, --null" in done.stderr) == (4, True)
+
+
+def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path):
+    rows = [row(k, 1.0 + k, "clean") for k in range(5)] + [row(9, 0.1, "backdoored")]
+    seeds = [dict(rows[0], re={"mean": value}, ats={"mean": value / 4}) for value in (0.9, 1.1)]
+    once, often = calibrate.calibrate(rows, "x"), calibrate.calibrate([*seeds, *rows[1:]], "x")
+    assert (often.re_threshold, often.source) == (pytest.approx(once.re_threshold), once.source)
+    with pytest.raises(decision.CalibrationError, match="1 clean models"):
+        calibrate.calibrate([rows[0]] * 6, "x", 0.05)
+    path, made = tmp_path / "rows.jsonl", tmp_path / "null.json"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={path}", f"--null={made}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "0 clean models were probed" in done.stderr, made.exists()) == (4, True, False)

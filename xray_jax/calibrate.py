@@ -1,6 +1,6 @@
 """A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,8 @@ def calibrate(
     """Thresholds from rows with ground truth, and the probe's null if five clean models or more were probed.
 
     Args:
-      rows: a sweep's; those that are not ok or say no truth are left out.
+      rows: a sweep's; those that are not ok or say no truth are left out. Rows of one checkpoint count as one model,
+        with the mean of their scores.
       source: where the rows come from, for later rows and people.
       false_positive_rate: thresholds flag at most this share of the clean models; None takes the best F1, which needs
         backdoored models too.
@@ -57,29 +58,30 @@ def calibrate(
       CalibrationError: too few models, or rows made with different settings.
     """
     scored = [row for row in rows if row["status"] == "ok" and row.get("re") and row.get("ats")]
-    known = [(row, truth) for row in scored if (truth := is_backdoored(row.get("label"))) is not None]
-    clean = [row for row, truth in known if not truth]
-    if len(clean) < FEWEST_CLEAN:
-        raise CalibrationError(f"{source}: {len(clean)} clean models with scores, a calibration needs {FEWEST_CLEAN}")
-    if false_positive_rate is None and len(clean) == len(known):
+    known = [row for row in scored if is_backdoored(row.get("label")) is not None]
+    models = _by_checkpoint(known)
+    truths = np.asarray([is_backdoored(own[0]["label"]) for own in models], bool)
+    clean = int(np.count_nonzero(~truths))
+    if clean < FEWEST_CLEAN:
+        raise CalibrationError(f"{source}: {clean} clean models with scores, a calibration needs {FEWEST_CLEAN}")
+    if false_positive_rate is None and clean == len(models):
         raise CalibrationError(f"{source}: no backdoored model to weigh against; give a false positive rate")
     if false_positive_rate is not None and not 0 <= false_positive_rate < 1:
         raise CalibrationError(f"false positive rate must be in [0, 1), got {false_positive_rate}")
-    settings = {name: known[0][0]["settings"][name] for name in _SETTINGS}
-    for row, _ in known:
+    settings = {name: known[0]["settings"][name] for name in _SETTINGS}
+    for row in known:
         differing = [name for name in _SETTINGS if row["settings"][name] != settings[name]]
         if differing:
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
-    truths = np.asarray([truth for _, truth in known])
     thresholds: dict[str, float] = {}
     for name in ("re", "ats"):
-        scores = np.asarray([row[name]["mean"] for row, _ in known])
+        scores = np.asarray([np.mean([row[name]["mean"] for row in own]) for own in models])
         if false_positive_rate is None:
             thresholds[name] = best_f1(scores, truths)
         else:
             thresholds[name] = at_false_positive_rate(scores[~truths], false_positive_rate)
     rule = "best F1" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
-    about = f"{source}: {rule} over {len(clean)} clean and {len(known) - len(clean)} backdoored models"
+    about = f"{source}: {rule} over {clean} clean and {len(models) - clean} backdoored models"
     null = probe_null_of(rows, about, least_accuracy)
     kept = null.row() if null.models >= FEWEST_CLEAN else None
     return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, kept)
@@ -93,18 +95,22 @@ class _Clean(NamedTuple):
     accuracy: float
 
 
-def _clean(rows: Sequence[Row]) -> list[_Clean]:
+def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
     models: dict[str, list[Row]] = {}
     for row in rows:
-        if row["status"] == "ok" and row.get("probe") and is_backdoored(row.get("label")) is False:
-            models.setdefault(row["sha256"], []).append(row)
+        models.setdefault(row["sha256"], []).append(row)
+    return list(models.values())
+
+
+def _clean(rows: Sequence[Row]) -> list[_Clean]:
+    usable = (r for r in rows if r["status"] == "ok" and r.get("probe") and is_backdoored(r.get("label")) is False)
     return [
         _Clean(
             own,
             probe_null.merge(row["probe"]["profile"] for row in own),
             float(np.mean([row["probe"]["clean_accuracy"] for row in own])),
         )
-        for own in models.values()
+        for own in _by_checkpoint(usable)
     ]
 
 

@@ -1,6 +1,8 @@
 """Attacks that train their trigger, on a tiny set: what they optimise does get better."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from xray_jax.lab import label_maps, trained
+from xray_jax.lab.attacks import lira
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
 from xray_jax.lab.attacks.lira import Lira
@@ -15,7 +18,8 @@ from xray_jax.lab.attacks.protocol import Setting
 from xray_jax.lab.attacks.ssba import Ssba
 from xray_jax.lab.attacks.trojannn import TrojanNN, last_layer
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.poisoning import Trigger, stamped_test_set
+from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
+from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.training import TrainSettings, Variables, train
 from xray_jax.models.preactresnet import PreActResNet
 
@@ -93,6 +97,31 @@ def test_lira_learns_a_noise_within_its_bound(bands: ImageSet) -> None:
     assert 0 < np.abs(change).max() <= 0.15 * 255 + 0.5
     assert success(bands, variables, trigger) > 0.8
     assert clean_accuracy(bands, variables) > 0.8
+
+
+def test_lira_poisons_the_given_rate_in_its_second_stage_also_after_an_interruption(
+    bands: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def spy(*arguments: Any) -> Poisoned:
+        made = poison(*arguments)
+        rates.append(len(made.stamped) / len(made.images))
+        return made
+
+    monkeypatch.setattr(lira, "poison", spy)
+    setting = dataclasses.replace(setting_of(bands, epochs=3), rate=0.2, progress=Progress(tmp_path))
+    whole, _ = Lira().infect(dataclasses.replace(setting, progress=NOTHING_KEPT))
+
+    def die(epoch: int, loss: float, variables: Variables) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Lira().infect(setting, die)
+    again, _ = Lira().infect(setting)
+    jax.tree.map(np.testing.assert_array_equal, dict(whole), dict(again))
+    assert rates == [0.2] * 3
 
 
 def test_input_aware_masks_keep_to_their_density_and_differ(bands: ImageSet) -> None:

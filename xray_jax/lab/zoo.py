@@ -70,7 +70,7 @@ def train_zoo(
 
 
 def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]]:
-    """Neighbours of one recipe, up to `together` at a time; attacks that train the victim themselves stand alone."""
+    """Neighbours of one recipe, up to `together` at a time; those that do not train as usual stand alone."""
     group: list[ModelSpec] = []
     for spec in planned:
         if group and (len(group) == together or not trains_as_usual(spec) or _recipe(spec) != _recipe(group[0])):

@@ -10,7 +10,7 @@ SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
 # A clean-label attack at 10 % of the set would stamp the whole target class: no clean example of it would be left.
 OWN_RATE = {"sig": 0.05}
-# 10 % of the set would be half of two source classes or more of one, and cost these classes their clean accuracy.
+# 10 % of the set would be a third or more of so few source classes, and cost them their clean accuracy.
 STRATEGY_RATE = {"one-to-one": 0.025, "2-to-one": 0.05, "3-to-3": 0.075}
 # Our names of the strategies that the paper's Table 3 calls otherwise.
 STRATEGY_ALIASES = {"all-to-one": "10-to-one", "all-to-all": "10-to-10"}
@@ -112,12 +112,17 @@ def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons:
         success = [m.record["attack_success"] for m in group]
         accuracy = [m.record["clean_accuracy"] for m in group]
         goal = goals.get(group[0].attack, 0.9)
-        reached = sum(s >= goal and a >= reference - 0.03 for s, a in zip(success, accuracy, strict=True))
+        # With several targets the victim has to tell the class first.
+        several = len(group[0].record["targets"]) > 1
+        of_what = " of the clean accuracy" if several else ""
+        reached = sum(
+            s >= goal * (a if several else 1) and a >= reference - 0.03 for s, a in zip(success, accuracy, strict=True)
+        )
         if reached < len(group) and group[0].attack in reasons:
             short.append(f"{group[0].attack}: {reasons[group[0].attack]}")
         rows.append([
             recipe, len(group), _range(success), _range(accuracy),
-            f"{reached} of {len(group)} at {goal:.2f}", sum(bool(m.record["failed"]) for m in group),
+            f"{reached} of {len(group)} at {goal:.2f}{of_what}", sum(bool(m.record["failed"]) for m in group),
         ])  # fmt: skip
     table = markdown(["attack", "models", "attack success", "clean accuracy", "goal reached", "refused"], rows)
     return "\n".join([table, *(f"- {line}" for line in dict.fromkeys(short))])
