@@ -28,9 +28,7 @@ from xray_jax.scripts import command
 
 ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
 OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
-NULL = flags.DEFINE_string(
-    "null", None, "File to write with the probe's null alone, as in the package's default."
-)
+NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone, as in the package's default.")
 RATE = flags.DEFINE_float("false_positive_rate", None, "Share of clean models that may be flagged, by each statistic.")
 LEAST = flags.DEFINE_float(
     "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
