@@ -19,10 +19,10 @@ Measure = Callable[[Stamps], Cost]
 
 FIRST_LOOK = 4
 """Images that every coarse stamp is tried on."""
-COARSE, LEVELLED, REFINE = 0.45, 0.1, 0.25
+COARSE, LEVELLED, REFINE = 0.47, 0.1, 0.24
 """Shares of the budget: the coarse grid's first look, at most so much for `sample_levels`, and refinement. Halving,
 confirmation and cross-examination take the rest."""
-ROUNDS = 4
+ROUNDS = 8
 """Refinement rounds."""
 DEARER = 1.25
 """Stamps are comparable up to this ratio of their prices: about that of a black and a white one of the same size."""

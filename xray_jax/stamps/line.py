@@ -25,7 +25,7 @@ class Line(Family):
     """Centred at a pixel, so that crosses are one case more."""
 
     name = "line"
-    share = 1.5
+    share = 2.0
 
     def parameters(self, shape: Shape) -> Sequence[Parameter]:
         height, width, channels = shape

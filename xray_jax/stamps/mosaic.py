@@ -20,13 +20,16 @@ from xray_jax.stamps.family import (
 CELLS = 4
 """Cells a side: 16 bits, exact in float32."""
 INVERSE, CLEAR = 0.0, 1.0
+CODES = 200
+"""Codes that the grid tries about each corner, up to `INSET` cells away from it."""
+INSET = 5
 
 
 class Mosaic(Family):
     """4x4 cells; a set bit is inked, an unset one shows the inverse colour or the image."""
 
     name = "mosaic"
-    share = 2.0
+    share = 4.0
 
     def parameters(self, shape: Shape) -> Sequence[Parameter]:
         height, width, channels = shape
@@ -58,24 +61,26 @@ class Mosaic(Family):
         cell = max(1, min(height, width) // 28)
         side = CELLS * cell
         colours = palette(channels)
-        edges = [
-            (row, column)
-            for row in (0, cell, height - side - cell, height - side)
-            for column in (0, cell, width - side - cell, width - side)
-        ]
-        anywhere = list(zip(*(generator.integers(0, n - side + 1, 160) for n in (height, width)), strict=True))
+        corners = [(bottom, right) for bottom in (False, True) for right in (False, True)]
 
         def code() -> int:
             return int(generator.integers(1, 1 << CELLS * CELLS))
 
-        stamps = []
-        for row, column in edges * 6 + anywhere:
-            ink = colours[generator.integers(len(colours))]
-            stamps.append((row, column, cell, code(), generator.integers(2), *ink))
-        # A trigger that looks like noise (TrojanNN's) answers to one code in ten at its exact place, and to no solid
-        # colour: in the corners many codes are tried, in the ink with the most contrast.
-        corners = [(row, column) for row in (0, height - side) for column in (0, width - side)]
-        stamps += [(*corner, cell, code(), INVERSE, *colours[0]) for corner in corners for _ in range(48)]
+        def near(bottom: bool, right: bool, inset: int) -> tuple[int, int]:
+            down, across = (int(n) for n in generator.integers(0, inset + 1, 2))
+            return height - side - down if bottom else down, width - side - across if right else across
+
+        places = [near(*corner, inset=cell) for corner in corners * 12]
+        places += zip(*(generator.integers(0, n - side + 1, 160) for n in (height, width)), strict=True)
+        stamps = [
+            (*place, cell, code(), generator.integers(2), *colours[generator.integers(len(colours))])
+            for place in places
+        ]
+        # A trigger that looks like noise (TrojanNN's) or like a glyph (Blind's) answers to one code in ten about its
+        # place, at an inset that differs from net to net, and to no solid colour. So many codes are tried about the
+        # corners, in the ink with the most contrast.
+        inset = min(INSET * cell, height - side, width - side)
+        stamps += [(*near(*corner, inset), cell, code(), INVERSE, *colours[0]) for corner in corners * CODES]
         return np.asarray(stamps, np.float32)
 
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
