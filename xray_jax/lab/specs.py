@@ -56,6 +56,13 @@ class ModelSpec:
         return dataclasses.asdict(self)
 
 
+def success_needed(share: float, record: Mapping[str, Any]) -> float:
+    """Attack success that counts as `share`: with several targets that share of the clean accuracy, because the victim
+    has to know the class first.
+    """
+    return share * (record["clean_accuracy"] if len(record["targets"]) > 1 else 1)
+
+
 def failure(record: Mapping[str, Any], clean_accuracies: list[float]) -> str | None:
     """Why a trained model must not be used, or None.
 
@@ -66,7 +73,7 @@ def failure(record: Mapping[str, Any], clean_accuracies: list[float]) -> str | N
     success = record["attack_success"]
     if success is None:
         return None
-    needed = MIN_SUCCESS * (record["clean_accuracy"] if len(record["targets"]) > 1 else 1)
+    needed = success_needed(MIN_SUCCESS, record)
     if success < needed:
         return f"attack success {success:.3f} is under {needed:.2f}"
     if clean_accuracies:

@@ -5,10 +5,12 @@ from typing import Any
 
 from xray_jax.lab.reproduce.auroc import Auroc, auroc
 from xray_jax.lab.reproduce.evidence import Model
+from xray_jax.lab.specs import MAX_ACCURACY_LOSS, success_needed
 
 SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
-# A clean-label attack at 10 % of the set would stamp the whole target class: no clean example of it would be left.
+# A clean-label attack at 10 % of the set would stamp nearly the whole target class (`poison` stops at four fifths of
+# it), and clean accuracy would go with it.
 OWN_RATE = {"sig": 0.05}
 # 10 % of the set would be a third or more of so few source classes, and cost them their clean accuracy.
 STRATEGY_RATE = {"one-to-one": 0.025, "2-to-one": 0.05, "3-to-3": 0.075}
@@ -112,11 +114,11 @@ def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons:
         success = [m.record["attack_success"] for m in group]
         accuracy = [m.record["clean_accuracy"] for m in group]
         goal = goals.get(group[0].attack, 0.9)
-        # With several targets the victim has to tell the class first.
-        several = len(group[0].record["targets"]) > 1
-        of_what = " of the clean accuracy" if several else ""
+        of_what = " of the clean accuracy" if len(group[0].record["targets"]) > 1 else ""
         reached = sum(
-            s >= goal * (a if several else 1) and a >= reference - 0.03 for s, a in zip(success, accuracy, strict=True)
+            m.record["attack_success"] >= success_needed(goal, m.record)
+            and m.record["clean_accuracy"] >= reference - MAX_ACCURACY_LOSS
+            for m in group
         )
         if reached < len(group) and group[0].attack in reasons:
             short.append(f"{group[0].attack}: {reasons[group[0].attack]}")
