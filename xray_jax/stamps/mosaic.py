@@ -21,8 +21,9 @@ CELLS = 4
 """Cells a side: 16 bits, exact in float32."""
 INVERSE, CLEAR = 0.0, 1.0
 CODES = 200
-"""Codes that the grid tries about each corner, up to `INSET` cells away from it."""
-INSET = 5
+"""Codes that the grid tries about each corner, at most `INSET` cells away from it, down and across together: farther
+in, clean models answer to mosaics, too."""
+INSET = 4
 
 
 class Mosaic(Family):
@@ -67,7 +68,10 @@ class Mosaic(Family):
             return int(generator.integers(1, 1 << CELLS * CELLS))
 
         def near(bottom: bool, right: bool, inset: int) -> tuple[int, int]:
-            down, across = (int(n) for n in generator.integers(0, inset + 1, 2))
+            """A random place whose distances from the two edges add up to at most `inset`."""
+            down, across = divmod(int(generator.integers(0, (inset + 1) ** 2)), inset + 1)
+            if down + across > inset:
+                down, across = inset - down, inset - across
             return height - side - down if bottom else down, width - side - across if right else across
 
         places = [near(*corner, inset=cell) for corner in corners * 12]
