@@ -85,6 +85,19 @@ def test_mosaic_reads_bits_row_by_row(clear):
     np.testing.assert_array_equal(_put("mosaic", [2, 3, 2, bits, clear, 1, 1, 1], image), expected)
 
 
+@pytest.mark.parametrize("side", [16, 28, 32, 224])
+def test_most_mosaics_of_the_grid_lie_about_the_four_corners(side):
+    grid = BY_NAME["mosaic"].grid((side, side, 3), bank_size=1)
+    size = 4 * grid[:, 2]
+    down = np.minimum(grid[:, 0], side - size - grid[:, 0])
+    across = np.minimum(grid[:, 1], side - size - grid[:, 1])
+    assert down.min() == across.min() == 0
+    # Insets from the nearest corner add up to at most four cells for all but those laid anywhere.
+    assert np.count_nonzero(down + across <= grid[:, 2] * 4) >= len(grid) - 160
+    quarter = 2 * (grid[:, 0] > side - size - grid[:, 0]) + (grid[:, 1] > side - size - grid[:, 1])
+    assert np.bincount(quarter.astype(int), minlength=4).min() > len(grid) / 8
+
+
 def test_border_and_line():
     image = _image((9, 9, 3))
     frame = np.ones_like(image)
