@@ -69,6 +69,7 @@ class Mosaic(Family):
 
         def near(bottom: bool, right: bool, inset: int) -> tuple[int, int]:
             """A random place whose distances from the two edges add up to at most `inset`."""
+            inset = min(inset, height - side, width - side)
             down, across = divmod(int(generator.integers(0, (inset + 1) ** 2)), inset + 1)
             if down + across > inset:
                 down, across = inset - down, inset - across
@@ -83,8 +84,7 @@ class Mosaic(Family):
         # A trigger that looks like noise (TrojanNN's) or like a glyph (Blind's) answers to one code in ten about its
         # place, at an inset that differs from net to net, and to no solid colour. So many codes are tried about the
         # corners, in the ink with the most contrast.
-        inset = min(INSET * cell, height - side, width - side)
-        stamps += [(*near(*corner, inset), cell, code(), INVERSE, *colours[0]) for corner in corners * CODES]
+        stamps += [(*near(*corner, INSET * cell), cell, code(), INVERSE, *colours[0]) for corner in corners * CODES]
         return np.asarray(stamps, np.float32)
 
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
