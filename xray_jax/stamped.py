@@ -7,6 +7,9 @@ numbers go in, labels come out.
 
 import dataclasses
 import functools
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +26,8 @@ from xray_jax.stamps.cost import TOUCHED, Cost, importance
 
 WIDTH = 64
 """Columns of a parameter table: the widest family's, and room. Fixed, so that a new family changes no shapes."""
+REMEMBERED = 64
+"""Calls of `measure` whose results are kept; one model's search makes about a dozen."""
 
 
 class Stamps(NamedTuple):
@@ -208,6 +213,10 @@ def _by_family(family: np.ndarray, batch: int, devices: int) -> np.ndarray:
     return np.concatenate([rows, np.full(-len(rows) % (batch * devices), -1)])
 
 
+_measured: OrderedDict[bytes, Cost] = OrderedDict()
+_measured_lock = threading.Lock()
+
+
 @jax.jit
 def _measure(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: jax.Array) -> tuple[jax.Array, ...]:
     """Cost of a batch of stamps of one family: four `[B]`."""
@@ -226,8 +235,29 @@ def _measure(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: 
 
 
 def measure(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
-    """Cost of K stamps, averaged over `images` `[M, H, W, C]`; asks no model."""
-    batch = 256
+    """Cost of K stamps, averaged over `images` `[M, H, W, C]`; asks no model.
+
+    What was measured lately is remembered: every model of a sweep is tried with the same coarse stamps.
+    """
+    total = hashlib.blake2b(repr((images.shape, bank.shape)).encode())
+    for array in (images, bank, *stamps):
+        total.update(np.ascontiguousarray(array))
+    key = total.digest()
+    with _measured_lock:
+        if key in _measured:
+            _measured.move_to_end(key)
+            return _measured[key]
+    cost = _measure_all(images, stamps, bank)
+    with _measured_lock:
+        _measured[key] = cost
+        while len(_measured) > REMEMBERED:
+            _measured.popitem(last=False)
+    return cost
+
+
+def _measure_all(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
+    # Refinement measures a few dozen stamps at a time: larger batches would be padding.
+    batch = 64
     found = np.zeros((len(Cost._fields), len(stamps.family)), np.float32)
     rows = _by_family(stamps.family, batch, 1)
     for start in range(0, len(rows), batch):
