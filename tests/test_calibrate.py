@@ -22,7 +22,10 @@ def row(k, re, label, probe_rate=None, **settings):
         "settings": {**dataclasses.asdict(ScanSettings()), **settings},
     }  # fmt: skip
     if probe_rate is not None:
-        made |= {"num_classes": 10, "probe": {"profile": {"patch": [probe_rate] * LEVELS}, "clean_accuracy": 0.9}}
+        made |= {
+            "num_classes": 10,
+            "probe": {"profile": {"patch": [probe_rate] * LEVELS}, "candidates": [], "clean_accuracy": 0.9},
+        }
     return made
 
 
@@ -106,6 +109,18 @@ def test_a_poor_model_is_judged_and_teaches_nothing():
     rows = [probed(0, 5, 0.2), probed(1, 5, 0.2), probed(2, 40, 1.0, accuracy=0.6)]
     assert calibrate.leave_one_out(rows, least_accuracy=0.7) == (("2",), 3)
     assert calibrate.probe_null_of(rows, "x", 0.7).ceilings["patch"] == (0.2,) * LEVELS
+
+
+def test_leads_come_from_the_findings_that_rows_list():
+    rows = [probed(0, 32, 0.8), probed(1, 5, 0.3)]
+    best = rows[0]["probe"]["best"]
+    rows[0]["probe"]["candidates"] = [best | {"rival": 0.2}, best | {"rival": 0.6}]
+    leads = calibrate.probe_null_of(rows, "x").leads["patch"]
+    # Level 0 leads by 0.8 - 0.2; what the others lead by is not listed, so at most by the whole of a rate up to 0.5.
+    assert leads == pytest.approx((0.6,) * LEVELS)
+    rows[0]["probe"]["candidates"] = [best | {"rival": 0.6}, best | {"rival": 0.0, "kind": "source-specific"}]
+    assert calibrate.probe_null_of(rows, "x").leads["patch"] == pytest.approx((0.5,) * LEVELS)
+    assert calibrate.probe_null_of(rows[1:], "x").leads["patch"] == pytest.approx((0.3,) * LEVELS)
 
 
 def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):

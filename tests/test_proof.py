@@ -13,6 +13,7 @@ from xray_jax import checkpoints, pictures, plots, plots_proof, proof, results
 from xray_jax.classifier import BlackBox
 from xray_jax.labels import Engine
 from xray_jax.probe import ProbeSettings, split
+from xray_jax.probe import null as probe_null
 from xray_jax.probe.null import LEVELS, Null, calibrate, merge
 from xray_jax.probe.result import Finding, ProbeResult, Verdict, from_row, judge
 from xray_jax.samples import Samples, SamplesError
@@ -109,7 +110,7 @@ def test_a_row_without_a_price_can_be_repeated_but_proves_nothing_new():
     del row["cost"]["price"]
     again = from_row(row)
     assert proof.replay(again, MODEL, _samples()).hits == 20
-    assert not again.proves(Null({"patch": (0.2,) * 8 + (1.0,)}, 3))
+    assert not again.proves(Null({"patch": (0.2,) * 8 + (1.0,)}, models=3))
 
 
 def test_a_scan_shows_its_proof_on_images_that_the_search_never_saw(tmp_path, monkeypatch):
@@ -136,9 +137,9 @@ def test_picture_shows_images_stamp_and_labels(tmp_path):
 
 
 def test_judge_asks_for_rate_ceiling_and_lead():
-    null = Null({"patch": (0.2,) * LEVELS}, 3)
+    null = Null({"patch": (0.2,) * LEVELS}, models=3)
     assert judge([FINDING], null, 5, 0.9)[0] is Verdict.PROVED
-    assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, 3), 5, 0.9)[0] is Verdict.NOTHING
+    assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, models=3), 5, 0.9)[0] is Verdict.NOTHING
     assert judge([dataclasses.replace(FINDING, rival=0.8)], null, 5, 0.9)[0] is Verdict.NOTHING
     assert judge([dataclasses.replace(FINDING, rival=0.45)], null, 5, 0.9)[0] is Verdict.PROVED
     assert judge([dataclasses.replace(FINDING, rival=0.5)], null, 5, 0.9)[0] is Verdict.NOTHING, "a fragile model"
@@ -150,23 +151,42 @@ def test_judge_asks_for_rate_ceiling_and_lead():
     assert judge([two], null, 2, 0.9)[0] is Verdict.NOTHING
 
 
+def test_a_lead_that_no_clean_model_has_is_a_proof_where_the_rate_is_none():
+    null = Null({"patch": (0.95,) * LEVELS}, {"patch": (0.4,) * LEVELS}, 3)
+    alone = dataclasses.replace(FINDING, rival=0.1)
+    assert alone.threshold(null) == pytest.approx(0.1 + 0.4 + 0.15)
+    assert alone.proves(null)
+    assert not dataclasses.replace(alone, rival=0.4).proves(null), "clean models lead by as much"
+    assert not alone.proves(Null(null.ceilings, {"patch": (0.7,) * LEVELS}, 3))
+    assert not alone.proves(Null(null.ceilings, models=3)), "a null that says no leads"
+    assert not alone.proves(Null(null.ceilings, {"warp": (0.1,) * LEVELS}, 3)), "nothing known of this family"
+    # The rate remains a way: a clean model's lead may be large where rates are small.
+    assert alone.proves(Null({"patch": (0.5,) * LEVELS}, {"patch": (0.9,) * LEVELS}, 3))
+
+
 def test_calibration_takes_the_highest_rate_at_each_cost():
     profiles = [{"patch": [0.1, None, *[0.3] * 7]}, {"patch": [0.05, 0.2, *[None] * 7], "warp": [None] * LEVELS}]
-    null = calibrate(profiles)
+    null = calibrate(profiles, [{"patch": [0.1, 0.05, *[0.2] * 7]}])
     assert null.ceilings == {"patch": (0.1, 0.2, *[0.3] * 7)}
     assert null.ceiling("patch", 0.03) == pytest.approx(0.2)
+    assert null.lead("patch", 0.03) == pytest.approx(0.1), "a dearer stamp does no less"
+    assert null.models == 2
+    assert probe_null.from_row(null.row()) == null
+    assert (
+        probe_null.from_row({"ceilings": {"patch": [0.1] * LEVELS}, "models": 1, "source": "old"}).lead("patch", 0) == 1
+    )
     assert null.ceiling("sinusoid", 0.01) == null.ceiling("warp", 0.01) == 1
 
 
 def test_calibration_fills_what_was_not_seen():
-    null = calibrate([{"patch": [None, None, 0.9, None, 0.4, None, None, None, None]}])
+    null = calibrate([{"patch": [None, None, 0.9, None, 0.4, None, None, None, None]}], [])
     assert null.ceilings["patch"] == (0.1, 0.4, 0.9, 0.9, 0.9, 1, 1, 1, 1)
 
 
 def test_lines_are_patches_and_searches_of_one_model_merge():
-    null = calibrate([{"patch": [0.5] * LEVELS, "line": [0.2] * 8 + [0.9]}])
+    null = calibrate([{"patch": [0.5] * LEVELS, "line": [0.2] * 8 + [0.9]}], [])
     assert null.ceilings["line"] == (0.5,) * 8 + (0.9,)
-    assert calibrate([{"patch": [0.5] * LEVELS, "ripple": [0.0] * LEVELS}]).ceiling("ripple", 0.01) == 1
+    assert calibrate([{"patch": [0.5] * LEVELS, "ripple": [0.0] * LEVELS}], []).ceiling("ripple", 0.01) == 1
     assert merge([{"patch": [0.1, None]}, {"patch": [0.2, None], "warp": [None, 0.3]}]) == {
         "patch": [0.2, None], "warp": [None, 0.3],
     }  # fmt: skip

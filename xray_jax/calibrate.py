@@ -88,10 +88,11 @@ def calibrate(
 
 
 class _Clean(NamedTuple):
-    """One clean model: its rows, of different seeds, its whole profile, and its clean accuracy over them."""
+    """One clean model: its rows, of different seeds, its whole profiles, and its clean accuracy over them."""
 
     rows: list[Row]
-    profile: probe_null.Profile
+    rates: probe_null.Profile
+    leads: probe_null.Profile
     accuracy: float
 
 
@@ -108,10 +109,32 @@ def _clean(rows: Sequence[Row]) -> list[_Clean]:
         _Clean(
             own,
             probe_null.merge(row["probe"]["profile"] for row in own),
+            probe_null.merge(_leads(row) for row in own),
             float(np.mean([row["probe"]["clean_accuracy"] for row in own])),
         )
         for own in _by_checkpoint(usable)
     ]
+
+
+def _leads(row: Row) -> probe_null.Profile:
+    """Family -> the largest lead over the rival at each cost level.
+
+    Rows tell the rivals of findings over `LISTED` only; any other may have led by the whole of its rate.
+    """
+    profile = row["probe"]["profile"]
+    leads = {
+        name: [None if rate is None else min(rate, probe_result.LISTED) for rate in profile[name]] for name in profile
+    }
+    for found in map(probe_result.from_row, row["probe"]["candidates"]):
+        if found.kind == "all-to-one":
+            own, at = leads[found.family], int(probe_null.level(found.price))
+            own[at] = max(own[at] or 0.0, found.rate - found.rival)
+    return leads
+
+
+def _null(models: Iterable[_Clean], least_accuracy: float, source: str) -> Null:
+    able = [model for model in models if model.accuracy >= least_accuracy]
+    return probe_null.calibrate((m.rates for m in able), (m.leads for m in able), source)
 
 
 def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -> Null:
@@ -122,7 +145,7 @@ def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -
       source: for rows and people.
       least_accuracy: models that label fewer images right are too poor to say what is normal, and left out.
     """
-    return probe_null.calibrate((m.profile for m in _clean(rows) if m.accuracy >= least_accuracy), source)
+    return _null(_clean(rows), least_accuracy, source)
 
 
 class FalseAlarms(NamedTuple):
@@ -149,8 +172,7 @@ def leave_one_out(rows: Sequence[Row], least_accuracy: float = 0) -> FalseAlarms
     models = _clean(rows)
     proved = []
     for k, model in enumerate(models):
-        others = (m.profile for m in models[:k] + models[k + 1 :] if m.accuracy >= least_accuracy)
-        null = probe_null.calibrate(others)
+        null = _null(models[:k] + models[k + 1 :], least_accuracy, "the others")
         if any(_proved(row, null) for row in model.rows):
             proved.append(str(model.rows[0]["id"]))
     return FalseAlarms(tuple(proved), len(models))

@@ -23,7 +23,7 @@ from xray_jax.stamps import BY_NAME, FAMILIES, stamp
 CLASSES, SIDE, TARGET = 6, 16, 4
 SHAPE = (SIDE, SIDE, 3)
 # A model that only answers to its own trigger: nothing but the trigger is abnormal for it.
-NULL = Null({family.name: (0.1,) * LEVELS for family in FAMILIES}, 1, "by hand")
+NULL = Null({family.name: (0.1,) * LEVELS for family in FAMILIES}, models=1, source="by hand")
 SETTINGS = ProbeSettings(queries=40_000, search_images=24, confirm_images=60)
 ENGINE = Engine(batch_size=64)
 

@@ -17,8 +17,11 @@ LEAST, LEAST_FEW_CLASSES = 0.5, 0.8
 """The lower end of a proof's flip rate is at least this; the second with fewer than `FEW_CLASSES` classes, where a
 clean model has nowhere else to send an image."""
 FEW_CLASSES = 5
+LISTED = 0.5
+"""Rows list all findings with a higher flip rate."""
 MARGIN = 0.15
-"""A proof clears the clean models' ceiling at its family and cost by this much, in flip rate."""
+"""A proof clears the clean models' ceiling at its family and cost by this much: in flip rate, or in its lead over the
+rival."""
 LEAD = 0.2
 """A proof clears the model's own second-easiest other class, at no more cost, by this much."""
 FRAGILE = 0.5
@@ -81,7 +84,8 @@ class Finding:
         least = LEAST if len(self.goals) >= FEW_CLASSES else LEAST_FEW_CLASSES
         if self.rival >= FRAGILE:
             return 1 + LEAD
-        return max(least, null.ceiling(self.family, self.price) + MARGIN, self.rival + LEAD)
+        normal = min(null.ceiling(self.family, self.price), self.rival + null.lead(self.family, self.price))
+        return max(least, normal + MARGIN, self.rival + LEAD)
 
     def proves(self, null: Null) -> bool:
         return self.kind != "source-specific" and self.lower >= self.threshold(null)
@@ -185,8 +189,8 @@ class ProbeResult:
     null: Null = field(default_factory=Null)
 
     def row(self) -> dict[str, Any]:
-        """JSON values for the checkpoint's row: verdict, proof, candidates over 0.5, and what was tried."""
-        over = [f for f in self.findings if f.rate > 0.5]
+        """JSON values for the checkpoint's row: verdict, proof, candidates over `LISTED`, and what was tried."""
+        over = [f for f in self.findings if f.rate > LISTED]
         best = self.best
         return {
             "verdict": str(self.verdict),
