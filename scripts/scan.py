@@ -21,6 +21,7 @@ CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or
 SAMPLES = F.DEFINE_string("samples", None, "Clean images: .npz (images, labels) or class folders.", required=True)
 OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout.", required=True)
 CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
+PROBE_NULL = F.DEFINE_string("probe_null", None, "File of xray-calibrate --null; default: the calibration's, or ours.")
 DECIDE = F.DEFINE_enum("decide", "either", decision.DECISIONS, "Which statistic flags.")
 ARCHITECTURE = F.DEFINE_string("architecture", None, "For checkpoints that do not say; default: recognise.")
 NUM_CLASSES = F.DEFINE_integer("num_classes", None, "For checkpoints that do not say; default: read off.")
@@ -54,6 +55,7 @@ def main() -> int:
             ),
             engine=labels.Engine(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
             calibration=CALIBRATION.value,
+            null=PROBE_NULL.value,
             plot=PLOT.value,
             plots=Path(PLOTS.value) if PLOTS.value else None,
             shard=sweep_flags.shard(),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from xray_jax import calibrate, decision, results
-from xray_jax.probe import null
 from xray_jax.probe.null import LEVELS
 from xray_jax.probe.result import Finding
 from xray_jax.scan import ScanSettings
@@ -133,13 +132,30 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):
     assert said["null_models"] == decision.DEFAULT_NULL.models == 70
     # The figures that README.md and docs/probe.md state.
     assert [said["probe_leave_one_out"][key] for key in ("alarms", "clean_models")] == [1, 70]
-    assert dataclasses.replace(decision.DEFAULT_NULL, source="") == dataclasses.replace(
-        null.from_row(json.loads(made.read_text())), source=""
-    )
+    again = decision.load_null(str(made))
+    assert dataclasses.replace(decision.DEFAULT_NULL, source="") == dataclasses.replace(again, source="")
     # Nothing in the rows tells where they were made.
     assert {row["path"].split("/")[0] for row in results.read(rows)} == {"clean"}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "give --out, --null" in done.stderr) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("{", "JSON"),
+        ("[]", "TypeError"),
+        ('{"models": 1}', "ceilings"),
+        ('{"ceilings": {"patch": [0.1]}, "models": 1, "source": ""}', "patch"),
+    ],
+)
+def test_a_file_that_is_no_null_is_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "null.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(decision.CalibrationError, match=f"--probe_null=.*null.json.*{message}"):
+        decision.load_null(str(path))
 
 
 def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path):

@@ -110,6 +110,7 @@ def test_nothing_to_scan_is_exit_code_3(folder):
             ["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "--calibration=paper:cifar10", "--alpha=3"],
             "alpha",
         ),
+        (["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "--probe_null=none.json"], "--probe_null=none.json"),
     ],
 )
 def test_usage_errors_are_exit_code_4(folder, flags, message):

@@ -17,6 +17,7 @@ from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
 from xray_jax.maps import LabelMaps
 from xray_jax.probe import ProbeSettings
+from xray_jax.probe.null import Null
 from xray_jax.rows import file_name
 from xray_jax.scan import Scanner, ScanSettings, scores
 from xray_jax.sweep import Sweep, SweepSettings
@@ -121,7 +122,11 @@ def test_probe_rows(zoo):
     assert alone["probe"] == both["probe"]
     assert both["re"] == without["re"]
     assert both["queries"] == without["queries"] + alone["queries"]
-    assert len({row["settings_hash"] for row in (alone, both, without)}) == 3
+    own = Null(models=3, source="mine.jsonl")
+    (other,) = run(zoo[:1], probe="only", null=own, **settings)
+    assert other["probe"]["null"] == {"source": "mine.jsonl", "models": 3}
+    assert other["probe"]["verdict"] != "proved", "a null that knows no family"
+    assert len({row["settings_hash"] for row in (alone, both, without, other)}) == 4
     results.encode(both)
 
 

@@ -87,6 +87,22 @@ def load_calibration(spec: str) -> Calibration:
     return made
 
 
+def load_null(path: str) -> Null:
+    """The probe's null from the JSON file that `xray-calibrate --null` writes.
+
+    Raises:
+      CalibrationError: naming the file and what is wrong with it.
+    """
+    try:
+        return probe_null.from_row(json.loads(Path(path).read_text()))
+    except OSError as error:
+        raise CalibrationError(f"--probe_null={path}: cannot be read: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(
+            f"--probe_null={path}: not what xray-calibrate --null writes ({type(error).__name__}: {error})"
+        ) from error
+
+
 def null_of(calibration: Calibration | None) -> Null:
     """What is normal for the probe: the calibration's word, else the default.
 

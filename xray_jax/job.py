@@ -29,6 +29,7 @@ class Job:
     Attributes:
       checkpoints: folder, glob, one checkpoint or manifest. samples: `.npz` or folder. out: row file, "-" for stdout.
       scan, sweep, engine: see there. calibration: see `decision.load_calibration`; None leaves verdicts unknown.
+      null: file with the probe's null, see `decision.load_null`; None takes the calibration's or the default.
       plot: which checkpoints to draw. plots: folder for pictures.
       shard: which part of the checkpoints, into its own row file. ray: scan on a Ray cluster, not in this process.
     """
@@ -40,6 +41,7 @@ class Job:
     sweep: SweepSettings = field(default_factory=SweepSettings)
     engine: Engine = field(default_factory=Engine)
     calibration: str | None = None
+    null: str | None = None
     plot: str = "none"
     plots: Path | None = None
     shard: Shard = field(default_factory=Shard)
@@ -63,8 +65,9 @@ class Worker:
         """
         self.job = job
         calibration = None if job.calibration is None else decision.load_calibration(job.calibration)
+        null = None if job.null is None else decision.load_null(job.null)
         scanner = Scanner(read_samples(job.samples), job.scan, job.engine)
-        self.sweep = Sweep(scanner, replace(job.sweep, calibration=calibration))
+        self.sweep = Sweep(scanner, replace(job.sweep, calibration=calibration, null=null))
 
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""

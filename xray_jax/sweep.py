@@ -16,6 +16,7 @@ from xray_jax.decision import Calibration
 from xray_jax.labels import Engine
 from xray_jax.manifest import Entry
 from xray_jax.probe import ProbeSettings, probe
+from xray_jax.probe.null import Null
 from xray_jax.probe.result import ProbeResult
 from xray_jax.results import Row, identity, settings_hash
 from xray_jax.scan import Scanner, ScanResult, settings_row
@@ -36,7 +37,7 @@ class SweepSettings:
       spread: one checkpoint per device, as many at once as there are devices: for networks too small to fill several.
       maps: folder for label maps (`<id>.npz`), or None.
       probe: "off" is the paper's method alone, "on" looks for a working trigger after the planes, "only" instead.
-      probe_settings: the probe's budget and images; what is normal for it comes with the calibration.
+      probe_settings: the probe's budget and images. null: what is normal for it; None takes the calibration's word.
     """
 
     calibration: Calibration | None = None
@@ -51,6 +52,7 @@ class SweepSettings:
     maps: Path | None = None
     probe: str = "off"
     probe_settings: ProbeSettings = field(default_factory=ProbeSettings)
+    null: Null | None = None
 
     def __post_init__(self) -> None:
         if self.decide not in decision.DECISIONS:
@@ -108,7 +110,7 @@ class Sweep:
         self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
         for engine in _engines(scanner.engine, self.settings):
             self._engines.put(engine)
-        self._null = decision.null_of(calibration)
+        self._null = self.settings.null or decision.null_of(calibration)
         self._common = {
             **settings_row(scanner.settings, scanner.engine),
             "samples": rows.samples_hash(scanner.samples),
