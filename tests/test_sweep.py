@@ -125,7 +125,6 @@ def test_probe_rows(zoo):
     own = Null(models=3, source="mine.jsonl")
     (other,) = run(zoo[:1], probe="only", null=own, **settings)
     assert other["probe"]["null"] == {"source": "mine.jsonl", "models": 3}
-    assert other["probe"]["verdict"] != "proved", "a null that knows no family"
     assert len({row["settings_hash"] for row in (alone, both, without, other)}) == 4
     results.encode(both)
 
