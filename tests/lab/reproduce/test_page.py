@@ -167,3 +167,27 @@ def test_attacks_are_summed_up_by_recipe_and_say_why_they_fall_short(folder: Pat
     assert cells(summary, "wanet")[3:] == ["0 of 1 at 0.90", "1"]
     assert "- badnets: because." in summary
     assert "- blended" not in summary
+
+
+def test_proofs_are_counted_by_recipe_and_wrong_labels_are_named(folder: Path) -> None:
+    """Rewritten here: one BadNets proof names another label than its target, one a label map."""
+    rows = rows_of(folder)
+    wrong, mapped = "cifar10-preactresnet-small-badnets-t1-s10", "cifar10-preactresnet-small-badnets-t1-s11"
+    rows[wrong]["probe"]["target"], rows[mapped]["probe"]["target"] = 2, None
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+    table = tables.proofs_table(evidence.load(folder))
+    assert cells(table, "clean") == ["4", "0", "0", "0", "-"]
+    assert cells(table, "badnets |") == ["4", "4", "2", "1", f"{wrong} (2)"]
+    assert cells(table, "badnets, one-to-one, rate 0.025") == ["1", "1", "1", "0", "-"]
+    assert cells(table, "blended") == ["4", "0", "0", "0", "-"]
+    assert cells(table, "**all backdoored**")[:4] == ["10", "5", "3", "1"]  # refused and unscanned ones do not count
+
+
+def test_table_2_takes_an_attack_at_its_own_rate(tmp_path: Path) -> None:
+    for seed in range(3):
+        add_model(tmp_path, ModelSpec(seed=seed), share=0.1)
+        add_model(tmp_path, ModelSpec(attack="lira", target=1, seed=10 + seed, rate=0.2), share=0.9)
+    add_model(tmp_path, ModelSpec(attack="lira", target=1, seed=20), share=0.9)
+    table = tables.table2(evidence.load(tmp_path), page.paper())
+    header = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")][1:]
+    assert dict(zip(header, cells(table, "models (usable)"), strict=True))["lira"] == "3"

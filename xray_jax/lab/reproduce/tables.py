@@ -5,13 +5,14 @@ from typing import Any
 
 from xray_jax.lab.reproduce.auroc import Auroc, auroc
 from xray_jax.lab.reproduce.evidence import Model
-from xray_jax.lab.specs import MAX_ACCURACY_LOSS, success_needed
+from xray_jax.lab.specs import CLEAN, MAX_ACCURACY_LOSS, success_needed
 
 SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
 # A clean-label attack at 10 % of the set would stamp nearly the whole target class (`poison` stops at four fifths of
-# it), and clean accuracy would go with it.
-OWN_RATE = {"sig": 0.05}
+# it), and clean accuracy would go with it. LIRA's attacker holds the training and stamps what he likes (all of every
+# batch, as published); at a tenth, small networks learned the noise in one of three trials.
+OWN_RATE = {"sig": 0.05, "lira": 0.2}
 # 10 % of the set would be a third or more of so few source classes, and cost them their clean accuracy.
 STRATEGY_RATE = {"one-to-one": 0.025, "2-to-one": 0.05, "3-to-3": 0.075}
 # Our names of the strategies that the paper's Table 3 calls otherwise.
@@ -128,6 +129,29 @@ def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons:
         ])  # fmt: skip
     table = markdown(["attack", "models", "attack success", "clean accuracy", "goal reached", "refused"], rows)
     return "\n".join([table, *(f"- {line}" for line in dict.fromkeys(short))])
+
+
+def proofs_table(models: Sequence[Model]) -> str:
+    """How many usable models the trigger probe proves to be backdoored, and how many of them with a true target.
+
+    A proof of several targets names a label map and no single target; it counts for itself.
+    """
+    groups: dict[str, list[Model]] = {}
+    for model in models:
+        if model.usable and model.row is not None and model.row.get("probe"):
+            groups.setdefault(CLEAN if model.clean else _recipe(model), []).append(model)
+    rows, total = [], [0, 0, 0, 0]
+    for recipe, group in groups.items():
+        proofs = [(m, m.row["probe"]["target"]) for m in group if m.row and m.row["probe"]["verdict"] == "proved"]
+        right = sum(target in m.record["targets"] for m, target in proofs)
+        maps = sum(target is None for _, target in proofs)
+        counts = [len(group), len(proofs), right, maps]
+        rows.append([recipe, *counts, ", ".join(f"{m.id} ({target})" for m, target in proofs
+                     if target is not None and target not in m.record["targets"]) or "-"])  # fmt: skip
+        if recipe != CLEAN:
+            total = [sum(pair) for pair in zip(total, counts, strict=True)]
+    rows.append(["**all backdoored**", *total, ""])
+    return markdown(["attack", "usable", "proved", "with a true target", "by a label map", "with a wrong label"], rows)
 
 
 def _recipe(model: Model) -> str:
