@@ -34,7 +34,8 @@ class Trained(NamedTuple):
 
     Attributes:
       variables: its weights. trigger: stamps test images; None for a clean model.
-      record: the spec, clean accuracy, attack success, numbers of stamped and decoy images, accuracy by epoch, seconds.
+      record: the spec, clean accuracy, attack success, numbers of stamped and decoy images in the training set (0 for
+        an attack that trains the victim itself), accuracy by epoch, seconds.
     """
 
     variables: Variables
