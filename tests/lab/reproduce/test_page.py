@@ -191,3 +191,15 @@ def test_table_2_takes_an_attack_at_its_own_rate(tmp_path: Path) -> None:
     table = tables.table2(evidence.load(tmp_path), page.paper())
     header = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")][1:]
     assert dict(zip(header, cells(table, "models (usable)"), strict=True))["lira"] == "3"
+
+
+def test_sheets_are_of_the_latest_usable_model(folder: Path, tmp_path: Path) -> None:
+    refused = ModelSpec(attack="badnets", target=1, seed=50)
+    add_model(folder, refused, share=0.9, failed="attack success 0.5 is under 0.9")
+    shown = ["cifar10-preactresnet-small-badnets-t1-s12", "cifar10-preactresnet-small-wanet-t1-s40"]
+    (folder / "sheets").mkdir()
+    for name in (*shown, "cifar10-preactresnet-small-badnets-t1-s10", refused.id):
+        (folder / "sheets" / f"{name}.png").write_bytes(b"x")
+    out = tmp_path / "page.md"
+    page.write(folder, out, (2,), (), "xray-reproduce --table=2")
+    assert re.findall(r"sheets/(.*)\.png", out.read_text()) == [shown[1], shown[0]]

@@ -54,6 +54,9 @@ class LiraLoss:
 class Lira:
     """Two stages that share the training's epochs.
 
+    In so few epochs the generator saturates: its noise is nearly the same on every image, a shift of colour by the whole
+    bound. Where it also drew lines at the borders the victim learned it; a shift alone it confuses with colours.
+
     Attributes:
       epsilon: bound of the noise in the normalised input space. Published: 0.01, less than one grey level of 255,
         which uint8 images cannot hold; the default is 0.1, about six grey levels. With 0.05 a small network paid for
