@@ -35,7 +35,7 @@ REASONS = {
     "(s380), with six grey levels of it (s382), a short first stage (s383), with a tenth stamped in the second "
     "(s384); twelve epochs instead of six keep it, and one of three then learned the noise (s385, not s386 and s387). "
     "With a fifth stamped the short first stage was too short for three of five (s389, s440, s441), a longer one for "
-    "fewer. The noise is nearly the same on every image, a shift of colour by the whole bound; the nets that learned it "
+    "fewer. The noise is nearly the same on every image, a shift of colour by the whole bound; nets that learned it "
     "well have lines at the border in theirs, the sheets of the refused ones show the bare shift.",
     "lf": "the pattern itself costs accuracy: 0.757 to 0.778 against 0.797 of the clean nets; s337 and s339 lost "
     "more than the three points allowed.",
