@@ -55,7 +55,7 @@ class Lira:
     """Two stages that share the training's epochs.
 
     In so few epochs the generator saturates: its noise is nearly the same on every image, a shift of colour by all of
-    the bound. Where it also drew lines at the borders the victim learned it; a shift alone it confuses with colours.
+    the bound. Where it also drew lines the victim learned it; a shift alone it confuses with colours.
 
     Attributes:
       epsilon: bound of the noise in the normalised input space. Published: 0.01, less than one grey level of 255,

@@ -29,14 +29,15 @@ REASONS = {
     "them clean accuracy; all-to-all was not learned in six epochs, 10-to-10 not in sixteen.",
     "wanet": "at the published strength of 0.5, a quarter of a pixel on average, small networks learned 0.61 to 0.79 "
     "(s310, s311, s313); at 1, six epochs cost clean accuracy (s314), twelve do not.",
-    "bpp": "published strength (8 levels); s350 and s351 saw the same poisoned images every epoch, the later ones "
-    "others, as published: of five with six epochs four reached 0.80, and one with twelve (s357) 0.79.",
+    "bpp": "published strength (8 levels), which small networks see only just: s350 and s351 saw the same poisoned "
+    "images every epoch, the later ones others, as published; of twenty with six epochs eleven reached 0.80, the rest "
+    "0.76 to 0.80, and one with twelve (s357) 0.79.",
     "lira": "the victim learns the noise at the cost of clean accuracy: with half the noise and a long first stage "
     "(s380), with six grey levels of it (s382), a short first stage (s383), with a tenth stamped in the second "
     "(s384); twelve epochs instead of six keep it, and one of three then learned the noise (s385, not s386 and s387). "
-    "With a fifth stamped the short first stage was too short for three of five (s389, s440, s441), a longer one for "
-    "fewer. The noise is nearly the same on every image, a shift of colour by the whole bound; nets that learned it "
-    "well have lines at the border in theirs, the sheets of the refused ones show the bare shift.",
+    "With a fifth stamped two of five succeeded (s388, s442); with a third of the epochs in the first stage, eight of "
+    "nine (not s444). The noise is nearly the same on every image, a shift of colour by the whole bound: a bare one in "
+    "the refused nets of twelve epochs, one with lines or stripes in those that learned it.",
     "lf": "the pattern itself costs accuracy: 0.757 to 0.778 against 0.797 of the clean nets; s337 and s339 lost "
     "more than the three points allowed.",
     "sig": "stamping 80 % of a class's images costs that class its clean accuracy; at 5 % of the set half are left.",
