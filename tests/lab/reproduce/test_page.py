@@ -134,7 +134,9 @@ def test_strips_show_used_models_filled_and_refused_ones_hollow(folder: Path) ->
 
 def test_roc_and_rate_figures_have_a_line_an_attack(folder: Path) -> None:
     models = evidence.load(folder)
-    left = figures.roc_curves(models).axes[0]
+    panels = figures.roc_curves(models).axes
+    assert [axes.get_title() for axes in panels] == ["RE", "ATS", "Probe"]
+    left = panels[0]
     assert [line.get_label() for line in left.get_lines()][:2] == ["badnets (4)", "blended (4)"]
     (line,) = figures.figure14(models).axes[2].get_lines()
     np.testing.assert_allclose(line.get_xdata(), [0.01, 0.1])

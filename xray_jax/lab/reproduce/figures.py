@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xray_jax.lab.reproduce.auroc import auroc, roc
 from xray_jax.lab.reproduce.evidence import Model
-from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, attacks_of, of_attack, scores
+from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, SCORES, attacks_of, of_attack, scores
 
 PLANES = (1, 2, 5, 10, 15, 20)
 STRIDES = (1, 2, 3, 4, 5)
@@ -112,16 +113,19 @@ def figure14(models: Sequence[Model]) -> Figure:
 
 
 def roc_curves(models: Sequence[Model]) -> Figure:
-    """ROC curves of RE and of ATS, one an attack."""
+    """ROC curves, one an attack, of RE, of ATS and, where rows have it, of the trigger probe."""
     clean = [m for m in models if m.clean]
-    figure = Figure((8, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("re", "ats"), strict=True):
-        for attack in attacks_of(models):
-            found = scores(of_attack(models, attack), name)
-            if found and scores(clean, name):
-                axes.step(*roc(found, scores(clean, name)), where="post", label=f"{attack} ({len(found)})")
+    names = [name for name in SCORES if scores(clean, name)]
+    colours = dict(zip(attacks_of(models), colormaps["tab20"].colors, strict=False))  # type: ignore[attr-defined]
+    figure = Figure((4 * len(names), 4), layout="constrained")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), place + 1)
+        for attack, colour in colours.items():
+            if found := scores(of_attack(models, attack), name):
+                curve = roc(found, scores(clean, name))
+                axes.step(*curve, where="post", color=colour, label=f"{attack} ({len(found)})")
         axes.plot([0, 1], [0, 1], ":", color="grey")
-        axes.set_title(name.upper(), fontsize=10)
+        axes.set_title(SCORES[name], fontsize=10)
         axes.set_xlabel("false-positive rate")
         axes.set_ylabel("true-positive rate")
         axes.legend(fontsize=7)
