@@ -95,6 +95,22 @@ def test_a_zoo_killed_in_the_middle_of_a_model_ends_with_the_same_record(
     assert not list((tmp_path / "partial").iterdir())
 
 
+def test_two_processes_fill_one_zoo(bands: ImageSet, tmp_path: Path) -> None:
+    """The second one trains its model from beginning to end while the first is in the middle of its own."""
+    others: list[str] = []
+
+    def meanwhile(line: str) -> None:
+        if not others:
+            others.append(line)
+            train_zoo([BACKDOORED], bands, tmp_path)
+
+    records = train_zoo([CLEAN], bands, tmp_path, meanwhile)
+    assert [record["id"] for record in records] == [BACKDOORED.id, CLEAN.id]
+    assert records == zoo.read_records(tmp_path)
+    lines = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [BACKDOORED.id, CLEAN.id]
+
+
 def test_models_trained_together_have_their_own_records(bands: ImageSet, tmp_path: Path) -> None:
     blind = dataclasses.replace(BACKDOORED, attack="blind", seed=5)
     groups = list(zoo._groups([CLEAN, BACKDOORED, blind, dataclasses.replace(CLEAN, seed=7)], 3))

@@ -6,6 +6,7 @@ truth), `sheets/<id>.png` (pictures of the trigger), `partial/<id>/` (how far a 
 """
 
 import dataclasses
+import fcntl
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,8 +36,8 @@ def train_zoo(
 
     Args:
       planned: best first. data: what they are trained on.
-      folder: of the zoo. Killed at any moment, the same call goes on after the last whole epoch (models trained
-        together start again).
+      folder: of the zoo; several processes may fill one at a time, each with its own models. Killed at any moment, the
+        same call goes on after the last whole epoch (models trained together start again).
       report: takes lines of progress.
       together: up to so many models of one recipe are trained at once.
     """
@@ -57,9 +58,7 @@ def train_zoo(
             if trigger is not None:
                 _save_sheet(folder / SHEETS / f"{spec.id}.png", spec, data, trigger)
             # The record comes last: a model with a record is whole.
-            _append(folder / RECORDS, record)
-            records.append(record)
-            write_manifests(folder, records)
+            records = _add(folder, record)
             report(
                 f"{spec.id}: clean accuracy {record['clean_accuracy']:.4f}, attack success {record['attack_success']}, "
                 f"{record['seconds']:.0f} s{', FAILED: ' + record['failed'] if record['failed'] else ''}"
@@ -89,15 +88,27 @@ def _recipe(spec: ModelSpec) -> tuple[str, str, TrainSettings]:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The training records of a zoo; a torn last line is dropped from the file."""
+    """The training records of a zoo, without a torn last line."""
     path = folder / RECORDS
-    if not path.exists():
-        return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole)
-    return [json.loads(line) for line in whole.splitlines()]
+    return _whole(path.read_text()) if path.exists() else []
+
+
+def _whole(text: str) -> list[Record]:
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _add(folder: Path, record: Record) -> list[Record]:
+    """Appends a record in place of a torn last line, and writes the manifests; the records of all processes."""
+    with open(folder / RECORDS, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        file.truncate(len(text[: text.rfind("\n") + 1].encode()))
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        records = [*_whole(text), record]
+        write_manifests(folder, records)
+    return records
 
 
 def _same_kind(record: Record, spec: ModelSpec) -> bool:
@@ -114,11 +125,6 @@ def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, rec
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.save_orbax(path, variables, metadata)
-
-
-def _append(path: Path, record: Record) -> None:
-    with open(path, "a") as file:
-        file.write(json.dumps(record) + "\n")
 
 
 def _save_sheet(path: Path, spec: ModelSpec, data: ImageSet, trigger: Trigger) -> None:
