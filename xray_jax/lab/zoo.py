@@ -103,7 +103,7 @@ def _add(folder: Path, record: Record) -> list[Record]:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
-        file.truncate(len(text[: text.rfind("\n") + 1].encode()))
+        file.truncate(text.rfind("\n") + 1)
         file.write(json.dumps(record) + "\n")
         file.flush()
         records = [*_whole(text), record]

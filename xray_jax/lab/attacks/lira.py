@@ -66,7 +66,7 @@ class Lira:
       joint: share of the epochs spent on the first stage. The victim learns little else while the noise keeps
         changing and half of what it sees is stamped: with 0.7 of six epochs, and all images stamped in the second
         stage, it lost 13 points of clean accuracy. With 0.2 of twelve the joint loss was still over 0.7 nats in five of
-        seven trials, and a victim left alone with that noise never learned it well. The second stage stamps the
+        eight trials, and a victim left alone with that noise never learned it well. The second stage stamps the
         setting's `rate`.
     """
 

@@ -64,6 +64,11 @@ class Model:
         """Trained well enough and scanned."""
         return not self.record["failed"] and self.row is not None
 
+    @property
+    def probe(self) -> Mapping[str, Any] | None:
+        """What the trigger probe found; None where it was not asked."""
+        return (self.row or {}).get("probe") or None
+
     def score(self, name: str) -> float | None:
         """ "re" or "ats", averaged over the planes, low = suspect; of "probe" how far the best finding lies above what
         a proof needs, negated, so that low is suspect too (1 where it found nothing at all).
@@ -71,10 +76,9 @@ class Model:
         if self.row is None:
             return None
         if name == "probe":
-            probe = self.row.get("probe")
-            if not probe:
+            if self.probe is None:
                 return None
-            return 1.0 if probe["score"] is None else float(probe["threshold"] - probe["score"])
+            return 1.0 if self.probe["score"] is None else float(self.probe["threshold"] - self.probe["score"])
         return float(self.row[name]["mean"])
 
     @property

@@ -116,14 +116,13 @@ def roc_curves(models: Sequence[Model]) -> Figure:
     """ROC curves, one an attack, of RE, of ATS and, where rows have it, of the trigger probe."""
     clean = [m for m in models if m.clean]
     names = [name for name in SCORES if scores(clean, name)]
-    colours = dict(zip(attacks_of(models), colormaps["tab20"].colors, strict=False))  # type: ignore[attr-defined]
     figure = Figure((4 * len(names), 4), layout="constrained")
     for place, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), place + 1)
-        for attack, colour in colours.items():
+        for number, attack in enumerate(attacks_of(models)):
             if found := scores(of_attack(models, attack), name):
                 curve = roc(found, scores(clean, name))
-                axes.step(*curve, where="post", color=colour, label=f"{attack} ({len(found)})")
+                axes.step(*curve, where="post", color=colormaps["tab20"](number), label=f"{attack} ({len(found)})")
         axes.plot([0, 1], [0, 1], ":", color="grey")
         axes.set_title(SCORES[name], fontsize=10)
         axes.set_xlabel("false-positive rate")

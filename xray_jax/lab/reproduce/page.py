@@ -80,7 +80,7 @@ def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: S
         "## Triggers\n\n" + _sheets(models, out),
         "## Where we agree with the paper\n\n" + claims.claims_table(models),
     ]
-    if any(model.score("probe") is not None for model in models):
+    if any(model.probe for model in models):
         parts.append("## What the trigger probe proves\n\n" + tables.proofs_table(models))
     if 2 in tables_asked:
         parts.append(f"## Table 2: AUROC by attack\n\n{tables.table2(models, published)}\n"

@@ -11,7 +11,7 @@ SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1
 # A clean-label attack at 10 % of the set would stamp nearly the whole target class (`poison` stops at four fifths of
 # it), and clean accuracy would go with it. LIRA's attacker holds the training and stamps what he likes (all of every
-# batch, as published); at a tenth, small networks learned the noise in one of three trials.
+# batch, as published); at a tenth, with a short first stage, small networks learned the noise in one of three trials.
 OWN_RATE = {"sig": 0.05, "lira": 0.2}
 # 10 % of the set would be a third or more of so few source classes, and cost them their clean accuracy.
 STRATEGY_RATE = {"one-to-one": 0.025, "2-to-one": 0.05, "3-to-3": 0.075}
@@ -138,11 +138,11 @@ def proofs_table(models: Sequence[Model]) -> str:
     """
     groups: dict[str, list[Model]] = {}
     for model in models:
-        if model.usable and model.row is not None and model.row.get("probe"):
+        if model.usable and model.probe:
             groups.setdefault(CLEAN if model.clean else _recipe(model), []).append(model)
     rows, total = [], [0, 0, 0, 0]
     for recipe, group in groups.items():
-        proofs = [(m, m.row["probe"]["target"]) for m in group if m.row and m.row["probe"]["verdict"] == "proved"]
+        proofs = [(m, m.probe["target"]) for m in group if m.probe and m.probe["verdict"] == "proved"]
         right = sum(target in m.record["targets"] for m, target in proofs)
         maps = sum(target is None for _, target in proofs)
         counts = [len(group), len(proofs), right, maps]
