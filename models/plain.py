@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from xray_jax.models import layers, plain_layers, plain_wirings
+from xray_jax.models import layers, plain_layers, plain_variants
 from xray_jax.models.architecture import Architecture, Inferred, Shapes
 from xray_jax.models.plain_layers import Layer
 
@@ -79,7 +79,7 @@ class PlainNet(nn.Module):
     def flattened(self, side: int) -> int:
         """Length of the flattened features of an image of `side`."""
         shape = self.padding, self.stride, self.pool_after, self.window
-        end = self.average or plain_wirings.final_side(side, self.convs, *shape)
+        end = self.average or plain_variants.final_side(side, self.convs, *shape)
         return end * end * self.convs[-1].width
 
     def _activate(self, x: jax.Array, layer: Layer, train: bool) -> jax.Array:
@@ -97,7 +97,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         return None
     channels, convs, dense, flat = chain
     slots = plain_layers.slots((*convs, *dense))
-    wiring = plain_wirings.best(channels, convs, flat, slots)
+    wiring = plain_variants.best(channels, convs, flat, slots)
     module = PlainNet(dense[-1].width, convs, (*dense[:-1], dense[-1]._replace(width=0)))
     if wiring is None:
         # Nothing explains the flattened length: the comparison says so, by shape.
@@ -145,9 +145,9 @@ def variants(
     if module.convs:
         slots = plain_layers.slots((*module.convs, *module.dense))
         flat = module.flattened(own[0])
-        found = plain_wirings.at(shown[0], shown[2], module.convs, flat, slots)
+        found = plain_variants.at(shown[0], shown[2], module.convs, flat, slots)
         if usual:
-            best = plain_wirings.at(own[0], own[2], module.convs, flat, slots)
+            best = plain_variants.at(own[0], own[2], module.convs, flat, slots)
             found = [wiring for wiring in found if best and wiring.cost <= best[0].cost + 1]
         # Asked together: average pooling is nearer to a stride than to the maximum.
         pools = (module.pool, *(pool for pool in _POOLS if pool != module.pool))

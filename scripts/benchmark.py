@@ -12,8 +12,9 @@ import json
 
 from absl import flags
 
-from xray_jax import bench, results
-from xray_jax.labels import PRECISIONS
+from xray_jax import bench
+from xray_jax.inference.labels import PRECISIONS
+from xray_jax.rows import file as row_file
 from xray_jax.scripts import command
 
 CASE = flags.DEFINE_multi_enum("case", ["forward"], sorted(bench.CASES), "What to measure; may be repeated.")
@@ -55,7 +56,7 @@ def main() -> int:
     figures = [figure for case in CASE.value for figure in bench.CASES[case](options)]
     print(bench.table(figures))
     if OUT.value is not None:
-        results.write_all(OUT.value, [manifest, *(vars(figure) for figure in figures)])
+        row_file.write_all(OUT.value, [manifest, *(vars(figure) for figure in figures)])
     return 0
 
 

@@ -9,7 +9,7 @@ Rows that carry probe results also say what the probe finds on clean models, and
 against the others. --null writes that part alone, from rows of --probe=only as well; the package's default is made so:
 
   xray-calibrate --rows=docs/evidence/clean-models/rows.jsonl --least_accuracy=0.6 \
-                 --null=xray_jax/probe/default_null.json
+                 --null=xray_jax/detectors/probe/default_null.json
 
 One JSON line on stdout. Exit codes: 0 written, 2 error, 4 usage.
 """
@@ -21,10 +21,10 @@ from typing import Any
 
 from absl import flags
 
-from xray_jax import results
-from xray_jax.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
-from xray_jax.decision import CalibrationError
+from xray_jax.rows import file as row_file
 from xray_jax.scripts import command
+from xray_jax.verdict.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
+from xray_jax.verdict.decision import CalibrationError
 
 ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
 OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
@@ -39,7 +39,7 @@ def main() -> int:
     """Flags to one `calibrate.calibrate` or `calibrate.probe_null_of`."""
     if OUT.value is None and NULL.value is None:
         raise ValueError("nothing to write: give --out, --null, or both")
-    rows, source = list(results.read(ROWS.value)), Path(ROWS.value).name
+    rows, source = list(row_file.read(ROWS.value)), Path(ROWS.value).name
     said: dict[str, Any] = {}
     if OUT.value is not None:
         made = calibrate(rows, source, RATE.value, LEAST.value)

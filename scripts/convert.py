@@ -12,12 +12,12 @@ import sys
 
 from absl import flags
 
-from xray_jax.checkpoints import CheckpointError, converting
+from xray_jax.checkpoints import CheckpointError, convert
 from xray_jax.scripts import command
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File or directory to read.", required=True)
 OUT = flags.DEFINE_string("out", None, "File (safetensors) or directory (orbax) to write.", required=True)
-FORMAT = flags.DEFINE_enum("format", "safetensors", converting.FORMATS, "What to write.")
+FORMAT = flags.DEFINE_enum("format", "safetensors", convert.FORMATS, "What to write.")
 ARCHITECTURE = flags.DEFINE_string("architecture", None, "Family or preset; default: recognise.")
 NUM_CLASSES = flags.DEFINE_integer(
     "num_classes", None, "Checked against the weights; default: read off.", lower_bound=1
@@ -29,7 +29,7 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 def main() -> int:
     """Flags to one `converting.convert`."""
     try:
-        model = converting.convert(
+        model = convert.convert(
             CHECKPOINT.value,
             OUT.value,
             kind=FORMAT.value,

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import checkpoints, job, results
+from xray_jax import checkpoints, job
 from xray_jax.classifier import Classifier
-from xray_jax.compile_cache import enable_compile_cache
-from xray_jax.scan import ScanSettings
+from xray_jax.detectors.planes.scan import ScanSettings
+from xray_jax.inference.compile_cache import enable_compile_cache
+from xray_jax.rows import file as row_file
 from xray_jax.scripts import command
-from xray_jax.sweep import SweepSettings
+from xray_jax.sweep.batch_scan import SweepSettings
 
 OUT = flags.DEFINE_string("out", "demo_out", "Folder for rows, label maps and pictures.")
 PLANES = flags.DEFINE_integer("planes", 20, "Planes per checkpoint (N).")
@@ -55,7 +56,7 @@ def main() -> int:
         )
     )
     print(f"rows:     {out / 'rows.jsonl'}\npictures: {out / 'pictures'}\nmaps:     {out / 'maps'}", file=sys.stderr)
-    errors = {row["id"] for row in results.read(out / "rows.jsonl") if row["status"] == "error"}
+    errors = {row["id"] for row in row_file.read(out / "rows.jsonl") if row["status"] == "error"}
     return 0 if errors == {TRUNCATED} else command.EXIT_ERROR
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import manifest, merge, results
+from xray_jax.rows import file as row_file
+from xray_jax.rows import merge
 from xray_jax.scripts import command
+from xray_jax.sweep import checkpoint_list
 
 ROWS = flags.DEFINE_multi_string("rows", None, "Row files: a path or a glob, may be repeated.", required=True)
 OUT = flags.DEFINE_string("out", None, "File to write; - for stdout.", required=True)
@@ -31,13 +33,13 @@ def main() -> int:
         raise ValueError(f"--out={OUT.value}: is one of --rows; give it another name")
     expected = None
     if CHECKPOINTS.value is not None:
-        expected = [entry.id for entry in manifest.collect(CHECKPOINTS.value)]
+        expected = [entry.id for entry in checkpoint_list.collect(CHECKPOINTS.value)]
     merged = merge.merge(paths, expected)
     for what, names in (("row file", merged.missing_shards), ("checkpoint", merged.missing)):
         for name in names:
             print(f"xray-merge: missing {what}: {name}", file=sys.stderr)
     if merged.complete or ALLOW_MISSING.value:
-        results.write_all(OUT.value, merged.rows)
+        row_file.write_all(OUT.value, merged.rows)
     print(f"xray-merge: {len(merged.rows)} rows from {len(paths)} files", file=sys.stderr)
     return 0 if merged.complete else 2
 

@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from xray_jax.probe import ProbeSettings
-from xray_jax.sweep import PROBES
+from xray_jax.detectors.probe import ProbeSettings
+from xray_jax.sweep.batch_scan import PROBES
 
 PROBE = flags.DEFINE_enum("probe", "on", PROBES, "Look for a working trigger after the planes, not at all, or only.")
 QUERIES = flags.DEFINE_integer("probe_queries", ProbeSettings.queries, "About how many labels the probe asks for.")

@@ -14,10 +14,13 @@ from typing import Any
 
 from absl import flags
 
-from xray_jax import checkpoints, plots, plots_proof, proof, results
+from xray_jax import checkpoints
 from xray_jax import samples as samples_lib
 from xray_jax.checkpoints import recognition
-from xray_jax.probe import result as probe_result
+from xray_jax.detectors.probe import replay
+from xray_jax.detectors.probe import result as probe_result
+from xray_jax.report import plane_figures, trigger_figure
+from xray_jax.rows import file as row_file
 from xray_jax.scripts import command
 
 ROW = flags.DEFINE_string("row", None, "File of rows, as xray-scan writes them.", required=True)
@@ -31,7 +34,7 @@ PICTURE = flags.DEFINE_string("picture", None, "PNG to write: images, stamp, lab
 
 
 def _row() -> dict[str, Any]:
-    rows = [row for row in results.read(ROW.value) if ID.value in (None, row["id"]) and _best(row) is not None]
+    rows = [row for row in row_file.read(ROW.value) if ID.value in (None, row["id"]) and _best(row) is not None]
     proved = [row for row in rows if row["probe"]["verdict"] == probe_result.Verdict.PROVED] or rows
     if len(proved) != 1:
         raise ValueError(
@@ -54,7 +57,7 @@ def main() -> int:
         # How layers are wired may have been chosen by the row's samples, and is part of what was proved.
         told["architecture"] = recognition.told(row)
     model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
-    replayed = proof.replay(finding, model, fresh)
+    replayed = replay.replay(finding, model, fresh)
     low, high = replayed.interval
     # The row's own: a stamp that proved nothing is not reproduced by working again.
     reproduced = low >= (row["probe"]["threshold"] if LEAST.value is None else LEAST.value)
@@ -73,7 +76,7 @@ def main() -> int:
         )
     )
     if PICTURE.value is not None:
-        plots.save(plots_proof.proof_figure(finding, replayed, fresh, row["id"]), Path(PICTURE.value))
+        plane_figures.save(trigger_figure.proof_figure(finding, replayed, fresh, row["id"]), Path(PICTURE.value))
     print(f"xray-prove: {'reproduced' if reproduced else 'NOT reproduced'}", file=sys.stderr)
     return 0 if reproduced else 1
 

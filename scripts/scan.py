@@ -11,10 +11,12 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import decision, job, labels
-from xray_jax.compile_cache import enable_compile_cache
+from xray_jax import job
+from xray_jax.inference import labels
+from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.scripts import command, probe_flags, scan_flags, sweep_flags
-from xray_jax.sweep import SweepSettings
+from xray_jax.sweep.batch_scan import SweepSettings
+from xray_jax.verdict import decision
 
 F = flags
 CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)

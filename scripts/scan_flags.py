@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from xray_jax import metrics, sampling
-from xray_jax.scan import ScanSettings
+from xray_jax.detectors.planes import metrics, sampling
+from xray_jax.detectors.planes.scan import ScanSettings
 
 F, D = flags, ScanSettings
 PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")

@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from xray_jax.ray_engine import RaySettings
-from xray_jax.shards import Shard, resolve
+from xray_jax.sweep.ray_backend import RaySettings
+from xray_jax.sweep.shards import Shard, resolve
 
 SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
 NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")

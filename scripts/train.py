@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from xray_jax import models
-from xray_jax.compile_cache import enable_compile_cache
+from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.lab import attacks, data, plans, zoo
 from xray_jax.lab.specs import CLEAN
 from xray_jax.lab.training import PRECISIONS, TrainSettings

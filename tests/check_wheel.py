@@ -13,7 +13,7 @@ import xray_jax
 def main() -> None:
     here = Path(xray_jax.__file__).resolve().parent
     assert here.parent == Path.cwd().resolve(), f"imported from {here}, not from the wheel"
-    optional = {"xray_jax.ray_engine"}
+    optional = {"xray_jax.sweep.ray_backend"}
     scripts = "xray_jax.scripts."
     count = 0
     for module in pkgutil.walk_packages(xray_jax.__path__, "xray_jax."):

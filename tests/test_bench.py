@@ -9,7 +9,7 @@ from xray_jax import bench
 from xray_jax.bench import fidelity, forward, harness, scans, subjects
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
-from xray_jax.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.scan import Scanner, ScanSettings
 
 SMALL = Options(architectures=("preactresnet-small",), batches=(2,), repeats=1, planes=2, density=10, points=8)
 
@@ -99,7 +99,7 @@ def test_torch_baseline_is_the_same_network() -> None:
     torch_loop.load_linen(module, model.variables)
     planes, index, coordinates, _ = subjects.plane_grid(model.input_shape, 2, 6)
     found = torch_loop.label_points(module, planes, index, coordinates, batch_size=16)
-    from xray_jax import labels
+    from xray_jax.inference import labels
 
     engine = labels.Engine()
     expected = labels.label_points(labels.place(model, engine), planes, index, coordinates, engine)

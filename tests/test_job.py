@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests import factory
-from xray_jax import results
-from xray_jax.maps import LabelMaps
+from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.rows import file as row_file
 
 QUICK = ["--planes=2", "--density=12", "--probe=off"]
 
@@ -42,7 +42,8 @@ def calibration(folder, re, ats):
 
 def truthful_samples(folder):
     """Samples labelled by the model itself, so that its clean accuracy is no reason to doubt the preprocessing."""
-    from xray_jax import checkpoints, labels
+    from xray_jax import checkpoints
+    from xray_jax.inference import labels
 
     samples = factory.tiny_samples(200)
     found = labels.label_images(checkpoints.load(folder / "zoo" / "a.safetensors"), samples.images)
@@ -66,18 +67,18 @@ def test_flagged_clean_errors_maps_and_pictures(folder):
     flagged = xray(folder, *common, "--out=flagged.jsonl", calibration(folder, 9.0, -1.0), "--save_maps=maps",
                    "--plot=flagged", "--plots=pictures")  # fmt: skip
     assert flagged.returncode == 1, flagged.stderr
-    (row,) = results.read(folder / "flagged.jsonl")
+    (row,) = row_file.read(folder / "flagged.jsonl")
     assert (row["verdict"], row["verdict_re"], row["verdict_ats"]) == ("backdoored", "backdoored", "clean")
     assert LabelMaps.load(folder / "maps" / "a.safetensors.npz").labels.shape == (2, 12, 12)
     for name in ("planes", "labels"):
         assert (folder / "pictures" / f"a.safetensors.{name}.png").read_bytes().startswith(b"\x89PNG")
     clean = xray(folder, *common, "--out=clean.jsonl", calibration(folder, -1.0, -1.0))
     assert clean.returncode == 0, clean.stderr
-    assert [row["verdict"] for row in results.read(folder / "clean.jsonl")] == ["clean"]
+    assert [row["verdict"] for row in row_file.read(folder / "clean.jsonl")] == ["clean"]
     # The same file again under the same settings has its row already.
     again = xray(folder, *common, "--out=clean.jsonl", calibration(folder, -1.0, -1.0))
     assert again.returncode == 0
-    assert len(list(results.read(folder / "clean.jsonl"))) == 1
+    assert len(list(row_file.read(folder / "clean.jsonl"))) == 1
 
 
 def test_a_bad_checkpoint_is_exit_code_2(folder):
@@ -86,7 +87,7 @@ def test_a_bad_checkpoint_is_exit_code_2(folder):
     flags = ["--plot=all", "--plots=bad-pictures", *QUICK]
     done = xray(folder, "--checkpoints=bad", "--samples=samples.npz", "--out=bad.jsonl", *flags)
     assert done.returncode == 2
-    assert [row["status"] for row in results.read(folder / "bad.jsonl")] == ["error"]
+    assert [row["status"] for row in row_file.read(folder / "bad.jsonl")] == ["error"]
 
 
 def test_nothing_to_scan_is_exit_code_3(folder):

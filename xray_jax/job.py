@@ -7,16 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax import console, decision, pictures, ray_engine, results
-from xray_jax.compile_cache import enable_compile_cache
-from xray_jax.labels import Engine
-from xray_jax.manifest import Entry, collect
-from xray_jax.ray_engine import RaySettings
-from xray_jax.results import Row
+from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.inference.compile_cache import enable_compile_cache
+from xray_jax.inference.labels import Engine
+from xray_jax.report import console, figures
+from xray_jax.rows import file as row_file
+from xray_jax.rows.file import Row
 from xray_jax.samples import read as read_samples
-from xray_jax.scan import Scanner, ScanSettings
-from xray_jax.shards import Shard
-from xray_jax.sweep import Finished, Sweep, SweepSettings
+from xray_jax.sweep import ray_backend
+from xray_jax.sweep.batch_scan import Finished, Sweep, SweepSettings
+from xray_jax.sweep.checkpoint_list import Entry, collect
+from xray_jax.sweep.ray_backend import RaySettings
+from xray_jax.sweep.shards import Shard
+from xray_jax.verdict import decision
 
 PLOTS = ("flagged", "all", "none")
 EXIT_CLEAN, EXIT_FLAGGED, EXIT_ERRORS, EXIT_NOTHING, EXIT_USAGE = range(5)
@@ -83,7 +86,7 @@ class Worker:
         if job.plot == "all" or (job.plot == "flagged" and finished.row["verdict"] in ("backdoored", "suspect")):
             try:
                 samples, probe = self.sweep.scanner.samples, job.sweep.probe_settings
-                pictures.draw(finished, job.plots, samples, probe, job.engine)
+                figures.draw(finished, job.plots, samples, probe, job.engine)
             except Exception as error:
                 note = f"pictures could not be drawn: {type(error).__name__}: {error}"
                 finished.row["notes"] = [*finished.row["notes"], note]
@@ -115,7 +118,7 @@ def run(job: Job) -> int:
     for folder in (job.plots, job.sweep.maps):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-    with results.RowWriter(job.out if job.out == "-" else job.shard.file(job.out)) as writer:
+    with row_file.RowWriter(job.out if job.out == "-" else job.shard.file(job.out)) as writer:
         rows = _work(worker, entries, writer)
     if entries and all(row["status"] == "skipped" for row in rows):
         print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
@@ -127,13 +130,13 @@ def run(job: Job) -> int:
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
 
 
-def _work(worker: Worker, entries: list[Entry], writer: results.RowWriter) -> list[Row]:
+def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:
     """Rows of this run's entries, in their order: those that were there already and the new ones."""
     job = worker.job
     if job.ray is None:
         new = worker.rows(entries, writer.done)
     else:
-        new = ray_engine.scatter(functools.partial(_in_actor, job), entries, writer.done, job.ray)
+        new = ray_backend.scatter(functools.partial(_in_actor, job), entries, writer.done, job.ray)
     with console.ProgressReport(len(entries)) as progress:
         for row in new:
             writer.write(row)

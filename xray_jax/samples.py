@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_jax import planes
+from xray_jax.detectors.planes import geometry
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MAX_BYTES = 8 << 30
@@ -157,7 +157,7 @@ def draw_triplets(samples: Samples, count: int, seed: int) -> np.ndarray:
         triplet = generator.choice(len(samples), size=3, replace=False)
         if len(np.unique(samples.labels[triplet])) < 3:
             continue
-        if planes.degenerate(samples.images[None, triplet])[0]:
+        if geometry.degenerate(samples.images[None, triplet])[0]:
             rejected.append(triplet)
             if len(rejected) > 100 + 10 * count:
                 raise SamplesError(

@@ -16,7 +16,8 @@ import pytest
 
 from tests import factory
 from xray_jax import checkpoints
-from xray_jax.checkpoints import CheckpointError, formats, pickles
+from xray_jax.checkpoints import CheckpointError, formats
+from xray_jax.checkpoints.torch import pickles
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -320,8 +321,8 @@ def test_interpreter_costs_bound_what_it_allocates():
     """The books of the pickle machine against what Python really allocates, for each kind of growth."""
     import tracemalloc
 
-    from xray_jax.checkpoints.pickle_machine import OBJECT_BYTES, Machine
-    from xray_jax.checkpoints.pickle_opcodes import OPERATIONS
+    from xray_jax.checkpoints.torch.pickle_machine import OBJECT_BYTES, Machine
+    from xray_jax.checkpoints.torch.pickle_opcodes import OPERATIONS
 
     for unit, start in ((b"]", b""), (b"}", b""), (b")R", b"N"), (b"\x85", b"N"), (b"Q", b"N"), (b"G12345678", b"")):
         data = start + unit * 20_000

@@ -3,19 +3,18 @@
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import torch
 
+from tests.places import SHARED
 from xray_jax import preprocess
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.checkpoints.recognition import MAX_LEAVES, recognise
 from xray_jax.models import build, expected_shapes
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SHAPE = (8, 8, 3)
 
 

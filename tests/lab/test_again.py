@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from xray_jax import manifest
+from xray_jax.detectors.planes.scan import Scanner, ScanSettings
 from xray_jax.lab import zoo
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.training import TrainSettings
 from xray_jax.samples import from_arrays
-from xray_jax.scan import Scanner, ScanSettings
-from xray_jax.sweep import Sweep
+from xray_jax.sweep import checkpoint_list
+from xray_jax.sweep.batch_scan import Sweep
 
 TRAINING = TrainSettings(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False)
 SPECS = [
@@ -26,7 +26,9 @@ def rows_of(data: ImageSet, folder: Path) -> list[dict[str, Any]]:
     zoo.train_zoo(SPECS, data, folder)
     samples = from_arrays(data.test_images, data.test_labels)
     sweep = Sweep(Scanner(samples, ScanSettings(planes=3, density=12)))
-    entries = [entry for name in (zoo.MANIFEST, zoo.FAILED) for entry in manifest.collect(str(folder / name), bool)]
+    entries = [
+        entry for name in (zoo.MANIFEST, zoo.FAILED) for entry in checkpoint_list.collect(str(folder / name), bool)
+    ]
     return [{name: finished.row[name] for name in KEPT} for finished in sweep.run(entries)]
 
 

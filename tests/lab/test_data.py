@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.places import SHARED
 from xray_jax.lab import data
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def write_mosaic(folder: Path, name: str, images: np.ndarray, labels: np.ndarray, columns: int = 3) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xray_jax.lab import label_maps, trained
+from xray_jax.lab import label_maps, train_model
 from xray_jax.lab.attacks import lira
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
@@ -41,11 +41,11 @@ def variables(bands: ImageSet) -> Variables:
 
 def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
     stamped, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, LABELS)
-    return trained.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
+    return train_model.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
 
 
 def clean_accuracy(data: ImageSet, variables: Variables) -> float:
-    return trained.accuracy(NETWORK, variables, data.normalise, data.test_images, data.test_labels)
+    return train_model.accuracy(NETWORK, variables, data.normalise, data.test_images, data.test_labels)
 
 
 def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import optax
 import pytest
 
-from xray_jax.lab import trained, training
+from xray_jax.lab import train_model, training
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.together import train_together
+from xray_jax.lab.train_vmapped import train_together
 from xray_jax.lab.training import CrossEntropy, TrainSettings, Variables, augment, train, train_jointly
 from xray_jax.models.preactresnet import PreActResNet
 
@@ -87,7 +87,7 @@ def test_bfloat16_learns_too_and_leaves_float32_weights_and_statistics(bands: Im
     settings = TrainSettings(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
     variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
-    found = trained.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
+    found = train_model.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
     assert found > 0.8
     with pytest.raises(ValueError, match="'float8'"):
         TrainSettings(precision="float8")
@@ -193,11 +193,11 @@ def test_a_redrawn_set_is_trained_on_from_the_second_epoch_also_after_an_interru
 @pytest.mark.parametrize("attack", ["wanet", "bpp"])
 def test_attacks_that_poison_batch_by_batch_draw_afresh_and_train_alone(attack: str, bands: ImageSet) -> None:
     spec = ModelSpec(dataset="bands", attack=attack, training=SETTINGS)
-    assert not trained.trains_as_usual(spec)
-    first, _, redraw = trained._training_set(spec, bands, NETWORK)
+    assert not train_model.trains_as_usual(spec)
+    first, _, redraw = train_model._training_set(spec, bands, NETWORK)
     assert redraw is not None
     images, labels = redraw(1)
     assert np.count_nonzero(labels != bands.train_labels) == np.count_nonzero(first.labels != bands.train_labels) > 0
     assert np.count_nonzero((images != first.images).any((1, 2, 3))) > len(first.stamped)
-    _, _, none = trained._training_set(dataclasses.replace(spec, attack="badnets"), bands, NETWORK)
+    _, _, none = train_model._training_set(dataclasses.replace(spec, attack="badnets"), bands, NETWORK)
     assert none is None

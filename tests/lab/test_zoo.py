@@ -9,14 +9,15 @@ import jax
 import numpy as np
 import pytest
 
-from xray_jax import checkpoints, manifest, models
-from xray_jax.lab import plans, specs, trained, zoo
+from xray_jax import checkpoints, models
+from xray_jax.lab import plans, specs, train_model, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.training import TrainSettings
 from xray_jax.lab.zoo import train_zoo
+from xray_jax.sweep import checkpoint_list
 
 TRAINING = TrainSettings(epochs=6, batch_size=32, peak_learning_rate=0.1, crop_padding=0, flip=False)
 CLEAN = ModelSpec(dataset="bands", seed=1, training=TRAINING)
@@ -33,7 +34,7 @@ def folder(bands: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_records_agree_with_the_checkpoints_that_the_scanner_reads(folder: Path, bands: ImageSet) -> None:
     records = {record["id"]: record for record in zoo.read_records(folder)}
     assert list(records) == [CLEAN.id, BACKDOORED.id]
-    label_map = trained.label_map_of(BACKDOORED, 4)
+    label_map = train_model.label_map_of(BACKDOORED, 4)
     assert label_map.target == 2
     stamped, wanted = stamped_test_set(bands.test_images, bands.test_labels, BadNets().stamp, label_map)
     for spec in (CLEAN, BACKDOORED):
@@ -56,7 +57,7 @@ def test_records_agree_with_the_checkpoints_that_the_scanner_reads(folder: Path,
 
 
 def test_the_manifest_is_what_the_sweep_reads(folder: Path) -> None:
-    clean, backdoored = manifest.collect(str(folder / "manifest.jsonl"), lambda path: False)
+    clean, backdoored = checkpoint_list.collect(str(folder / "manifest.jsonl"), lambda path: False)
     assert (clean.label, clean.target) == ("clean", None)
     assert (backdoored.label, backdoored.target, backdoored.extra["attack"]) == ("backdoored", 2, "badnets")
     assert backdoored.path.is_dir()
@@ -124,10 +125,10 @@ def test_models_trained_together_have_their_own_records(bands: ImageSet, tmp_pat
 
 
 def test_one_seed_gives_the_same_weights(folder: Path, bands: ImageSet) -> None:
-    variables, _, _ = trained.train_model(CLEAN, bands)
+    variables, _, _ = train_model.train_model(CLEAN, bands)
     stored = checkpoints.load(folder / "checkpoints" / CLEAN.id).variables
     jax.tree.map(np.testing.assert_array_equal, dict(variables), dict(stored))
-    other, _, _ = trained.train_model(dataclasses.replace(CLEAN, seed=9), bands)
+    other, _, _ = train_model.train_model(dataclasses.replace(CLEAN, seed=9), bands)
     assert not np.array_equal(other["params"]["conv1"]["kernel"], variables["params"]["conv1"]["kernel"])
 
 
@@ -136,7 +137,7 @@ def test_weak_models_are_recorded_as_failed_and_stay_out_of_the_manifest(tmp_pat
     (record,) = train_zoo([weak], bands, tmp_path)
     assert record["failed"].startswith("attack success 0.")
     assert (tmp_path / "manifest.jsonl").read_text() == ""
-    (failed,) = manifest.collect(str(tmp_path / "failed.jsonl"), lambda path: False)
+    (failed,) = checkpoint_list.collect(str(tmp_path / "failed.jsonl"), lambda path: False)
     assert failed.extra["failed"] == record["failed"]
 
 

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax import labels
-from xray_jax import planes as planes_lib
 from xray_jax.bench import scans
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
+from xray_jax.detectors.planes import geometry as planes_lib
+from xray_jax.inference import labels
 from xray_jax.models.preactresnet import PreActResNet
 
 TORCH_BATCH = 128

@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from xray_jax import labels
 from xray_jax.bench.harness import Figure, Timing, measure, rate
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.inference import labels
 
 COUNTS = (1, 2, 4, 8)
 ARCHITECTURE = "preactresnet-small"

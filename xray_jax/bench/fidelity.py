@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_jax import metrics, refine, sampling
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.maps import LabelMaps
-from xray_jax.scan import ScanSettings, scores
+from xray_jax.detectors.planes import metrics, refine, sampling
+from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.detectors.planes.scan import ScanSettings, scores
 
 SEEDS = 4
 """Sketches of each set of maps."""

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from xray_jax import labels
 from xray_jax.bench.harness import Figure, measure, rate
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
+from xray_jax.inference import labels
 from xray_jax.models import registry
 
 

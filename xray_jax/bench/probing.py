@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Iterator
 
-from xray_jax import checkpoints, manifest, samples
+from xray_jax import checkpoints, samples
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.decision import is_backdoored
-from xray_jax.probe import ProbeResult, ProbeSettings, probe
+from xray_jax.detectors.probe import ProbeResult, ProbeSettings, probe
+from xray_jax.sweep import checkpoint_list
+from xray_jax.verdict.decision import is_backdoored
 
 TIMES = 20
 """At so many times the budget every family's grid is asked whole, and refinement takes twenty times the moves."""
@@ -22,7 +23,7 @@ def run(options: Options) -> Iterator[Figure]:
     if options.zoo is None or options.samples is None:
         raise ValueError("--case=probe needs --zoo, a manifest with labels and targets, and --samples")
     clean = samples.read(options.samples)
-    known = [e for e in manifest.collect(options.zoo) if is_backdoored(e.label) and e.target is not None]
+    known = [e for e in checkpoint_list.collect(options.zoo) if is_backdoored(e.label) and e.target is not None]
     if not known:
         raise ValueError(f"--zoo={options.zoo}: no backdoored model with a known target")
     shares = []

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_jax import labels, refine, sampling
 from xray_jax.bench.harness import Figure, measure, ratio
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import classifier, plane_grid
-from xray_jax.maps import LabelMaps
+from xray_jax.detectors.planes import refine, sampling
+from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.inference import labels
 
 
 def recorded(options: Options) -> LabelMaps | None:

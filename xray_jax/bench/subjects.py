@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax import planes
 from xray_jax.classifier import Classifier
+from xray_jax.detectors.planes import geometry
 from xray_jax.models import registry
 
 CLASSES = 10
@@ -25,10 +25,10 @@ def classifier(architecture: str, seed: int = 0) -> Classifier:
 
 def plane_grid(
     shape: tuple[int, int, int], count: int, density: int, seed: int = 0
-) -> tuple[planes.Planes, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[geometry.Planes, np.ndarray, np.ndarray, np.ndarray]:
     """`count` planes through images of noise, with every node's plane index and coordinates, and the samples' nodes."""
     images = np.random.default_rng(seed).uniform(size=(count, 3, *shape)).astype(np.float32)
-    built = planes.build_planes(jnp.asarray(images))
-    axes = [np.asarray(axis) for axis in planes.grid_axes(built.corners, density=density, expansion=5.0)]
-    nodes = planes.sample_nodes(np.asarray(built.corners), *axes)
-    return built, *planes.node_coordinates(*axes), nodes
+    built = geometry.build_planes(jnp.asarray(images))
+    axes = [np.asarray(axis) for axis in geometry.grid_axes(built.corners, density=density, expansion=5.0)]
+    nodes = geometry.sample_nodes(np.asarray(built.corners), *axes)
+    return built, *geometry.node_coordinates(*axes), nodes

@@ -16,14 +16,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from xray_jax import checkpoints, labels
+from xray_jax import checkpoints
 from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.classifier import Classifier
-from xray_jax.manifest import Entry
-from xray_jax.scan import Scanner, ScanSettings
-from xray_jax.sweep import Sweep, SweepSettings
+from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.inference import labels
+from xray_jax.sweep.batch_scan import Sweep, SweepSettings
+from xray_jax.sweep.checkpoint_list import Entry
 
 NETWORK = "demo net"
 

@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xray_jax import decision, labels
 from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.manifest import collect
-from xray_jax.probe import ProbeSettings
-from xray_jax.results import Row
-from xray_jax.scan import Scanner, ScanSettings
-from xray_jax.sweep import Sweep, SweepSettings
+from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.probe import ProbeSettings
+from xray_jax.inference import labels
+from xray_jax.rows.file import Row
+from xray_jax.sweep.batch_scan import Sweep, SweepSettings
+from xray_jax.sweep.checkpoint_list import collect
+from xray_jax.verdict import decision
 
 
 class Mode(NamedTuple):

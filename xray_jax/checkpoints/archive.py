@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import SLACK, CheckpointError
-from xray_jax.checkpoints.source import Source
 
 MAGIC = b"PK\x03\x04"
 MAX_DIRECTORY_BYTES = 8 << 20

@@ -9,21 +9,12 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
-from xray_jax.checkpoints import (
-    exported,
-    foreign,
-    hugging_face,
-    keras,
-    msgpack,
-    npz,
-    onnx,
-    orbax,
-    plain_pickle,
-    safetensors,
-    torch_legacy,
-    torch_zip,
-)
+from xray_jax.checkpoints import hugging_face, npz, safetensors, unsupported
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, check_budget
+from xray_jax.checkpoints.flax import msgpack, orbax
+from xray_jax.checkpoints.keras import files
+from xray_jax.checkpoints.programs import jax_export, onnx
+from xray_jax.checkpoints.torch import plain_pickle, stream_file, zip_file
 from xray_jax.classifier import Model
 
 HEAD_BYTES = 512
@@ -56,15 +47,15 @@ FORMATS: tuple[Format, ...] = (
     orbax,
     hugging_face,
     safetensors,
-    keras,
-    torch_zip,
-    torch_legacy,
+    files,
+    zip_file,
+    stream_file,
     npz,
-    exported,
+    jax_export,
     onnx,
     msgpack,
     plain_pickle,
-    foreign,
+    unsupported,
 )
 """In the order in which they are asked. Formats with a signature come before those that are guessed."""
 
@@ -85,7 +76,7 @@ def format_of(path: str | Path) -> Format:
             raise CheckpointError(f"{path}: {error}") from error
         except Exception as error:
             raise CheckpointError(f"{path}: cannot be read as {candidate.NAME} ({_reason(error)})") from error
-    known = ", ".join(candidate.NAME for candidate in FORMATS if candidate is not foreign)
+    known = ", ".join(candidate.NAME for candidate in FORMATS if candidate is not unsupported)
     kind = "directory" if path.is_dir() else "file"
     raise CheckpointError(
         f"{path}: not a checkpoint {kind} of a known format, or damaged at its start; readable: {known}"

@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from xray_jax.checkpoints import safetensors, torch_legacy, torch_zip
+from xray_jax.checkpoints import safetensors
+from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import MAX_JSON_BYTES, CheckpointError, Tensors, parse_json
-from xray_jax.checkpoints.source import Source
+from xray_jax.checkpoints.torch import stream_file, zip_file
 
 NAME = "hugging-face"
 _CONFIG = "config.json"
@@ -22,7 +23,7 @@ def read(path: Path) -> Tensors:
     weights = _weights(path)
     assert weights is not None
     head = Source.of(weights).read(0, min(512, weights.stat().st_size)).tobytes()
-    for reader in (safetensors, torch_zip, torch_legacy):
+    for reader in (safetensors, zip_file, stream_file):
         if reader.matches(weights, head):
             found = reader.read(weights)
             notes = (*found.notes, f"read from {weights.name}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from xray_jax.checkpoints import native
+from xray_jax.checkpoints import stored_metadata
 from xray_jax.checkpoints.archive import MAGIC, Archive
 from xray_jax.checkpoints.contents import CheckpointError, LazyArray, Tensors
 
@@ -31,12 +31,12 @@ def read(path: Path) -> Tensors:
             array = _array(archive, member)
         except (ValueError, EOFError) as error:
             raise CheckpointError(f"array {name}: {error}") from error
-        if name == native.KEY and array.dtype.kind == "U":
-            stored[native.KEY] = str(np.asarray(array))
+        if name == stored_metadata.KEY and array.dtype.kind == "U":
+            stored[stored_metadata.KEY] = str(np.asarray(array))
         elif array.dtype.kind in "fiubcV":
             arrays[name] = array
     notes = () if archive.checksums else ("written without checksums",)
-    return native.tensors(arrays, stored, notes, archive.source.size)
+    return stored_metadata.tensors(arrays, stored, notes, archive.source.size)
 
 
 def _array(archive: Archive, member: str) -> LazyArray:

@@ -11,9 +11,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from xray_jax.checkpoints import native
+from xray_jax.checkpoints import stored_metadata
+from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import MAX_JSON_BYTES, Array, CheckpointError, LazyArray, Tensors, parse_json
-from xray_jax.checkpoints.source import Source
 
 NAME = "safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -40,8 +40,8 @@ def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, 
     """Writes a linen variables tree, or arrays named otherwise, with JSON metadata as one file."""
     from safetensors.numpy import save_file
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in native.host_arrays(variables).items()}
-    save_file(arrays, str(path), metadata=native.header(arrays, metadata))
+    arrays = {name: np.ascontiguousarray(array) for name, array in stored_metadata.host_arrays(variables).items()}
+    save_file(arrays, str(path), metadata=stored_metadata.header(arrays, metadata))
 
 
 def _read_file(path: Path) -> Tensors:
@@ -69,7 +69,7 @@ def _read_file(path: Path) -> Tensors:
         end = stop
     if 8 + length + end != source.size:
         raise CheckpointError(f"its tensors end at byte {8 + length + end}, the file at {source.size}: truncated")
-    return native.tensors(arrays, stored, (), source.size)
+    return stored_metadata.tensors(arrays, stored, (), source.size)
 
 
 def _array(source: Source, base: int, entry: dict[str, Any]) -> tuple[LazyArray, tuple[int, int]]:
@@ -101,4 +101,4 @@ def _read_index(path: Path) -> Tensors:
         size += part.size
     if missing := sorted(set(weights) - set(arrays)):
         raise CheckpointError(f"{path.name}: tensors {missing[:5]} are in none of its shards; copy the shards again")
-    return native.tensors(arrays, index.get("metadata"), (), size)
+    return stored_metadata.tensors(arrays, index.get("metadata"), (), size)

@@ -20,9 +20,9 @@ from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.trained import Record, Report, train_model, train_models, trains_as_usual
+from xray_jax.lab.train_model import Record, Report, train_model, train_models, trains_as_usual
 from xray_jax.lab.training import TrainSettings, Variables
-from xray_jax.plots import save as save_figure
+from xray_jax.report.plane_figures import save as save_figure
 
 RECORDS, MANIFEST, FAILED = "records.jsonl", "manifest.jsonl", "failed.jsonl"
 CHECKPOINTS, SHEETS, PARTIAL = "checkpoints", "sheets", "partial"

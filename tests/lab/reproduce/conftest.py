@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xray_jax import metrics
+from xray_jax.detectors.planes import metrics
+from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.maps import LabelMaps
-from xray_jax.rows import file_name
+from xray_jax.rows.fields import file_name
 
 CLASSES, PLANES, DENSITY = 4, 6, 20
 

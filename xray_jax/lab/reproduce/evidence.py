@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax import metrics, results
+from xray_jax.detectors.planes import metrics
+from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.lab import zoo
 from xray_jax.lab.specs import CLEAN
-from xray_jax.maps import LabelMaps
-from xray_jax.rows import file_name
+from xray_jax.rows import file as row_file
+from xray_jax.rows.fields import file_name
 
 ROWS, MAPS = "rows.jsonl", "maps"
 
@@ -127,7 +128,7 @@ def load(folder: Path) -> list[Model]:
         raise EvidenceError(f"no training records in {folder / zoo.RECORDS}; train with xray-train")
     rows: dict[str, Mapping[str, Any]] = {}
     if (folder / ROWS).exists():
-        rows = {row["id"]: row for row in results.read(folder / ROWS) if row["status"] == "ok"}
+        rows = {row["id"]: row for row in row_file.read(folder / ROWS) if row["status"] == "ok"}
     if len({json.dumps(scan_settings(row), sort_keys=True) for row in rows.values()}) > 1:
         raise EvidenceError(f"{folder / ROWS}: rows made with different settings cannot be compared; scan again")
     return [

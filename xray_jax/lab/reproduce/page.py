@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xray_jax.lab.reproduce import claims, evidence, figures, tables
 from xray_jax.lab.reproduce.evidence import EvidenceError, Model
-from xray_jax.plots import save
+from xray_jax.report.plane_figures import save
 
 TABLES = (2, 3)
 FIGURES: dict[int, tuple[str, Callable[[Sequence[Model]], Figure]]] = {

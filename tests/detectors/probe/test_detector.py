@@ -1,0 +1,315 @@
+"""The probe on models whose backdoor was built by hand, and on models that are broken."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xray_jax.classifier import BlackBox, Classifier
+from xray_jax.detectors.probe import ProbeSettings, probe, queries, replay, split
+from xray_jax.detectors.probe.null import LEVELS, Null
+from xray_jax.detectors.probe.result import Verdict, from_row
+from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, stamp
+from xray_jax.inference.labels import Engine
+from xray_jax.preprocess import Preprocess
+from xray_jax.samples import Samples, SamplesError
+
+CLASSES, SIDE, TARGET = 6, 16, 4
+SHAPE = (SIDE, SIDE, 3)
+# A model that only answers to its own trigger: nothing but the trigger is abnormal for it.
+NULL = Null({family.name: (0.1,) * LEVELS for family in FAMILIES}, models=1, source="by hand")
+SETTINGS = ProbeSettings(queries=40_000, search_images=24, confirm_images=60)
+ENGINE = Engine(batch_size=64)
+
+
+@dataclass(frozen=True)
+class Wired:
+    """Class c: the brightest of CLASSES vertical bars. Backdoor: <image - mean, detector> > bias, or another sign."""
+
+    to_all: bool = False
+    sign: str = "pattern"
+
+    def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
+        # Saturated, so that no small patch outweighs a bar.
+        scores = jnp.einsum("bhwc,hwck->bk", jnp.minimum(images, 0.75), variables["bars"])
+        fires = getattr(self, self.sign)(variables, images)
+        if self.to_all:
+            return jnp.where(fires[:, None], jnp.roll(scores, 1, axis=1), scores)
+        return jnp.where(fires[:, None], 1e3 * jax.nn.one_hot(TARGET, CLASSES)[None], scores)
+
+    def pattern(self, variables: Any, images: jax.Array) -> jax.Array:
+        return jnp.einsum("bhwc,hwc->b", images - variables["mean"][None], variables["detector"]) > variables["bias"]
+
+    def levels(self, variables: Any, images: jax.Array) -> jax.Array:
+        """Few grey levels: every value near a multiple of one seventh."""
+        return jnp.abs(7 * images - jnp.round(7 * images)).mean((1, 2, 3)) < 0.05
+
+    def smooth(self, variables: Any, images: jax.Array) -> jax.Array:
+        """Blurred: neighbouring rows are alike; in clean images of bars and noise they are not."""
+        return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) < 0.06
+
+
+def _bars() -> np.ndarray:
+    bars = np.zeros((*SHAPE, CLASSES), np.float32)
+    for label in range(CLASSES):
+        bars[:13, 2 * label + 2 : 2 * label + 4, :, label] = 1
+    return bars
+
+
+def _samples(count: int = 90) -> Samples:
+    generator = np.random.default_rng(3)
+    truth = np.arange(count) % CLASSES
+    images = generator.uniform(0.3, 0.6, (count, *SHAPE)).astype(np.float32)
+    images += 0.4 * _bars()[..., truth].transpose(3, 0, 1, 2)
+    return Samples(np.clip(images, 0, 1), truth.astype(np.int32), "bars")
+
+
+def _wired(pattern: np.ndarray | None = None, network: Wired = Wired(), part: float = 0.7) -> Classifier:
+    """Fires where an image has moved at least `part` of the way to a stamped one, along the stamp's mean change."""
+    samples = _samples()
+    mean = samples.images.mean(0)
+    detector, bias = np.zeros(SHAPE, np.float32), np.float32(1)
+    if pattern is not None:
+        detector = pattern - mean
+        detector /= np.square(detector).sum()
+        clean = np.einsum("bhwc,hwc->b", samples.images - mean, detector)
+        # Few images fire by themselves: of a blend, the image itself does.
+        bias = np.float32(max(part, np.quantile(clean, 0.95)))
+    variables = {"bars": _bars(), "mean": mean, "detector": detector, "bias": bias}
+    return Classifier(network, variables, CLASSES, SHAPE, "wired")
+
+
+def _stamped_mean(name: str, parameters: list[float]) -> np.ndarray:
+    samples = _samples()
+    bank = jnp.asarray(samples.images[split(samples, SETTINGS)[0]])
+    put = jax.vmap(lambda image: stamp(BY_NAME[name], image, jnp.asarray(parameters, jnp.float32), bank))
+    mean = np.asarray(put(jnp.asarray(samples.images))).mean(0)
+    if name == "blend-image":
+        # Only below the bars: there an image's noise is like no other's, while its bar is that of its whole class.
+        mean[:13] = samples.images.mean(0)[:13]
+    return mean
+
+
+TRIGGERS = {
+    "patch": [14, 14, 2, 2, 0, 1, 1, 1],
+    "border": [4, 1, 0, 0, 0],
+    "line": [0, 2, 8, 16, 1, 0, 0, 0],
+    "sinusoid": [3, 0, 0, 0.157, 1, 1, 1],
+    "shift": [0.2, 0.2, 0.2],
+    "blend-colour": [0.3, 0, 0, 1],
+    "blend-noise": [0.3, 3, 2],
+    "cosine": BY_NAME["cosine"].grid(SHAPE, 1)[5].tolist(),
+    "warp": [2, 3],
+    "blend-image": [0.3, 5],
+}
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_a_backdoor_built_by_hand_is_proved_from_every_family_that_can_express_it(name):
+    _is_proved_with(name, _wired(_stamped_mean(name, TRIGGERS[name])))
+
+
+@pytest.mark.parametrize(("name", "sign"), [("quantise", "levels"), ("focus", "smooth")])
+def test_a_backdoor_that_no_fixed_pattern_triggers_is_proved(name, sign):
+    _is_proved_with(name, _wired(network=Wired(sign=sign)))
+
+
+def test_a_mosaic_is_found_from_a_third_of_its_cells():
+    mosaic = _stamped_mean("mosaic", [12, 12, 1, 0b0101101010100101, 0, 1, 1, 1])
+    result = probe(_wired(mosaic, part=0.3), _samples(), SETTINGS, ENGINE, NULL)
+    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.best.target == TARGET
+
+
+def _is_proved_with(name: str, model: Classifier) -> None:
+    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
+    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.best.kind == "all-to-one"
+    assert result.best.target == TARGET
+    assert name in {f.family for f in result.findings if f.lower >= 0.5 and f.target == TARGET}
+    assert result.queries <= 1.2 * SETTINGS.queries
+    json.dumps(result.row(), allow_nan=False)
+
+
+def test_the_pattern_itself_is_found():
+    result = probe(_wired(_stamped_mean("patch", TRIGGERS["patch"]), part=0.95), _samples(), SETTINGS, ENGINE, NULL)
+    assert result.best.target == TARGET
+    stamps, bank = replay.stamps_of(result.best, SHAPE)
+    grey = np.full((1, *SHAPE), 0.5, np.float32)
+    changed = queries.put(grey, stamps, 0, bank)[0]
+    # Every trigger pixel is white under the stamp that was found.
+    np.testing.assert_array_equal(changed[14:, 14:], 1)
+
+
+def test_all_to_all_is_proved_as_a_shift():
+    model = _wired(_stamped_mean("patch", TRIGGERS["patch"]), Wired(to_all=True))
+    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
+    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.best.kind == "all-to-all"
+    assert result.best.target is None
+    assert result.best.goals == tuple((np.arange(CLASSES) + 1) % CLASSES)
+
+
+def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it():
+    result = probe(_wired(), _samples(), SETTINGS, ENGINE, NULL)
+    assert result.verdict is Verdict.NOTHING
+    assert result.clean_accuracy == 1
+    assert set(result.profile) <= set(BY_NAME)
+    assert result.row()["target"] is None
+
+
+def test_a_proof_can_be_repeated_from_its_row():
+    model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
+    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
+    found = from_row(json.loads(json.dumps(result.best.row())))
+    again = replay.replay(found, model, _samples(200).subset(np.arange(90, 200)), ENGINE)
+    assert again.interval[0] > 0.5
+    assert again.hits <= again.trials < 110
+
+
+def test_one_device_and_eight_find_the_same(monkeypatch):
+    model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
+    few = dataclasses.replace(SETTINGS, queries=3000)
+    every = probe(model, _samples(), few, ENGINE, NULL)
+    one = probe(model, _samples(), few, dataclasses.replace(ENGINE, devices=(jax.devices()[0],)), NULL)
+    assert len(jax.devices()) == 8
+    assert one.row() == every.row()
+    assert probe(model, _samples(), few, ENGINE, NULL).row() == every.row()
+
+
+def _black_box(label_fn, classes: int = CLASSES, shape=SHAPE) -> BlackBox:
+    return BlackBox(label_fn, classes, shape)
+
+
+def test_a_black_box_is_probed_like_a_network():
+    model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
+    apply = jax.jit(model.network.apply)
+
+    def label_fn(images):
+        return np.asarray(apply(model.variables, images)).argmax(-1)
+
+    few = dataclasses.replace(SETTINGS, queries=3000)
+    boxed = probe(_black_box(label_fn), _samples(), few, ENGINE, NULL)
+    assert boxed.row() == probe(model, _samples(), few, ENGINE, NULL).row()
+
+
+def test_faults_give_sensible_verdicts():
+    few = dataclasses.replace(SETTINGS, queries=1000)
+    samples = _samples()
+    constant = probe(_black_box(lambda images: np.zeros(len(images), int)), samples, few, ENGINE, NULL)
+    assert constant.verdict is Verdict.UNKNOWN
+    json.dumps(constant.row(), allow_nan=False)
+    broken = dataclasses.replace(_wired(), variables={**_wired().variables, "bars": np.full((*SHAPE, CLASSES), np.nan)})
+    assert probe(broken, samples, few, ENGINE, NULL).verdict is Verdict.UNKNOWN
+
+    def ignores(images):
+        return np.arange(len(images)) % CLASSES
+
+    assert probe(_black_box(ignores), samples, few, ENGINE, NULL).verdict is not Verdict.PROVED
+
+
+def test_two_classes_and_one_channel():
+    generator = np.random.default_rng(0)
+    truth = np.arange(40) % 2
+    images = (generator.uniform(0, 0.3, (40, 12, 12, 1)) + 0.5 * truth[:, None, None, None]).astype(np.float32)
+
+    def bright(batch):
+        return (batch[:, 3:9, 3:9].mean((1, 2, 3)) > 0.4).astype(int)
+
+    few = dataclasses.replace(SETTINGS, queries=1500)
+    clean = probe(_black_box(bright, 2, (12, 12, 1)), Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    assert clean.clean_accuracy == 1
+    json.dumps(clean.row(), allow_nan=False)
+
+    def backdoored(batch):
+        return np.where((batch[:, -2:, -2:] > 0.9).all((1, 2, 3)), 1, bright(batch))
+
+    found = probe(_black_box(backdoored, 2, (12, 12, 1)), Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    assert found.clean_accuracy == 1
+
+
+def test_large_images():
+    few = dataclasses.replace(SETTINGS, queries=1000, search_images=6, confirm_images=6)
+    generator = np.random.default_rng(0)
+    truth = np.arange(15) % 3
+    images = generator.uniform(0.2, 0.8, (15, 224, 224, 3)).astype(np.float32)
+    images[..., 0] = truth[:, None, None] / 4 + 0.1
+
+    def tint(batch):
+        return np.round((batch[:, 100:130, 100:130, 0].mean((1, 2)) - 0.1) * 4).clip(0, 2).astype(int)
+
+    model = _black_box(tint, 3, (224, 224, 3))
+    result = probe(model, Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    assert result.clean_accuracy == 1
+    assert result.verdict is not Verdict.PROVED
+    json.dumps(result.row(), allow_nan=False)
+
+
+def test_stamps_are_put_on_at_the_resolution_that_the_network_sees():
+    samples = _samples(20)
+    smaller = dataclasses.replace(_wired(), preprocess=Preprocess(size=(8, 8)))
+    assert queries.fitted(samples, smaller).images.shape == (20, 8, 8, 3)
+    seen = np.asarray(smaller.preprocess(queries.fitted(samples, smaller).images))
+    np.testing.assert_allclose(seen, smaller.preprocess(samples.images), atol=1e-6)
+    for size in (None, (16, 16), (32, 32), (8, 32)):
+        assert queries.fitted(samples, dataclasses.replace(_wired(), preprocess=Preprocess(size=size))) is samples
+
+
+def test_a_stamp_that_any_class_can_have_is_no_proof():
+    """Clean but weak: a green corner sends all to class 4, a blue one to 2, a red one to 0."""
+
+    @dataclass(frozen=True)
+    class Weak(Wired):
+        def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
+            corner = images[:, 14:, 14:].mean((1, 2))
+            scores = Wired.apply(self, variables, images)
+            for colour, label in (((0.0, 1.0, 0.0), 4), ((0.0, 0.0, 1.0), 2), ((1.0, 0.0, 0.0), 0)):
+                near = jnp.abs(corner - jnp.asarray(colour)[None]).max(1) < 0.02
+                scores = jnp.where(near[:, None], 1e3 * jax.nn.one_hot(label, CLASSES)[None], scores)
+            return scores
+
+    result = probe(_wired(network=Weak()), _samples(), SETTINGS, ENGINE, NULL)
+    assert max(f.lower for f in result.findings) > 0.9
+    assert result.verdict is Verdict.NOTHING, result.reason
+
+
+def test_samples_are_split_without_overlap_and_balanced():
+    samples = _samples(60)
+    searched, confirmed = split(samples, ProbeSettings())
+    assert len(searched) == 24
+    assert len(confirmed) == 36
+    assert not set(searched) & set(confirmed)
+    assert np.ptp(np.bincount(samples.labels[searched], minlength=CLASSES)) == 0
+    with pytest.raises(SamplesError, match="at least 10 images"):
+        split(samples.subset(np.arange(5)), ProbeSettings())
+    with pytest.raises(SamplesError, match="labels reach"):
+        probe(dataclasses.replace(_wired(), num_classes=3), samples, SETTINGS, ENGINE)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"queries": 10}, {"search_images": 1}, {"confirm_images": 0}, {"seed": -1}], ids=lambda bad: next(iter(bad))
+)
+def test_settings_are_checked(bad):
+    with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
+        ProbeSettings(**bad)
+
+
+def test_one_trace_for_all_families():
+    traced = []
+
+    @dataclass(frozen=True)
+    class Counting(Wired):
+        def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
+            traced.append(1)
+            return Wired.apply(self, variables, images)
+
+    few = dataclasses.replace(SETTINGS, queries=1000)
+    engine = dataclasses.replace(ENGINE, devices=(jax.devices()[0],))
+    for pattern in (None, _stamped_mean("patch", TRIGGERS["patch"])):
+        probe(_wired(pattern, Counting()), _samples(), few, engine, NULL)
+    assert len(traced) == 1

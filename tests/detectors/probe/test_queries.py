@@ -1,0 +1,49 @@
+"""What a stamp costs, and that costs remembered are the right ones."""
+
+import numpy as np
+import pytest
+
+from xray_jax.detectors.probe import queries
+from xray_jax.detectors.probe.queries import Stamps
+from xray_jax.detectors.probe.stamps import FAMILIES
+
+SHIFT = [family.name for family in FAMILIES].index("shift")
+
+
+def _shifts(*amounts: float) -> Stamps:
+    return Stamps.of(SHIFT, np.repeat(np.asarray(amounts, np.float32)[:, None], 3, axis=1))
+
+
+def _grey(level: float) -> np.ndarray:
+    return np.full((2, 8, 8, 3), level, np.float32)
+
+
+def test_a_shift_costs_its_amount_wherever_it_is_not_clipped() -> None:
+    amounts = np.linspace(0.01, 0.3, 150)  # more than two batches
+    cost = queries.measure(_grey(0.5), _shifts(*amounts), _grey(0))
+    for column in (cost.rms, cost.peak, cost.price):
+        np.testing.assert_allclose(column, amounts, rtol=1e-5)
+    np.testing.assert_array_equal(cost.touched, 1)
+
+
+def test_what_is_remembered_belongs_to_these_images_stamps_and_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    measure_all = queries._measure_all
+    monkeypatch.setattr(queries, "_measured", type(queries._measured)())
+    monkeypatch.setattr(queries, "_measure_all", lambda *a: asked.append(1) or measure_all(*a))
+    first = queries.measure(_grey(0.5), _shifts(0.25), _grey(0))
+    assert queries.measure(_grey(0.5), _shifts(0.25), _grey(0)) is first
+    assert len(asked) == 1
+    assert queries.measure(_grey(0.9), _shifts(0.25), _grey(0)).peak == pytest.approx(0.1)
+    assert queries.measure(_grey(0.5), _shifts(0.125), _grey(0)).peak == pytest.approx(0.125)
+    queries.measure(_grey(0.5), _shifts(0.25), _grey(1))
+    assert len(asked) == 4
+
+
+def test_no_more_is_remembered_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "_measured", type(queries._measured)())
+    monkeypatch.setattr(queries, "REMEMBERED", 2)
+    for amount in (0.1, 0.2, 0.1, 0.3):  # 0.1 is used again, so 0.2 is the oldest
+        queries.measure(_grey(0.5), _shifts(amount), _grey(0))
+    peaks = sorted(float(cost.peak[0]) for cost in queries._measured.values())
+    assert peaks == pytest.approx([0.1, 0.3])

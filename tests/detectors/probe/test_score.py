@@ -1,0 +1,86 @@
+"""Scores against slow loops."""
+
+import numpy as np
+import pytest
+
+from xray_jax.detectors.probe import score
+
+
+def _slow_rate(labels, truth, predicted, goal_of):
+    hits = trials = 0
+    for label, own, before in zip(labels, truth, predicted, strict=True):
+        goal = goal_of(own)
+        if label < 0 or goal in (own, before):
+            continue
+        trials += 1
+        hits += label == goal
+    return hits, trials
+
+
+def test_flips_are_the_slow_loops():
+    generator = np.random.default_rng(1)
+    classes, images = 5, 23
+    truth = generator.integers(0, classes, images)
+    predicted = np.where(generator.random(images) < 0.8, truth, generator.integers(0, classes, images))
+    labels = generator.integers(-1, classes, (7, images)).astype(np.int32)
+    wanted = score.outcomes(truth, predicted, classes)
+    hits, trials = score.flips(labels, wanted)
+    assert hits.shape == (7, classes + classes - 1 + 1)
+    for k in range(7):
+        for t in range(classes):
+            assert (hits[k, t], trials[k, t]) == _slow_rate(labels[k], truth, predicted, lambda own, t=t: t)
+        for column, by in enumerate(wanted.shifts):
+            expected = _slow_rate(labels[k], truth, predicted, lambda own, by=by: (own + by) % classes)
+            assert (hits[k, classes + column], trials[k, classes + column]) == expected
+        asked = labels[k] >= 0
+        assert hits[k, -1] == np.sum(labels[k][asked] != predicted[asked])
+        assert trials[k, -1] == asked.sum()
+
+
+def test_chunks_change_nothing(monkeypatch):
+    generator = np.random.default_rng(2)
+    truth = generator.integers(0, 4, 11)
+    wanted = score.outcomes(truth, truth, 4)
+    labels = generator.integers(0, 4, (50, 11))
+    whole = score.flips(labels, wanted)
+    monkeypatch.setattr(score, "_CHUNK", 1)
+    for one, other in zip(whole, score.flips(labels, wanted), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_thousand_classes_have_two_shifts():
+    truth = np.arange(20)
+    wanted = score.outcomes(truth, truth, 1000)
+    assert wanted.shifts == (1, 999)
+    hits, trials = score.flips((truth[None] + 1) % 1000, wanted)
+    assert hits[0, 1000] == trials[0, 1000] == 20
+
+
+def test_label_map_finds_a_permutation_and_leaves_images_out():
+    truth = np.repeat(np.arange(4), 5)
+    permutation = np.asarray([2, 3, 1, 0])
+    goals, agreement = score.label_map(permutation[truth], truth, 4)
+    np.testing.assert_array_equal(goals, permutation)
+    assert agreement == 1
+    goals, agreement = score.label_map(truth, truth, 4)
+    assert (goals == -1).all()
+    assert agreement == 0
+    # One image a class proves nothing about the class.
+    goals, agreement = score.label_map(np.asarray([1, 0]), np.asarray([0, 1]), 2)
+    assert (goals == -1).all()
+    assert agreement == 0
+
+
+def test_interval_is_clopper_pearson():
+    assert score.interval(0, 0) == (0, 1)
+    # The rule of three's exact form: 1 - 0.025 ** (1 / n).
+    assert score.interval(0, 30) == pytest.approx((0, 1 - 0.025 ** (1 / 30)))
+    assert score.interval(30, 30) == pytest.approx((0.025 ** (1 / 30), 1))
+
+
+def test_outlier_index_and_rival():
+    rates = np.asarray([0.1, 0.9, 0.2, 0.1, 0.2])
+    assert score.outlier_index(rates, 1) == pytest.approx((0.9 - 0.15) / (1.4826 * 0.05 + 0.05))
+    assert score.rival(rates, 1) == pytest.approx(0.2)
+    assert score.rival(np.asarray([0.3, 0.9]), 1) == pytest.approx(0.3)
+    assert score.outlier_index(np.asarray([0.9]), 0) == 0

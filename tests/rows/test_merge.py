@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from xray_jax.rows import file as row_file
+from xray_jax.rows.merge import MergeError, merge
+
+
+def row(name: str, *, sha: str = "a", status: str = "ok", seed: int = 0, version: str = "1", **overrides) -> dict:
+    settings = {"seed": seed, "planes": 20, "architecture": None, **overrides}
+    return {
+        "id": name, "sha256": sha, "status": status, "version": version, "settings": settings,
+        "settings_hash": row_file.settings_hash(settings),
+    }  # fmt: skip
+
+
+def write(path: Path, *rows: dict) -> Path:
+    row_file.write_all(path, rows)
+    return path
+
+
+def test_shards_become_the_rows_of_one_run(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / "rows-00000-of-00002.jsonl", row("c"), row("a", architecture="vgg")),
+        write(tmp_path / "rows-00001-of-00002.jsonl", row("b")),
+    ]
+    merged = merge(paths)
+    assert merged.rows == [row("a", architecture="vgg"), row("b"), row("c")]
+    assert merged.complete
+    assert [r["id"] for r in merge(paths, expected=["c", "b", "a"]).rows] == ["c", "b", "a"]
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows-00001-of-00003.jsonl", row("b"), row("gone"))
+    merged = merge([path], expected=["a", "b", "c"])
+    assert merged.missing_shards == ["rows-00000-of-00003.jsonl", "rows-00002-of-00003.jsonl"]
+    assert merged.missing == ["a", "c"]
+    assert not merged.complete
+    assert [r["id"] for r in merged.rows] == ["b", "gone"]
+
+
+def test_an_ok_row_replaces_an_error_and_never_the_other_way(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.jsonl", row("a", status="error"), row("b"))
+    other = write(tmp_path / "other.jsonl", row("a"), row("b", status="error"))
+    assert [r["status"] for r in merge([one, other]).rows] == ["ok", "ok"]
+    assert [r["status"] for r in merge([other, one]).rows] == ["ok", "ok"]
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.jsonl", row("a"))
+    other = write(tmp_path / "other.jsonl", row("b", seed=1))
+    with pytest.raises(MergeError, match=r"one.jsonl and .*other.jsonl .*seed: 0 / 1"):
+        merge([one, other])
+    with pytest.raises(MergeError, match="tool version"):
+        merge([one, write(tmp_path / "new.jsonl", row("b", version="2"))])
+
+
+def test_two_contents_under_one_id_are_refused_between_files_only(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.jsonl", row("a"), row("a", sha="newer"))
+    assert [r["sha256"] for r in merge([one]).rows] == ["newer"]
+    with pytest.raises(MergeError, match="a: scanned with two contents"):
+        merge([one, write(tmp_path / "other.jsonl", row("a"))])
+
+
+def test_a_cut_off_shard_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row("a")) + "\n" + '{"id": "b')
+    with pytest.raises(MergeError, match="start it again"):
+        merge([path])
+
+
+def test_shards_of_two_splits_are_refused(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"rows-00000-of-0000{n}.jsonl", row("a")) for n in (2, 3)]
+    with pytest.raises(MergeError, match="different splits"):
+        merge(paths)
+
+
+def test_an_empty_shard_is_a_shard(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "r-00000-of-00002.jsonl", row("a")), write(tmp_path / "r-00001-of-00002.jsonl")]
+    assert merge(paths, ["a"]).complete

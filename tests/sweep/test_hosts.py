@@ -1,0 +1,136 @@
+"""Shards, real processes and Ray actors, some of them killed: all merge to exactly the rows of a single run."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import factory
+from xray_jax import job as job_lib
+from xray_jax.detectors.planes.scan import ScanSettings
+from xray_jax.job import Job
+from xray_jax.rows.merge import merge
+from xray_jax.sweep.checkpoint_list import collect
+from xray_jax.sweep.ray_backend import RaySettings
+from xray_jax.sweep.shards import Shard
+
+COUNT = 7
+
+
+EXACT = ("--sampling=grid", "--probe=off")
+"""What a `Job` does by default, said to the command."""
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    (folder / "zoo").mkdir()
+    for seed in range(COUNT - 1):
+        factory.save_tiny(folder / "zoo" / f"{seed}.safetensors", seed)
+    (folder / "zoo" / "broken.safetensors").write_bytes(b"no tensors here")
+    factory.save_samples(folder / "samples.npz")
+    return folder
+
+
+def job(zoo: Path, out: Path, **more) -> Job:
+    return Job(str(zoo / "zoo"), str(zoo / "samples.npz"), str(out), ScanSettings(planes=2, density=12), **more)
+
+
+def command(zoo: Path, out: Path, *flags: str) -> list[str]:
+    fixed = [f"--checkpoints={zoo / 'zoo'}", f"--samples={zoo / 'samples.npz'}", f"--out={out}"]
+    program = "from xray_jax.scripts.scan import run; run()"
+    return [sys.executable, "-c", program, *fixed, "--planes=2", "--density=12", *EXACT, *flags]
+
+
+def stable(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name not in ("seconds", "device")} for row in rows]
+
+
+def merged(folder: Path) -> list[dict]:
+    found = merge(sorted(folder.glob("rows*.jsonl")))
+    assert found.complete
+    return stable(found.rows)
+
+
+@pytest.fixture(scope="module")
+def single(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    out = tmp_path_factory.mktemp("single") / "rows.jsonl"
+    assert job_lib.run(job(zoo, out)) == job_lib.EXIT_ERRORS
+    rows = merged(out.parent)
+    assert [row["status"] for row in rows].count("ok") == COUNT - 1
+    assert len(rows) == COUNT
+    return rows
+
+
+def test_four_shards_in_any_order_one_killed_and_run_again(zoo: Path, tmp_path: Path, single: list[dict]) -> None:
+    out = tmp_path / "rows.jsonl"
+    for index in (2, 0, 3):
+        job_lib.run(job(zoo, out, shard=Shard(index, 4)))
+    assert merge(sorted(tmp_path.glob("rows*.jsonl"))).missing_shards == ["rows-00001-of-00004.jsonl"]
+
+    mine = Shard(1, 4).file(out)
+    process = subprocess.Popen(command(zoo, out, "--shard_index=1", "--num_shards=4"), stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (mine.exists() and mine.stat().st_size):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with open(mine, "ab") as file:  # killed in the middle of a line
+        file.write(b'{"id":"half a ro')
+    job_lib.run(job(zoo, out, shard=Shard(1, 4)))
+    assert merged(tmp_path) == single
+
+
+def test_two_processes_of_a_pod(zoo: Path, tmp_path: Path, single: list[dict]) -> None:
+    processes = [
+        subprocess.Popen(
+            command(zoo, tmp_path / "rows.jsonl", "--distributed"),
+            env={**os.environ, "OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": "2"},
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(2)
+    ]
+    assert all(process.wait(timeout=120) in (0, 2) for process in processes)
+    assert merged(tmp_path) == single
+
+
+def test_more_shards_than_checkpoints(zoo: Path, tmp_path: Path) -> None:
+    assert job_lib.run(job(zoo, tmp_path / "rows.jsonl", shard=Shard(COUNT + 1, COUNT + 2))) == job_lib.EXIT_CLEAN
+    assert Shard(COUNT + 1, COUNT + 2).file(tmp_path / "rows.jsonl").read_text() == ""
+
+
+class Dying(job_lib.Worker):
+    """Dies once, in the middle of a chunk, after its first row."""
+
+    def rows(self, entries, done):
+        for number, row in enumerate(super().rows(entries, done)):
+            marker = Path(self.job.out).with_name("died")
+            if number == 1 and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield row
+
+
+def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
+    zoo: Path, tmp_path: Path, single: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
+    monkeypatch.setattr(job_lib, "_in_actor", Dying)
+    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    try:
+        job_lib.run(job(zoo, tmp_path / "rows.jsonl", ray=RaySettings(actors=1, cpus=1)))
+    finally:
+        ray.shutdown()
+    assert (tmp_path / "died").exists()
+    assert merged(tmp_path) == single
+
+
+def test_the_split_is_of_what_is_listed(zoo: Path) -> None:
+    entries = collect(str(zoo / "zoo"))
+    parts = [Shard(index, 3).of(entries) for index in range(3)]
+    assert sorted(map(len, parts)) == [2, 2, 3]
+    assert functools.reduce(set.union, [{entry.id for entry in part} for part in parts]) == {e.id for e in entries}

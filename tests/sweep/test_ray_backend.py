@@ -1,0 +1,74 @@
+"""A real Ray cluster of this machine, with actors that really die."""
+
+import functools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from xray_jax.sweep.checkpoint_list import Entry
+from xray_jax.sweep.ray_backend import RaySettings, scatter
+
+ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Recorder:
+    """Leaves a file for every entry it starts; dies in the middle of a chunk where told to."""
+
+    def __init__(self, folder: Path, deadly: dict[str, int]) -> None:
+        self.folder, self.deadly = folder, deadly
+        (folder / f"actor-{os.getpid()}").touch()
+
+    def rows(self, entries, done):
+        for entry in entries:
+            if any(row["id"] == entry.id for row in done.values()):
+                continue
+            tries = len(list(self.folder.glob(f"{entry.id}-*")))
+            (self.folder / f"{entry.id}-{tries}").touch()
+            if tries < self.deadly.get(entry.id, 0):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield {"id": entry.id, "status": "ok"}
+
+    def failed(self, entry, reason):
+        return {"id": entry.id, "status": "error", "reason": reason}
+
+
+def scan(folder: Path, names: list[str], done=None, deadly=None, **settings) -> dict[str, dict]:
+    make = functools.partial(Recorder, folder, deadly or {})
+    entries = [Entry(name, Path(name)) for name in names]
+    rows = list(scatter(make, entries, done or {}, RaySettings(cpus=1, chunk=3, **settings)))
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: row for row in rows}
+
+
+NAMES = [f"n{i}" for i in range(7)]
+
+
+def test_what_dead_actors_held_is_done_elsewhere_and_a_deadly_checkpoint_fails_alone(tmp_path: Path) -> None:
+    rows = scan(tmp_path, NAMES, deadly={"n1": 99, "n5": 1}, actors=2, attempts=2)
+    assert {name for name, row in rows.items() if row["status"] == "ok"} == set(NAMES) - {"n1"}
+    assert rows["n1"]["reason"] == "its process died 2 times (out of memory?)"
+    assert len(list(tmp_path.glob("n1-*"))) == 2
+    # Two at the start, one for each death.
+    assert len(list(tmp_path.glob("actor-*"))) <= 5
+
+
+def test_done_rows_are_left_out(tmp_path: Path) -> None:
+    done = {(name, "sha"): {"id": name} for name in NAMES[:5]}
+    assert set(scan(tmp_path, NAMES, done, actors=1)) == set(NAMES[5:])
+
+
+def test_settings_check_themselves() -> None:
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        RaySettings(chunk=0)
+    with pytest.raises(ValueError, match="actors must be at least 1, got 0"):
+        RaySettings(actors=0)

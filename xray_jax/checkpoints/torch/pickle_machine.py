@@ -1,0 +1,111 @@
+"""The stack machine on which pickles run: it moves inert values, counts what they cost, and checks every length."""
+
+import struct
+from typing import Any, BinaryIO
+
+from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.torch.pickle_values import Blob, Call, Name, Persistent
+
+OBJECT_BYTES = 176 << 20
+"""What the objects of one pickle may take together: a list or stand-in outgrows its one-byte opcode a hundredfold."""
+
+KEPT_BYTES = 1024
+"""Strings above this stay in the file, as a `Blob`: images and whole arrays are rarely wanted."""
+
+# Upper bounds in bytes of what CPython allocates, checked by a test with tracemalloc.
+OBJECT, SLOT, CONTAINER, MEMO = 64, 8, 128, 112
+
+MARK = object()
+
+
+class Machine:
+    def __init__(self, file: BinaryIO, start: int, limit: int) -> None:
+        self.file = file
+        self.position = start
+        self.limit = limit
+        self.left = OBJECT_BYTES
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.names: set[Name] = set()
+        self.references: list[Persistent] = []
+
+    def take(self, length: int) -> bytes:
+        if length < 0 or self.position + length > self.limit:
+            raise CheckpointError(f"its pickle ends at byte {self.limit} inside a value: truncated")
+        data = self.file.read(length)
+        if len(data) != length:
+            raise CheckpointError("the file became shorter while it was read")
+        self.position += length
+        return data
+
+    def line(self) -> bytes:
+        # Protocol 0 writes whole arrays as lines.
+        data = self.file.readline(min(self.limit - self.position, max(self.left // 4, 0)))
+        self.left -= 4 * len(data)
+        if not data.endswith(b"\n"):
+            raise CheckpointError(f"a line of its pickle at byte {self.position} has no end: damaged")
+        self.position += len(data)
+        return data[:-1]
+
+    def number(self, layout: str) -> int:
+        (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
+        return value
+
+    def push(self, value: Any, cost: int = OBJECT) -> None:
+        self.left -= cost
+        if self.left < 0:
+            raise CheckpointError(f"the objects of its pickle take more than {OBJECT_BYTES} bytes: refused")
+        self.stack.append(value)
+
+    def push_bytes(self, length: int, text: bool | None) -> None:
+        if length > KEPT_BYTES:
+            if self.position + length > self.limit:
+                raise CheckpointError(f"its pickle ends at byte {self.limit} inside a string: truncated")
+            self.push(Blob(self.position, length, bool(text)), CONTAINER)
+            self.position += length
+            self.file.seek(self.position)
+            return
+        data = self.take(length)
+        # "surrogatepass" is what pickle itself writes and reads.
+        value = data.decode("utf-8", "surrogatepass") if text else data if text is False else text_if_possible(data)
+        self.push(value, OBJECT + 4 * length)
+
+    def pop_mark(self) -> list[Any]:
+        where = len(self.stack) - 1
+        while self.stack[where] is not MARK:
+            where -= 1
+            if where < 0:
+                raise CheckpointError("its pickle closes a mark that it never set: damaged")
+        values = self.stack[where + 1 :]
+        del self.stack[where:]
+        return values
+
+    def remember(self, index: int) -> None:
+        # A dictionary, so an index of two billion costs no more than any other.
+        self.left -= MEMO
+        self.memo[index] = self.stack[-1]
+
+    def call(self, function: Any, arguments: Any) -> None:
+        self.push(Call(function, arguments), CONTAINER)
+
+    def append(self, values: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, list):
+            self.left -= 2 * SLOT * len(values)
+            target.extend(values)
+
+    def set_items(self, values: list[Any]) -> None:
+        if len(values) % 2:
+            raise CheckpointError("its pickle sets an item without a value: damaged")
+        self.left -= CONTAINER + OBJECT * len(values)
+        target = self.stack[-1]
+        target.pairs = target.pairs or []
+        target.pairs.extend(zip(values[::2], values[1::2], strict=True))
+
+
+def text_if_possible(data: bytes) -> str | bytes:
+    """What Python 2 called a string: text in a state dict's keys, bytes in an array's data."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data

@@ -1,0 +1,162 @@
+"""The weights in what a pickle holds: wrappers opened, everything else left alone and listed."""
+
+from typing import Any
+
+from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.torch import tensors
+from xray_jax.checkpoints.torch.pickle_values import Call, Name, Persistent, Pickle
+from xray_jax.checkpoints.torch.tensors import Container
+from xray_jax.preprocess import PRESETS
+
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "netC", "network", "net_state_dict", "classifier",
+    "student", "params", "weights", "module", "backbone", "checkpoint",
+)  # fmt: skip
+"""In order of preference. `netC` is the classifier beside the generators of WaNet's and Input-aware's checkpoints."""
+
+_TRAINING = ("optim", "sched", "lr_sched", "scaler", "ema", "state_dict_ema", "amp")
+"""How entries begin that belong to the training and not to the network."""
+
+_METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "architecture", "input_shape", "preprocess")
+
+# Names through which pickles run code in practice. None is ever resolved, whether it is listed or not: the list only
+# decides which files are called malicious instead of being read around.
+_MALICIOUS_MODULES = frozenset(
+    """os posix nt subprocess sys commands pty socket shutil importlib imp runpy ctypes _ctypes pickle _pickle cPickle
+    marshal code codeop multiprocessing asyncio webbrowser urllib http ftplib smtplib timeit pdb bdb cProfile pip
+    ensurepip venv zipimport operator builtins __builtin__ torch.hub""".split()  # noqa: SIM905
+)
+_HARMLESS_BUILTINS = frozenset(
+    """set frozenset list dict tuple int float complex bool str bytes bytearray object slice range long
+    unicode""".split()  # noqa: SIM905
+)
+_MALICIOUS_NAMES = frozenset(
+    ("torch.load", "torch.serialization.load", "torch.jit.load", "numpy.load", "io.open", "_io.open")
+)
+
+_ADVICE = "save its state dict, torch.save(model.state_dict(), path), or export it to ONNX"
+
+
+def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
+    """The state dict of a torch file, its tensors lazy, with what the file says about itself.
+
+    Raises:
+      CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
+    """
+    refuse_malice(pickle.names)
+    path, items = _find(pickle.value, (), container)
+    notes: list[str] = []
+    if path:
+        notes.append(f"weights read from entry {'.'.join(path)}")
+    arrays: dict[str, Any] = {}
+    skipped: list[str] = []
+    for key, value in items:
+        if not isinstance(key, str):
+            skipped.append(str(tensors.plain(key)))
+        elif key in arrays:
+            raise CheckpointError(f"leaf {key} occurs twice")
+        elif tensors.is_tensor(value):
+            try:
+                arrays[key] = tensors.tensor(value, container)
+            except CheckpointError as error:
+                raise CheckpointError(f"leaf {key}: {error}") from error
+        else:
+            skipped.append(key)
+    if skipped:
+        notes.append(f"skipped, no tensors: {', '.join(skipped[:5])}{' ...' if len(skipped) > 5 else ''}")
+    return Tensors(arrays, "torch", _metadata(pickle.value), tuple(notes), size)
+
+
+def refuse_malice(names: set[Name]) -> None:
+    """Refuses pickles that refer to what runs code: nothing would run it here, but the file is not what it seems.
+
+    Raises:
+      CheckpointError: naming it.
+    """
+    for name in sorted(names, key=str):
+        top = name.module.split(".")[0]
+        builtin = name.module in ("builtins", "__builtin__")
+        if builtin and name.name in _HARMLESS_BUILTINS:
+            continue
+        if top in _MALICIOUS_MODULES or name.module in _MALICIOUS_MODULES or str(name) in _MALICIOUS_NAMES:
+            raise CheckpointError(
+                f"its pickle asks for {str(name)[:120]}, which no weights need: refused, and nothing was run; "
+                "treat the file as malicious"
+            )
+
+
+def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
+    """The items of the dictionary that holds the weights, and the entries that lead to it."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    items = tensors.pairs(value)
+    if items is None:
+        raise CheckpointError(_why_not(value))
+    entries = {key: child for key, child in items if isinstance(key, str)}
+    wrapped = [name for name in _WRAPPERS if _holds_tensors(entries.get(name))]
+    if len(path) < 4:
+        for name in wrapped[:1]:
+            return _find(entries[name], (*path, name), container)
+    direct = [child for child in entries.values() if tensors.is_tensor(child)]
+    if not all(_is_scalar(child, container) for child in direct):
+        return path, items
+    # An accuracy or a step may be a tensor too.
+    others = [name for name, child in entries.items() if _holds_tensors(child) and not name.startswith(_TRAINING)]
+    if len(others) == 1 and len(path) < 4:
+        return _find(entries[others[0]], (*path, others[0]), container)
+    if others:
+        raise CheckpointError(
+            f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
+        )
+    modules = [child for name, child in entries.items() if _is_module(child)]
+    raise CheckpointError(_why_not(modules[0]) if modules else f"it holds no tensors, only {sorted(entries)[:8]}")
+
+
+def _holds_tensors(value: Any, depth: int = 3) -> bool:
+    # Some save the state dicts of several networks as a list; of one it is clear which.
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    children = [child for _, child in tensors.pairs(value) or ()]
+    return any(map(tensors.is_tensor, children)) or (depth > 0 and any(_holds_tensors(c, depth - 1) for c in children))
+
+
+def _is_scalar(value: Any, container: Container) -> bool:
+    try:
+        return not tensors.tensor(value, container).shape
+    except CheckpointError:
+        # Not readable, so reported by name when the rest is.
+        return False
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Call) and tensors.pairs(value.state) is not None and not tensors.is_tensor(value)
+
+
+def _why_not(value: Any) -> str:
+    if isinstance(value, Call):
+        function = value.function
+        if isinstance(function, Persistent) and isinstance(function.id, tuple) and len(function.id) > 1:
+            function = function.id[1]
+        if not _is_module(value) and isinstance(value.arguments, tuple) and value.arguments:
+            # copyreg._reconstructor and __newobj__ name the class as their first argument.
+            inner = value.arguments[0]
+            function = inner if isinstance(inner, Name) else function
+        named = str(function)[:120] if isinstance(function, Name) else "an object"
+        return f"it holds a whole pickled object ({named}), which only its own code could open: refused; {_ADVICE}"
+    return f"it holds {type(value).__name__.lower()}, expected a dictionary of tensors; {_ADVICE}"
+
+
+def _metadata(value: Any) -> dict[str, Any]:
+    """What BackdoorBench's results and many others say beside the weights."""
+    entries = {key: child for key, child in tensors.pairs(value) or () if isinstance(key, str)}
+    found = {key: tensors.plain(entries[key]) for key in _METADATA if key in entries}
+    found = {key: told for key, told in found.items() if told is not None}
+    # `architecture` is this package's word for a name of its registry; elsewhere it is anything.
+    if "architecture" in found:
+        found["model_name"] = found.pop("architecture")
+    elif "arch" in found:
+        found.setdefault("model_name", found.pop("arch"))
+    data = found.get("clean_data")
+    if isinstance(data, str) and data in PRESETS and "preprocess" not in found:
+        found["preprocess"] = data
+    return found

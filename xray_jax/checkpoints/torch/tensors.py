@@ -1,0 +1,247 @@
+"""Tensors and numpy values from the inert stand-ins of a pickle: what torch and numpy would build, and nothing else."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import ml_dtypes
+import numpy as np
+
+from xray_jax.checkpoints.contents import CheckpointError, LazyArray
+from xray_jax.checkpoints.torch.pickle_values import Blob, Call, Dict, Name, Persistent
+
+_TORCH_DTYPES: dict[str, Any] = {
+    "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
+    "int64": np.int64, "int32": np.int32, "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "bool": np.bool_,
+    "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64, "complex64": np.complex64,
+    "complex128": np.complex128, "float8_e4m3fn": ml_dtypes.float8_e4m3fn, "float8_e5m2": ml_dtypes.float8_e5m2,
+}  # fmt: skip
+_STORAGES = {
+    "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64",
+    "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "Untyped": "uint8",
+    "ComplexFloat": "complex64", "ComplexDouble": "complex128",
+}  # fmt: skip
+_NUMPY_CODES = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
+_MAX_DIMENSIONS = 16
+
+
+class Container(Protocol):
+    """Where the bytes beside a pickle are. `big_endian`: their byte order."""
+
+    big_endian: bool
+
+    def storage(self, key: str) -> np.ndarray:
+        """All bytes of a storage, uint8, checked where the format has checksums."""
+        ...
+
+    def storage_bytes(self, key: str) -> int:
+        """How many they are, without reading them."""
+        ...
+
+    def blob(self, blob: Blob) -> bytes:
+        """A long string that was left in the pickle."""
+        ...
+
+
+def storage_dtype(kind: Any) -> np.dtype:
+    """The dtype of a torch storage class.
+
+    Raises:
+      CheckpointError: when it is another kind of storage, or none.
+    """
+    if isinstance(kind, Name) and kind.module in ("torch", "torch.cuda", "torch.storage"):
+        name = _STORAGES.get(kind.name.removesuffix("Storage"))
+        if name is not None and kind.name.endswith("Storage"):
+            return np.dtype(_TORCH_DTYPES[name])
+    raise CheckpointError(f"a storage of the kind {str(kind)[:80]} is not read")
+
+
+def storage_reference(reference: Any) -> tuple[np.dtype, str, int, tuple[int, int] | None]:
+    """(dtype, key, elements, view) of torch's persistent id; view is (offset, elements) in old files, else None."""
+    identity = reference.id if isinstance(reference, Persistent) else None
+    if isinstance(reference, Call) and str(reference.function) == "torch.storage._load_from_bytes":
+        raise CheckpointError("pickle.dump wrote it; save it with torch.save(model.state_dict(), path)")
+    if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
+        raise CheckpointError("a tensor's storage is not a reference to a torch storage: damaged")
+    _, kind, key, _, count, *rest = identity
+    view = rest[0] if rest else None
+    if view is not None:
+        _, offset, length = view
+        view = (_whole(offset), _whole(length))
+    return storage_dtype(kind), str(key), _whole(count), view
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a stand-in is a tensor or an array of numbers, of whatever kind."""
+    if not isinstance(value, Call) or not isinstance(value.function, Name):
+        return False
+    module, name = value.function.module, value.function.name
+    if module in ("torch._utils", "torch._tensor"):
+        return name.startswith("_rebuild")
+    return _is_numpy(module) and name in ("_reconstruct", "_frombuffer")
+
+
+def tensor(value: Any, container: Container) -> LazyArray:
+    """The array of a stand-in for which `is_tensor` holds. Its bounds are checked now, its bytes are read later.
+
+    Raises:
+      CheckpointError: for kinds of tensors that are not plain arrays, and for extents beyond the storage.
+    """
+    name, arguments = value.function.name, value.arguments
+    try:
+        if name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+            storage, offset, shape, strides, *_ = arguments
+            return _strided(storage, offset, shape, strides, None, container)
+        if name == "_rebuild_tensor_v3":
+            storage, offset, shape, strides, _, _, dtype, *_ = arguments
+            return _strided(storage, offset, shape, strides, dtype, container)
+        if name in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
+            return tensor(arguments[0], container)
+        if name == "_rebuild_from_type_v2":
+            function, _, inner, _ = arguments
+            return tensor(Call(function, inner), container)
+        if name == "_reconstruct":
+            _, shape, dtype, fortran, data = value.state
+            return _numpy_array(shape, dtype, fortran, data, container)
+        if name == "_frombuffer":
+            data, dtype, shape, order = arguments
+            return _numpy_array(shape, dtype, order == "F", data, container)
+    except (TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"its description is damaged ({type(error).__name__})") from error
+    raise CheckpointError(f"tensors of the kind {name} are not read; save plain dense tensors")
+
+
+def plain(value: Any, depth: int = 3) -> Any:
+    """Numbers, strings, and short lists of them, also numpy's; None for everything else."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple) and len(value) <= 64 and depth:
+        return [plain(item, depth - 1) for item in value]
+    if isinstance(value, Call) and isinstance(value.function, Name) and isinstance(value.arguments, tuple):
+        if str(value.function) == "torch.Size" and value.arguments:
+            return plain(value.arguments[0], depth - 1) if depth else None
+        if _is_numpy(value.function.module) and value.function.name == "scalar" and len(value.arguments) == 2:
+            dtype, data = value.arguments
+            raw = _bytes(data, None)
+            code = _numpy_dtype(dtype)
+            return np.frombuffer(raw, code)[0].item() if len(raw) == code.itemsize else None
+    return None
+
+
+def _strided(storage: Any, offset: Any, shape: Any, strides: Any, dtype_name: Any, container: Container) -> LazyArray:
+    stored, key, count, view = storage_reference(storage)
+    available = container.storage_bytes(key)
+    if available != count * stored.itemsize:
+        raise CheckpointError(f"storage {key} has {available} bytes, its tensor declares {count} x {stored}: damaged")
+    start, length = 0, available
+    if view is not None:
+        start, length = view[0] * stored.itemsize, view[1] * stored.itemsize
+    dtype = stored
+    if dtype_name is not None:
+        known = isinstance(dtype_name, Name) and dtype_name.module == "torch" and dtype_name.name in _TORCH_DTYPES
+        if not known:
+            raise CheckpointError(f"tensors of the dtype {str(dtype_name)[:80]} are not read")
+        dtype = np.dtype(_TORCH_DTYPES[dtype_name.name])
+    sizes, steps = _shape(shape), _shape(strides)
+    if len(sizes) != len(steps):
+        raise CheckpointError("its shape and its strides differ in length: damaged")
+    start += _whole(offset) * dtype.itemsize
+    if 0 not in sizes:
+        reach = 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
+        if start + reach * dtype.itemsize > (length if view is None else view[0] * stored.itemsize + length):
+            raise CheckpointError(f"its elements reach beyond storage {key}: damaged")
+        if start + reach * dtype.itemsize > available:
+            raise CheckpointError(f"its view reaches beyond storage {key}: damaged")
+
+    def read() -> np.ndarray:
+        if 0 in sizes:
+            return np.zeros(sizes, dtype)
+        data = container.storage(key)
+        if container.big_endian:
+            data = _swapped(data, dtype)
+        # The constructor checks again that shape and strides stay inside the buffer.
+        return np.ndarray(sizes, dtype, data, start, tuple(step * dtype.itemsize for step in steps))
+
+    return LazyArray(sizes, dtype, read)
+
+
+def _swapped(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    word = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+    usable = len(data) // word * word
+    return data[:usable].view(f"u{word}").byteswap().view(np.uint8)
+
+
+def _numpy_array(shape: Any, dtype: Any, fortran: Any, data: Any, container: Container) -> LazyArray:
+    sizes, code = _shape(shape), _numpy_dtype(dtype)
+    read: Callable[[], bytes] = lambda: _bytes(data, container)  # noqa: E731
+
+    def array() -> np.ndarray:
+        raw = read()
+        if len(raw) != math.prod(sizes) * code.itemsize:
+            raise CheckpointError(f"an array of shape {sizes} has {len(raw)} bytes: damaged")
+        return np.ndarray(sizes, code, raw, order="F" if fortran else "C")
+
+    return LazyArray(sizes, code, array)
+
+
+def _numpy_dtype(value: Any) -> np.dtype:
+    """`numpy.dtype('f4', False, True)` with the state (3, '<', ...): plain numbers only."""
+    if isinstance(value, Call) and str(value.function) == "numpy.dtype" and value.arguments[0] in _NUMPY_CODES:
+        order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "|"
+        if order in ("<", ">", "|", "="):
+            return np.dtype(value.arguments[0]).newbyteorder(order)
+    raise CheckpointError("arrays of objects or records are not read")
+
+
+def _bytes(value: Any, container: Container | None) -> bytes:
+    if isinstance(value, Call) and str(value.function) == "_codecs.encode" and value.arguments[1:] == ("latin1",):
+        # How protocol 2 spells bytes.
+        text = value.arguments[0]
+        if isinstance(text, Blob) and container is not None:
+            return container.blob(text).decode("utf-8").encode("latin1")
+        return text.encode("latin1")
+    if isinstance(value, Call) and value.function in (Name("__builtin__", "bytes"), Name("builtins", "bytes")):
+        return b""
+    if isinstance(value, Blob) and container is not None:
+        return container.blob(value)
+    if isinstance(value, str):
+        return value.encode("latin1")
+    if isinstance(value, bytes):
+        return value
+    raise CheckpointError("an array's bytes are not bytes: damaged")
+
+
+def _is_numpy(module: str) -> bool:
+    return module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, Call) and str(value.function) == "torch.Size":
+        (value,) = value.arguments
+    if not isinstance(value, list | tuple) or len(value) > _MAX_DIMENSIONS:
+        raise CheckpointError("a shape is no list of numbers: damaged")
+    return tuple(_whole(item) for item in value)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise CheckpointError(f"expected a size, got {str(value)[:40]!r}: damaged")
+    return value
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]] | None:
+    """Items of a dictionary or ordered dictionary; None for everything else."""
+    if isinstance(value, Dict):
+        return list(value.pairs)
+    if isinstance(value, Call) and str(value.function) in ("collections.OrderedDict", "collections.defaultdict"):
+        items = list(value.pairs)
+        # Python 2 gave the items as an argument.
+        if isinstance(value.arguments, tuple) and value.arguments and isinstance(value.arguments[0], list):
+            items = [
+                (item[0], item[1]) for item in value.arguments[0] if isinstance(item, list | tuple) and len(item) == 2
+            ]
+            items += list(value.pairs)
+        return items
+    return None

@@ -1,0 +1,164 @@
+"""The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw.
+
+Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best label maps,
+are asked on images that the search never saw; what would be a proof is challenged by the model's other classes; the
+strictest of the rules in `judge` says whether it is one.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from xray_jax.classifier import Model
+from xray_jax.detectors.probe import confirm as confirmation
+from xray_jax.detectors.probe import cross_examination, score
+from xray_jax.detectors.probe import queries as stamped
+from xray_jax.detectors.probe.default_null import DEFAULT_NULL
+from xray_jax.detectors.probe.null import Null
+from xray_jax.detectors.probe.queries import Stamps
+from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, judge
+from xray_jax.detectors.probe.search import Board, search
+from xray_jax.detectors.probe.stamps import FAMILIES
+from xray_jax.inference import labels as labels_lib
+from xray_jax.inference.labels import Engine
+from xray_jax.samples import Samples, SamplesError
+
+CAPACITY = 4096
+"""Queries a device holds in one call: rounds of the search are small, and buffers travel whole."""
+MEASURED = 4
+"""Images over which a stamp's cost is averaged."""
+CHALLENGES = 3
+"""Findings that are cross-examined, one after the other, as long as one would be a proof."""
+FEWEST = 4
+"""Images needed to search on, and to confirm on."""
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What is asked.
+
+    Attributes:
+      queries: about how many labels are asked for in all.
+      search_images, confirm_images: at most so many images for each; with few samples two fifths are searched on.
+      seed: order of the images, thinning of the grids, moves of the refinement.
+    """
+
+    queries: int = 50_000
+    search_images: int = 48
+    confirm_images: int = 160
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.queries < 1000:
+            raise ValueError(f"probe queries must be at least 1000, got {self.queries}")
+        for name in ("search_images", "confirm_images"):
+            if getattr(self, name) < FEWEST:
+                raise ValueError(f"probe {name} must be at least {FEWEST}, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"probe seed must not be negative, got {self.seed}")
+
+
+def split(samples: Samples, settings: ProbeSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Sample numbers to search on and to confirm on: disjoint, each balanced over the classes, the same for any model.
+
+    Raises:
+      SamplesError: there are too few samples.
+    """
+    shuffled = np.random.default_rng(settings.seed).permutation(len(samples))
+    labels = samples.labels[shuffled]
+    # Round robin: the first image of every class before the second of any.
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange(np.count_nonzero(labels == label))
+    order = shuffled[np.argsort(turn, kind="stable")]
+    count = min(settings.search_images, len(order) * 2 // 5)
+    if count < FEWEST:
+        raise SamplesError(
+            f"samples {samples.source}: the probe needs at least {FEWEST * 5 // 2} images, got {len(order)}"
+        )
+    return order[:count], order[count : count + settings.confirm_images]
+
+
+def probe(
+    model: Model,
+    samples: Samples,
+    settings: ProbeSettings | None = None,
+    engine: Engine | None = None,
+    null: Null = DEFAULT_NULL,
+) -> ProbeResult:
+    """Searches for a stamp that works on `model` and confirms it.
+
+    Args:
+      model: any model; hard labels are all that is asked of it.
+      samples: clean images with labels, at least ten; 100 and more are better. Their labels must fit the model.
+      settings: budget, images and seed. engine: how queries run.
+      null: what is normal; from clean reference models (`null.calibrate`) or the default.
+
+    Raises:
+      SamplesError: too few samples, or labels that the model does not have.
+      labels.LabelError: a black box returned no valid labels.
+    """
+    settings = settings or ProbeSettings()
+    engine = dataclasses.replace(engine or Engine(), capacity=CAPACITY)
+    if samples.labels.max() >= model.num_classes:
+        raise SamplesError(
+            f"samples {samples.source}: labels reach {samples.labels.max()}, "
+            f"the model ({model.architecture}) has classes 0 .. {model.num_classes - 1}"
+        )
+    for_search, for_confirm = split(samples, settings)
+    used = stamped.fitted(samples.subset(np.concatenate([for_search, for_confirm])), model)
+    count, bank = len(for_search), used.images[: len(for_search)]
+    model = labels_lib.place(model, engine)
+    queries = 0
+
+    def ask(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+        nonlocal queries
+        queries += len(stamp_index)
+        found = stamped.label_pairs(model, used.images, stamps, stamp_index, image_index, engine, bank)
+        return found.astype(np.int32)
+
+    everything = np.arange(len(used))
+    # The stamp that changes nothing asks for clean labels in the same program: no second compilation.
+    predicted = ask(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
+    accuracy = float(np.mean(predicted == used.labels))
+    if len(np.unique(predicted)) == 1:
+        return ProbeResult(
+            Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm)
+        )
+    board = Board(
+        ask=ask,
+        measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),
+        wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
+        ceilings=null.table(family.name for family in FAMILIES),
+    )
+    search(board, used.images.shape[1:], len(bank), settings.queries, settings.seed)
+    answers = confirmation.confirm(board, used, count, model.num_classes, ask)
+    findings, (verdict, reason, best) = _conclude(board, answers, used, predicted, null, accuracy, settings.seed)
+    profile = confirmation.profile(findings)
+    return ProbeResult(verdict, reason, accuracy, queries, len(for_confirm), findings, profile, best, null)
+
+
+def _conclude(
+    board: Board,
+    answers: list[confirmation.Answer],
+    used: Samples,
+    predicted: np.ndarray,
+    null: Null,
+    accuracy: float,
+    seed: int,
+) -> tuple[tuple[Finding, ...], tuple[Verdict, str, Finding | None]]:
+    """Findings and the judgement on them; what would be a proof is challenged first, up to `CHALLENGES` of them."""
+    challenged: list[int] = []
+    while True:
+        findings = tuple(confirmation.finding(board, answer, used, predicted, board.classes) for answer in answers)
+        spent = len(challenged) == CHALLENGES
+        heard = [f for n, f in enumerate(findings) if n in challenged or not (spent and f.proves(null))]
+        judged = verdict, _, best = judge(heard, null, board.classes, accuracy)
+        leader = next((n for n, finding in enumerate(findings) if finding is best), -1)
+        if verdict is not Verdict.PROVED or best is None or best.target is None or leader in challenged:
+            return findings, judged
+        challenged.append(leader)
+        cross_examination.challenge(
+            board, answers[leader].claim.stamp, best.target, used.images.shape[1:], board.classes, seed
+        )

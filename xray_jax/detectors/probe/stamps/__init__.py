@@ -1,0 +1,36 @@
+"""Stamps: candidate triggers as pure functions of (image, parameters). A new family is one file and one line here."""
+
+from xray_jax.detectors.probe.stamps.blend import BlendColour, BlendImage, BlendNoise
+from xray_jax.detectors.probe.stamps.border import Border
+from xray_jax.detectors.probe.stamps.cosine import Cosine
+from xray_jax.detectors.probe.stamps.family import Family, Parameter, Shape, stamp
+from xray_jax.detectors.probe.stamps.focus import Focus
+from xray_jax.detectors.probe.stamps.line import Line
+from xray_jax.detectors.probe.stamps.mosaic import Mosaic
+from xray_jax.detectors.probe.stamps.patch import Patch
+from xray_jax.detectors.probe.stamps.quantise import Quantise
+from xray_jax.detectors.probe.stamps.shift import Shift
+from xray_jax.detectors.probe.stamps.sinusoid import Ripple, Sinusoid
+from xray_jax.detectors.probe.stamps.warp import Warp
+
+FAMILIES: tuple[Family, ...] = (
+    Patch(),
+    Mosaic(),
+    Border(),
+    Line(),
+    Sinusoid(),
+    Ripple(),
+    Cosine(),
+    Shift(),
+    BlendColour(),
+    BlendNoise(),
+    BlendImage(),
+    Quantise(),
+    Warp(),
+    Focus(),
+)
+"""Every family, in the order in which stamps number them."""
+
+BY_NAME = {family.name: family for family in FAMILIES}
+
+__all__ = ["BY_NAME", "FAMILIES", "Family", "Parameter", "Shape", "stamp"]

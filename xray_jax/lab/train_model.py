@@ -1,0 +1,209 @@
+"""From a spec to a trained model, measured on the whole test split: one model, or several alike at once."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xray_jax import models
+from xray_jax.lab import attacks, label_maps
+from xray_jax.lab.attacks import PoisoningAttack, Setting, TrainingAttack
+from xray_jax.lab.data import ImageSet
+from xray_jax.lab.label_maps import LabelMap
+from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
+from xray_jax.lab.resume import NOTHING_KEPT, Progress
+from xray_jax.lab.specs import CLEAN, ModelSpec
+from xray_jax.lab.train_vmapped import train_together
+from xray_jax.lab.training import Redraw, Variables, train
+from xray_jax.preprocess import Preprocess
+
+Record = dict[str, Any]
+Report = Callable[[str], None]
+"""Takes one line of progress."""
+
+
+class Trained(NamedTuple):
+    """A finished model.
+
+    Attributes:
+      variables: its weights. trigger: stamps test images; None for a clean model.
+      record: the spec, clean accuracy, attack success, numbers of stamped and decoy images in the training set (0 for
+        an attack that trains the victim itself), accuracy by epoch, seconds.
+    """
+
+    variables: Variables
+    trigger: Trigger | None
+    record: Record
+
+
+@partial(jax.jit, static_argnames=("network", "preprocess"))
+def _predict(variables: Variables, images: jax.Array, *, network: nn.Module, preprocess: Preprocess) -> jax.Array:
+    logits = cast(jax.Array, network.apply(variables, preprocess(images.astype(jnp.float32) / 255)))
+    return logits.argmax(-1)
+
+
+def accuracy(
+    network: nn.Module, variables: Variables, preprocess: Preprocess, images: np.ndarray, labels: np.ndarray,
+    batch_size: int = 500,
+) -> float:  # fmt: skip
+    """Share of the uint8 `images` `[M, H, W, C]` that get their label."""
+    right = 0
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        padded = np.concatenate([part, np.zeros((batch_size - len(part), *part.shape[1:]), np.uint8)])
+        found = np.asarray(_predict(variables, padded, network=network, preprocess=preprocess))[: len(part)]
+        right += int((found == labels[start : start + batch_size]).sum())
+    return right / len(images)
+
+
+def label_map_of(spec: ModelSpec, num_classes: int) -> LabelMap:
+    """The label map of the model, drawn from its seed."""
+    return label_maps.make(spec.strategy, num_classes, spec.target, seed=spec.seed)
+
+
+def trains_as_usual(spec: ModelSpec) -> bool:
+    """Whether the model is trained by plain cross-entropy on a set prepared before, so that several may be at once."""
+    if spec.attack == CLEAN:
+        return True
+    attack = attacks.make(spec.attack)
+    return isinstance(attack, PoisoningAttack) and not attacks.draws_afresh(attack)
+
+
+def train_model(
+    spec: ModelSpec, data: ImageSet, report: Report = lambda line: None, folder: Path | None = None
+) -> Trained:
+    """Trains the model of `spec` and measures it.
+
+    Args:
+      report: takes a line after every epoch.
+      folder: keeps how far the training has come; the same call with what a killed one left there goes on.
+    """
+    network, progress = models.build(spec.architecture, data.num_classes), Progress(folder)
+    log = _Log(spec, network, data, report, folder)
+    attack = None if spec.attack == CLEAN else attacks.make(spec.attack)
+    trigger: Trigger | None
+    if isinstance(attack, TrainingAttack):
+        variables, trigger = attack.infect(_setting(spec, data, network, progress), log)
+        counts = 0, 0
+    else:
+        made, trigger, redraw = _training_set(spec, data, network)
+        variables = train(
+            network, made.images, made.labels, data.normalise, spec.training, log, progress, redraw=redraw
+        )
+        counts = len(made.stamped), len(made.decoys)
+    return _measured(spec, data, network, variables, trigger, counts, log)
+
+
+def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = lambda line: None) -> list[Trained]:
+    """Trains models of one recipe at once; for those that `trains_as_usual`. The seconds of each are their share."""
+    network = models.build(specs[0].architecture, data.num_classes)
+    logs = [_Log(spec, network, data, report) for spec in specs]
+    sets = [_training_set(spec, data, network)[:2] for spec in specs]
+
+    def on_epoch(epoch: int, losses: list[float], variables: list[Variables]) -> None:
+        for log, loss, each in zip(logs, losses, variables, strict=True):
+            log(epoch, loss, each)
+
+    everyone = train_together(
+        network, [made.images for made, _ in sets], [made.labels for made, _ in sets], data.normalise,
+        [spec.training for spec in specs], on_epoch,
+    )  # fmt: skip
+    for log in logs:
+        log.share = len(specs)
+    return [
+        _measured(spec, data, network, variables, trigger, (len(made.stamped), len(made.decoys)), log)
+        for spec, variables, (made, trigger), log in zip(specs, everyone, sets, logs, strict=True)
+    ]
+
+
+class _Log:
+    """Accuracy by epoch and seconds, across interruptions where there is a folder."""
+
+    def __init__(
+        self, spec: ModelSpec, network: nn.Module, data: ImageSet, report: Report, folder: Path | None = None
+    ) -> None:
+        self._spec, self._network, self._data, self._report = spec, network, data, report
+        self._path = folder and folder / "history.json"
+        kept = json.loads(self._path.read_text()) if self._path and self._path.exists() else {}
+        self.history: list[list[float]] = kept.get("history", [])
+        self._started = time.perf_counter() - kept.get("seconds", 0.0)
+        self.share = 1
+
+    @property
+    def seconds(self) -> float:
+        return round((time.perf_counter() - self._started) / self.share, 1)
+
+    def __call__(self, epoch: int, loss: float, variables: Variables) -> None:
+        data = self._data
+        # A fifth of the test split: this is for watching, the record has the whole.
+        clean = accuracy(self._network, variables, data.normalise, data.test_images[::5], data.test_labels[::5])
+        # A killed run may have logged an epoch that it did not save.
+        self.history = [*self.history[: epoch - 1], [epoch, round(loss, 4), round(clean, 4)]]
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            part = self._path.with_suffix(".part")
+            part.write_text(json.dumps({"history": self.history, "seconds": self.seconds}))
+            part.replace(self._path)
+        self._report(f"{self._spec.id}: epoch {epoch}, loss {loss:.3f}, accuracy {clean:.3f}, {self.seconds:.0f} s")
+
+
+def _setting(spec: ModelSpec, data: ImageSet, network: nn.Module, progress: Progress = NOTHING_KEPT) -> Setting:
+    label_map = label_map_of(spec, data.num_classes)
+    return Setting(data, label_map, spec.rate, spec.seed, network, spec.training, progress)
+
+
+def _training_set(
+    spec: ModelSpec, data: ImageSet, network: nn.Module
+) -> tuple[Poisoned, Trigger | None, Redraw | None]:
+    """What the network is trained on in its first epoch, the trigger, and what it is trained on later if that is
+    something else. For a clean model the data set's own arrays.
+    """
+    if spec.attack == CLEAN:
+        none = np.zeros(0, np.int64)
+        return Poisoned(data.train_images, data.train_labels, none, none), None, None
+    attack, setting = attacks.make(spec.attack), _setting(spec, data, network)
+    assert isinstance(attack, PoisoningAttack)
+    made = attack.prepare(setting)
+
+    def poisoned(epoch: int) -> Poisoned:
+        return poison(
+            data.train_images, data.train_labels, made.trigger, setting.label_map, spec.rate, spec.seed,
+            clean_label=made.clean_label, decoy=made.decoy, decoy_rate=made.decoy_rate, epoch=epoch,
+        )  # fmt: skip
+
+    def redraw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn = poisoned(epoch)
+        return drawn.images, drawn.labels
+
+    return poisoned(0), made.trigger, redraw if attacks.draws_afresh(attack) else None
+
+
+def _measured(
+    spec: ModelSpec, data: ImageSet, network: nn.Module, variables: Variables, trigger: Trigger | None,
+    counts: tuple[int, int], log: _Log,
+) -> Trained:  # fmt: skip
+    label_map = label_map_of(spec, data.num_classes)
+    record: Record = {
+        "id": spec.id,
+        "spec": spec.settings(),
+        "attack": None if spec.attack == CLEAN else dict(vars(attacks.make(spec.attack))),
+        "clean_accuracy": accuracy(network, variables, data.normalise, data.test_images, data.test_labels),
+        "attack_success": None,
+        "sources": list(label_map.sources) if trigger else [],
+        "targets": list(label_map.targets) if trigger else [],
+        "stamped": counts[0],
+        "decoys": counts[1],
+        "history": log.history,
+        "seconds": log.seconds,
+    }
+    if trigger is not None:
+        stamped_images, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, label_map)
+        record["attack_success"] = accuracy(network, variables, data.normalise, stamped_images, wanted)
+    return Trained(variables, trigger, record)

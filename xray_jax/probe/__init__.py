@@ -1,8 +1,0 @@
-"""The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw."""
-
-from xray_jax.probe.probing import ProbeSettings as ProbeSettings
-from xray_jax.probe.probing import probe as probe
-from xray_jax.probe.probing import split as split
-from xray_jax.probe.result import Finding as Finding
-from xray_jax.probe.result import ProbeResult as ProbeResult
-from xray_jax.probe.result import Verdict as Verdict

@@ -1,0 +1,103 @@
+"""Pictures of label maps and label distributions (paper Fig. 4 and Fig. 6), drawn without a display."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from xray_jax.detectors.planes.label_maps import LabelMaps
+
+_MAX_LEGEND = 20
+
+
+def label_colours(labels: Sequence[int]) -> dict[int, str]:
+    """A colour for each label, the same in every picture: tab20 first, then evenly spaced hues."""
+    base = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    # Strong colours first, their pale twins after.
+    ordered = [*base[::2], *base[1::2]]
+    spread = colormaps["hsv"]
+    return {label: to_hex(ordered[label] if label < len(ordered) else spread(label * 0.618 % 1)) for label in labels}
+
+
+def _name(label: int, names: Sequence[str] | None) -> str:
+    return names[label] if names is not None and label < len(names) else str(label)
+
+
+def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None = None) -> Figure:
+    """All label maps of one checkpoint, in plane coordinates, with the samples at their places."""
+    count = len(maps.labels)
+    columns = min(count, 5)
+    rows = -(-count // columns)
+    present = np.unique(maps.labels)
+    shares = {int(label): float(np.mean(maps.labels == label)) for label in present}
+    colours = label_colours([int(label) for label in present])
+    palette = ListedColormap([colours[int(label)] for label in present])
+    figure = Figure(figsize=(2.4 * columns + 2.0, 2.4 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    for n, axis in enumerate(axes.flat[:count]):
+        axis1, axis2 = maps.axis1[n], maps.axis2[n]
+        # Edges half a step beyond the outer nodes: a node is the centre of its cell.
+        edges = [np.append(a - (a[1] - a[0]) / 2, a[-1] + (a[1] - a[0]) / 2) for a in (axis1, axis2)]
+        index = np.searchsorted(present, maps.labels[n])
+        # The map's row runs along e1, drawn to the right.
+        axis.pcolormesh(edges[0], edges[1], index.T, cmap=palette, vmin=-0.5, vmax=len(present) - 0.5)
+        for (row, column), label in zip(maps.sample_nodes[n], maps.sample_labels[n], strict=True):
+            place = (axis1[row], axis2[column])
+            axis.plot(*place, "o", color="white", markeredgecolor="black", markersize=4)
+            axis.annotate(
+                _name(int(label), names), place, xytext=(3, 3), textcoords="offset points", fontsize=6, color="black",
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0},
+            )  # fmt: skip
+        axis.tick_params(labelsize=5)
+    largest = sorted(shares, key=lambda label: -shares[label])
+    handles = [
+        Patch(color=colours[label], label=f"{_name(label, names)}  {shares[label]:.1%}")
+        for label in largest[:_MAX_LEGEND]
+    ]
+    if len(largest) > _MAX_LEGEND:
+        handles.append(Patch(color="white", label=f"and {len(largest) - _MAX_LEGEND} more"))
+    figure.legend(handles=handles, loc="outside right upper", fontsize=7, title="label, share", title_fontsize=7)
+    figure.suptitle(title, fontsize=9)
+    figure.supxlabel("along e1 (normalised input space)", fontsize=7)
+    figure.supylabel("along e2", fontsize=7)
+    return figure
+
+
+def distribution_figure(
+    distribution: Sequence[float], target: int, title: str, names: Sequence[str] | None = None
+) -> Figure:
+    """Bar chart of the label distribution averaged over the planes, the target label marked."""
+    shares = np.asarray(distribution)
+    figure = Figure(figsize=(max(4.0, 0.22 * len(shares) + 2), 3.0), layout="constrained")
+    axis = figure.subplots()
+    bars = axis.bar(np.arange(len(shares)), shares, color="0.6")
+    bars[target].set_color("tab:red")
+    axis.annotate(
+        f"target {_name(target, names)}",
+        (target, shares[target]),
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color="tab:red",
+    )
+    axis.set_ylim(0, max(1e-9, shares.max()) * 1.15)
+    axis.set_ylabel("share of the planes", fontsize=8)
+    if len(shares) <= _MAX_LEGEND:
+        axis.set_xticks(np.arange(len(shares)), [_name(i, names) for i in range(len(shares))], rotation=45, ha="right")
+    axis.set_xlabel("label", fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.set_title(title, fontsize=9)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(path)

@@ -1,0 +1,185 @@
+"""A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xray_jax.detectors.probe import null as probe_null
+from xray_jax.detectors.probe import result as probe_result
+from xray_jax.detectors.probe.null import Null
+from xray_jax.detectors.probe.score import interval
+from xray_jax.rows.file import Row
+from xray_jax.verdict.decision import Calibration, CalibrationError, is_backdoored
+
+_SETTINGS = ("expansion", "alpha", "ats_cap", "ats", "planes", "density")
+FEWEST_CLEAN = 5
+
+
+def best_f1(scores: np.ndarray, backdoored: np.ndarray) -> float:
+    """The threshold (score at or under it is flagged) with the highest F1 (paper Eq. 6).
+
+    Halfway between the last flagged score and the next, so that it does not sit on a model.
+
+    Args:
+      scores: `[M]`. backdoored: bool `[M]`, with both values.
+    """
+    order = np.argsort(scores, kind="stable")
+    ranked, truth = scores[order], backdoored[order]
+    hits = np.cumsum(truth)
+    f1 = 2 * hits / (np.arange(1, len(truth) + 1) + truth.sum())
+    # Equal scores are flagged together: only the last of them is a place to cut.
+    cuts = np.append(ranked[1:] > ranked[:-1], True)
+    last = int(np.argmax(np.where(cuts, f1, -1)))
+    return float(ranked[last] if last == len(ranked) - 1 else (ranked[last] + ranked[last + 1]) / 2)
+
+
+def at_false_positive_rate(clean: np.ndarray, rate: float) -> float:
+    """The highest threshold that flags at most `rate` of the clean scores `[M]`: just under the next one."""
+    ranked = np.sort(clean)
+    allowed = int(np.floor(rate * len(ranked)))
+    return float(np.nextafter(ranked[allowed], -np.inf)) if allowed < len(ranked) else float(ranked[-1])
+
+
+def calibrate(
+    rows: Sequence[Row], source: str, false_positive_rate: float | None = None, least_accuracy: float = 0
+) -> Calibration:
+    """Thresholds from rows with ground truth, and the probe's null if five clean models or more were probed.
+
+    Args:
+      rows: a sweep's; those that are not ok or say no truth are left out. Rows of one checkpoint count as one model,
+        with the mean of their scores.
+      source: where the rows come from, for later rows and people.
+      false_positive_rate: thresholds flag at most this share of the clean models; None takes the best F1, which needs
+        backdoored models too.
+      least_accuracy: see `probe_null_of`.
+
+    Raises:
+      CalibrationError: too few models, or rows made with different settings.
+    """
+    scored = [row for row in rows if row["status"] == "ok" and row.get("re") and row.get("ats")]
+    known = [row for row in scored if is_backdoored(row.get("label")) is not None]
+    models = _by_checkpoint(known)
+    truths = np.asarray([is_backdoored(own[0]["label"]) for own in models], bool)
+    clean = int(np.count_nonzero(~truths))
+    if clean < FEWEST_CLEAN:
+        raise CalibrationError(f"{source}: {clean} clean models with scores, a calibration needs {FEWEST_CLEAN}")
+    if false_positive_rate is None and clean == len(models):
+        raise CalibrationError(f"{source}: no backdoored model to weigh against; give a false positive rate")
+    if false_positive_rate is not None and not 0 <= false_positive_rate < 1:
+        raise CalibrationError(f"false positive rate must be in [0, 1), got {false_positive_rate}")
+    settings = {name: known[0]["settings"][name] for name in _SETTINGS}
+    for row in known:
+        differing = [name for name in _SETTINGS if row["settings"][name] != settings[name]]
+        if differing:
+            raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
+    thresholds: dict[str, float] = {}
+    for name in ("re", "ats"):
+        scores = np.asarray([np.mean([row[name]["mean"] for row in own]) for own in models])
+        if false_positive_rate is None:
+            thresholds[name] = best_f1(scores, truths)
+        else:
+            thresholds[name] = at_false_positive_rate(scores[~truths], false_positive_rate)
+    rule = "best F1" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
+    about = f"{source}: {rule} over {clean} clean and {len(models) - clean} backdoored models"
+    null = probe_null_of(rows, about, least_accuracy)
+    kept = null.row() if null.models >= FEWEST_CLEAN else None
+    return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, kept)
+
+
+class _Clean(NamedTuple):
+    """One clean model: its rows, of different seeds, its whole profiles, and its clean accuracy over them."""
+
+    rows: list[Row]
+    rates: probe_null.Profile
+    leads: probe_null.Profile
+    accuracy: float
+
+
+def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
+    models: dict[str, list[Row]] = {}
+    for row in rows:
+        models.setdefault(row["sha256"], []).append(row)
+    return list(models.values())
+
+
+def _clean(rows: Sequence[Row]) -> list[_Clean]:
+    usable = (r for r in rows if r["status"] == "ok" and r.get("probe") and is_backdoored(r.get("label")) is False)
+    return [
+        _Clean(
+            own,
+            probe_null.merge(row["probe"]["profile"] for row in own),
+            probe_null.merge(_leads(row) for row in own),
+            float(np.mean([row["probe"]["clean_accuracy"] for row in own])),
+        )
+        for own in _by_checkpoint(usable)
+    ]
+
+
+def _leads(row: Row) -> probe_null.Profile:
+    """Family -> the largest lead over the rival at each cost level.
+
+    Rows tell the rivals of findings over `LISTED` only; any other may have led by the whole of its rate.
+    """
+    profile = row["probe"]["profile"]
+    leads = {
+        name: [None if rate is None else min(rate, probe_result.LISTED) for rate in profile[name]] for name in profile
+    }
+    for found in map(probe_result.from_row, row["probe"]["candidates"]):
+        if found.kind == "all-to-one":
+            own, at = leads[found.family], int(probe_null.level(found.price))
+            own[at] = max(own[at] or 0.0, found.rate - found.rival)
+    return leads
+
+
+def _null(models: Iterable[_Clean], least_accuracy: float, source: str) -> Null:
+    able = [model for model in models if model.accuracy >= least_accuracy]
+    return probe_null.calibrate((m.rates for m in able), (m.leads for m in able), source)
+
+
+def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -> Null:
+    """What the probe finds on the clean models among these rows; rows of one checkpoint count as one model.
+
+    Args:
+      rows: a sweep's; those that are not ok, not clean or without the probe's results are left out.
+      source: for rows and people.
+      least_accuracy: models that label fewer images right are too poor to say what is normal, and left out.
+    """
+    return _null(_clean(rows), least_accuracy, source)
+
+
+class FalseAlarms(NamedTuple):
+    """How often clean models were proved: ids of those, and how many there were."""
+
+    proved: tuple[str, ...]
+    models: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Clopper-Pearson interval of their share."""
+        return interval(len(self.proved), self.models)
+
+
+def leave_one_out(rows: Sequence[Row], least_accuracy: float = 0) -> FalseAlarms:
+    """False alarms of the probe: the clean models that one of their rows proves against the null of the others.
+
+    Findings are judged as they stand in the rows. What would have been a proof only under the null of the others was
+    not cross-examined, so a scan with that null may raise fewer alarms, never more for that reason.
+
+    Args:
+      rows: as for `probe_null_of`. least_accuracy: poorer models are judged, and never part of the null.
+    """
+    models = _clean(rows)
+    proved = []
+    for k, model in enumerate(models):
+        null = _null(models[:k] + models[k + 1 :], least_accuracy, "the others")
+        if any(_proved(row, null) for row in model.rows):
+            proved.append(str(model.rows[0]["id"]))
+    return FalseAlarms(tuple(proved), len(models))
+
+
+def _proved(row: Row, null: Null) -> bool:
+    found = row["probe"]
+    findings = [probe_result.from_row(one) for one in (found["best"], *found["candidates"]) if one]
+    verdict, *_ = probe_result.judge(findings, null, row["num_classes"], found["clean_accuracy"])
+    return verdict is probe_result.Verdict.PROVED
