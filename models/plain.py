@@ -2,7 +2,7 @@
 
 BadNets' LeNet-like net, the MNIST net of tutorials, MNTD's shadow models (arXiv:1910.03137), LeNet-5, perceptrons,
 and any other chain under any names. Names and shapes show the layers (`plain_layers`); what they do not show, padding,
-strides, pooling and activation, is the first of the usual wirings that explains the length of the flattened features
+strides, pooling and activation, is the first of the usual variants that explains the length of the flattened features
 (`plain_wirings`), said in a note. Others that fit are `variants`: clean images can tell them apart.
 """
 
@@ -97,14 +97,14 @@ def infer(shapes: Shapes) -> Inferred | None:
         return None
     channels, convs, dense, flat = chain
     slots = plain_layers.slots((*convs, *dense))
-    wiring = plain_variants.best(channels, convs, flat, slots)
+    variant = plain_variants.best(channels, convs, flat, slots)
     module = PlainNet(dense[-1].width, convs, (*dense[:-1], dense[-1]._replace(width=0)))
-    if wiring is None:
+    if variant is None:
         # Nothing explains the flattened length: the comparison says so, by shape.
         same = tuple(layer.kernel // 2 for layer in convs)
         return Inferred(module.clone(padding=same, stride=(1,) * len(convs)), (32, 32, channels))
-    module = module.clone(norm=slots.norm, pool=_usual_pool(convs, dense, wiring.fields), **wiring.fields)
-    return Inferred(module, (wiring.side, wiring.side, wiring.channels), (note(module),))
+    module = module.clone(norm=slots.norm, pool=_usual_pool(convs, dense, variant.fields), **variant.fields)
+    return Inferred(module, (variant.side, variant.side, variant.channels), (note(module),))
 
 
 def _usual_pool(convs: tuple[Layer, ...], dense: tuple[Layer, ...], fields: dict[str, Any]) -> str:
@@ -138,7 +138,7 @@ def variants(
 
     Args:
       module: a `PlainNet` that fits its weights on images of shape `own`.
-      usual: only wirings that are about as usual as those for `own`: images could be resized instead.
+      usual: only variants that are about as usual as those for `own`: images could be resized instead.
     """
     assert isinstance(module, PlainNet)
     axes: list[list[dict[str, Any]]] = []
@@ -148,14 +148,14 @@ def variants(
         found = plain_variants.at(shown[0], shown[2], module.convs, flat, slots)
         if usual:
             best = plain_variants.at(own[0], own[2], module.convs, flat, slots)
-            found = [wiring for wiring in found if best and wiring.cost <= best[0].cost + 1]
+            found = [variant for variant in found if best and variant.cost <= best[0].cost + 1]
         # Asked together: average pooling is nearer to a stride than to the maximum.
         pools = (module.pool, *(pool for pool in _POOLS if pool != module.pool))
         axes.append(
             [
-                {**wiring.fields, "pool": pool}
-                for wiring in found[:_WIRINGS]
-                for pool in (pools if wiring.fields["pool_after"] else pools[:1])
+                {**variant.fields, "pool": pool}
+                for variant in found[:_WIRINGS]
+                for pool in (pools if variant.fields["pool_after"] else pools[:1])
             ]
         )
     axes.append([{"activation": activation} for activation in _ACTIVATIONS])

@@ -21,7 +21,7 @@ _ALL_SUBSETS = 8
 """Convolutions up to which pooling after any of them is tried."""
 
 
-class Wiring(NamedTuple):
+class Variant(NamedTuple):
     """Fields of a `PlainNet`, the image that they are for, and how unusual they are (0 is the most usual)."""
 
     cost: float
@@ -30,27 +30,27 @@ class Wiring(NamedTuple):
     channels: int
 
 
-def best(channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> Wiring | None:
-    """The most usual wiring, on an image of the most usual side, that flattens to `flat`; None without any."""
+def best(channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> Variant | None:
+    """The most usual variant, on an image of the most usual side, that flattens to `flat`; None without any."""
     if not convs:
         for channels in (1, 3):
             side = math.isqrt(flat // channels)
             if side and side * side * channels == flat:
-                return Wiring(0, {}, side, channels)
+                return Variant(0, {}, side, channels)
         return None
     found = (
-        wiring._replace(cost=wiring.cost + unusual)
+        variant._replace(cost=variant.cost + unusual)
         for side, unusual in _SIDES.get(channels, {}).items()
-        for wiring in at(side, channels, convs, flat, slots)[:1]
+        for variant in at(side, channels, convs, flat, slots)[:1]
     )
-    return min(found, key=lambda wiring: wiring.cost, default=None)
+    return min(found, key=lambda variant: variant.cost, default=None)
 
 
-def at(side: int, channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> list[Wiring]:
-    """All wirings on images of `side`, the most usual first; of those that compute the same only one."""
+def at(side: int, channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> list[Variant]:
+    """All variants on images of `side`, the most usual first; of those that compute the same only one."""
     count, width = len(convs), max(convs[-1].width, 1)
     squared = flat // width
-    wirings = []
+    variants = []
     for (padding, a), (stride, b), (pools, c), (window, d) in itertools.product(
         _paddings(convs), _strides(count), _poolings(convs, slots), ((2, 0.0), (3, 2.0))
     ):
@@ -60,14 +60,14 @@ def at(side: int, channels: int, convs: Sequence[Layer], flat: int, slots: Slots
         cost = a + b + c + d
         fields = {"padding": padding, "stride": stride, "pool_after": pools, "window": window, "average": 0}
         if end * end == squared and end:
-            wirings.append(Wiring(cost, fields, side, channels))
+            variants.append(Variant(cost, fields, side, channels))
         elif squared == 1 and end:
             # Pooling right before the average is odd, no pooling at all is not.
             odd = 1.0 if count in pools else -1.0 if not pools else 0.0
-            wirings.append(Wiring(cost + 0.5 + odd, {**fields, "average": 1}, side, channels))
+            variants.append(Variant(cost + 0.5 + odd, {**fields, "average": 1}, side, channels))
         elif end > 1 and (to := math.isqrt(squared)) ** 2 == squared and 1 < to < end:
-            wirings.append(Wiring(cost + 4, {**fields, "average": to}, side, channels))
-    return sorted(wirings, key=lambda wiring: wiring.cost)
+            variants.append(Variant(cost + 4, {**fields, "average": to}, side, channels))
+    return sorted(variants, key=lambda variant: variant.cost)
 
 
 def final_side(

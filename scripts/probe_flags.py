@@ -2,13 +2,13 @@
 
 from absl import flags
 
-from xray_jax.detectors.probe import ProbeSettings
+from xray_jax.detectors.probe import ProbeOptions
 from xray_jax.sweep.batch_scan import PROBES
 
 PROBE = flags.DEFINE_enum("probe", "on", PROBES, "Look for a working trigger after the planes, not at all, or only.")
-QUERIES = flags.DEFINE_integer("probe_queries", ProbeSettings.queries, "About how many labels the probe asks for.")
+QUERIES = flags.DEFINE_integer("probe_queries", ProbeOptions.queries, "About how many labels the probe asks for.")
 
 
-def settings(seed: int) -> ProbeSettings:
+def settings(seed: int) -> ProbeOptions:
     """The probe's budget and seed."""
-    return ProbeSettings(queries=QUERIES.value, seed=seed)
+    return ProbeOptions(queries=QUERIES.value, seed=seed)

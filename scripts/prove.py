@@ -35,7 +35,7 @@ PICTURE = flags.DEFINE_string("picture", None, "PNG to write: images, stamp, lab
 
 def _row() -> dict[str, Any]:
     rows = [row for row in row_file.read(ROW.value) if ID.value in (None, row["id"]) and _best(row) is not None]
-    proved = [row for row in rows if row["probe"]["verdict"] == probe_result.Verdict.PROVED] or rows
+    proved = [row for row in rows if row["probe"]["verdict"] == probe_result.Verdict.CONFIRMED] or rows
     if len(proved) != 1:
         raise ValueError(
             f"--row={ROW.value}: {len(proved)} rows with a stamp match --id={ID.value}; name one with --id"

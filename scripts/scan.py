@@ -15,7 +15,7 @@ from xray_jax import job
 from xray_jax.inference import labels
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.scripts import command, probe_flags, scan_flags, sweep_flags
-from xray_jax.sweep.batch_scan import SweepSettings
+from xray_jax.sweep.batch_scan import BatchScanOptions
 from xray_jax.verdict import decision
 
 F = flags
@@ -45,7 +45,7 @@ def main() -> int:
             samples=SAMPLES.value,
             out=OUT.value,
             scan=scan_flags.settings(),
-            sweep=SweepSettings(
+            sweep=BatchScanOptions(
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,
                 num_classes=NUM_CLASSES.value,
@@ -55,7 +55,7 @@ def main() -> int:
                 probe=probe_flags.PROBE.value,
                 probe_settings=probe_flags.settings(scan_flags.SEED.value),
             ),
-            engine=labels.Engine(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
+            engine=labels.InferenceOptions(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
             calibration=CALIBRATION.value,
             null=PROBE_NULL.value,
             plot=PLOT.value,

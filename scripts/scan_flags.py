@@ -3,9 +3,9 @@
 from absl import flags
 
 from xray_jax.detectors.planes import metrics, sampling
-from xray_jax.detectors.planes.scan import ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions
 
-F, D = flags, ScanSettings
+F, D = flags, PlanesOptions
 PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")
 SAMPLING = F.DEFINE_enum("sampling", "refine", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
 MAX_QUERIES = F.DEFINE_integer("max_queries", 200_000, "Budget of --planes=auto, per checkpoint.")
@@ -19,10 +19,10 @@ SEED = F.DEFINE_integer("seed", 0, "Draws the triplets, the probe's images and i
 flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
 
 
-def settings() -> ScanSettings:
+def settings() -> PlanesOptions:
     """The scan's settings; `--planes=auto` asks for planes by twenties within `--max_queries`."""
     auto = PLANES.value == "auto"
-    return ScanSettings(
+    return PlanesOptions(
         planes=D.planes if auto else int(PLANES.value),
         density=DENSITY.value,
         expansion=EXPANSION.value,

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from xray_jax.sweep.ray_backend import RaySettings
+from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard, resolve
 
 SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
@@ -20,8 +20,8 @@ def shard() -> Shard:
     return resolve(SHARD_INDEX.value, NUM_SHARDS.value, distributed=DISTRIBUTED.value)
 
 
-def ray() -> RaySettings | None:
+def ray() -> RayOptions | None:
     """Settings of `--engine=ray`, None for the local engine."""
     if ENGINE.value == "local":
         return None
-    return RaySettings(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)
+    return RayOptions(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)

@@ -16,10 +16,10 @@ from xray_jax import models
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.lab import attacks, data, plans, zoo
 from xray_jax.lab.specs import CLEAN
-from xray_jax.lab.training import PRECISIONS, TrainSettings
+from xray_jax.lab.training import PRECISIONS, TrainOptions
 from xray_jax.scripts import command
 
-F, D = flags, TrainSettings
+F, D = flags, TrainOptions
 DATA = F.DEFINE_string("data", None, "Folder of image sets.", required=True)
 OUT = F.DEFINE_string("out", None, "Folder of the zoo.", required=True)
 DATASET = F.DEFINE_string("dataset", "cifar10", "Image set: <data>/<name>.npz, or mosaics <name>-train-0.webp ...")
@@ -59,7 +59,7 @@ def main() -> int:
         strategy=STRATEGY.value,
         rate=RATE.value,
         first_seed=SEED.value,
-        training=TrainSettings(EPOCHS.value, BATCH_SIZE.value, LEARNING_RATE.value,
+        training=TrainOptions(EPOCHS.value, BATCH_SIZE.value, LEARNING_RATE.value,
                                crop_padding=CROP_PADDING.value, flip=images.flip, precision=PRECISION.value),
     )  # fmt: skip
     records = zoo.train_zoo(

@@ -30,7 +30,7 @@ def main() -> None:
     samples = xray_jax.samples.read(here / "demo" / "samples.npz")
     first = xray_jax.collect(str(here / "demo" / "manifest.jsonl"))[0]
     model = xray_jax.checkpoints.load(first.path)
-    result = xray_jax.scan_model(model, samples, xray_jax.ScanSettings(planes=2, density=12))
+    result = xray_jax.scan_model(model, samples, xray_jax.PlanesOptions(planes=2, density=12))
     assert result.clean_accuracy > 0.5, result.clean_accuracy
     assert np.isfinite(result.re).all()
     print(f"wheel: {count} modules import, a shipped checkpoint scans; {sys.version.split()[0]}")

@@ -9,7 +9,7 @@ from xray_jax import bench
 from xray_jax.bench import fidelity, forward, harness, scans, subjects
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 
 SMALL = Options(architectures=("preactresnet-small",), batches=(2,), repeats=1, planes=2, density=10, points=8)
 
@@ -71,7 +71,7 @@ def test_flops_are_those_of_the_layers() -> None:
 def test_refinement_follows_the_recorded_maps(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subjects, "classifier", lambda _: factory.tiny_classifier())
     monkeypatch.setattr(scans, "classifier", lambda _: factory.tiny_classifier())
-    settings = ScanSettings(planes=3, density=24)
+    settings = PlanesOptions(planes=3, density=24)
     maps = Scanner(factory.tiny_samples(), settings).scan(factory.tiny_classifier(seed=1)).maps
     flat = dataclasses.replace(maps, labels=np.zeros_like(maps.labels))
     counts = {}
@@ -101,7 +101,7 @@ def test_torch_baseline_is_the_same_network() -> None:
     found = torch_loop.label_points(module, planes, index, coordinates, batch_size=16)
     from xray_jax.inference import labels
 
-    engine = labels.Engine()
-    expected = labels.label_points(labels.place(model, engine), planes, index, coordinates, engine)
+    engine = labels.InferenceOptions()
+    expected = labels.label_points(labels.to_device(model, engine), planes, index, coordinates, engine)
     assert len(np.unique(found)) > 1
     np.testing.assert_array_equal(found, expected)

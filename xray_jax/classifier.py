@@ -24,17 +24,19 @@ class Network(Hashable, Protocol):
         ...
 
 
-class Wirings(Protocol):
+class NetworkVariants(Protocol):
     """Networks that the same weights fit, where weights do not show how their layers are wired. Hashable."""
 
-    def questions(self, network: Any, shown: tuple[int, int, int], usual: bool = False) -> tuple[tuple[Any, ...], ...]:
+    def alternatives(
+        self, network: Any, shown: tuple[int, int, int], usual: bool = False
+    ) -> tuple[tuple[Any, ...], ...]:
         """For each open question the networks that answer it for images of shape `shown`, the most usual first.
 
-        `usual` leaves out wirings so odd that images are rather resized.
+        `usual` leaves out variants so odd that images are rather resized.
         """
         ...
 
-    def of_images(self, shape: tuple[int, int, int]) -> "Wirings":
+    def of_images(self, shape: tuple[int, int, int]) -> "NetworkVariants":
         """The same for networks that take images of `shape`."""
         ...
 
@@ -60,7 +62,7 @@ class Classifier:
       preprocess: pixel values to the network's input space.
       batch_size: the only batch size that the network takes, for programs exported with a fixed one; else None.
       notes: what the reader wants users to know (skipped leaves, assumptions).
-      wirings: other networks that its weights fit, for `wiring.settle` to choose from; None when nothing is open.
+      variants: other networks that its weights fit, for `choose_variant` to choose from; None when nothing is open.
     """
 
     network: Network
@@ -71,7 +73,7 @@ class Classifier:
     preprocess: Preprocess = field(default_factory=Preprocess)
     batch_size: int | None = None
     notes: tuple[str, ...] = ()
-    wirings: Wirings | None = None
+    variants: NetworkVariants | None = None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 from xray_jax.inference.compile_cache import enable_compile_cache
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.report import console, figures
 from xray_jax.rows import file as row_file
 from xray_jax.rows.file import Row
 from xray_jax.samples import read as read_samples
 from xray_jax.sweep import ray_backend
-from xray_jax.sweep.batch_scan import Finished, Sweep, SweepSettings
+from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions, Finished
 from xray_jax.sweep.checkpoint_list import Entry, collect
-from xray_jax.sweep.ray_backend import RaySettings
+from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
 from xray_jax.verdict import decision
 
@@ -40,15 +40,15 @@ class Job:
     checkpoints: str
     samples: str
     out: str
-    scan: ScanSettings = field(default_factory=ScanSettings)
-    sweep: SweepSettings = field(default_factory=SweepSettings)
-    engine: Engine = field(default_factory=Engine)
+    scan: PlanesOptions = field(default_factory=PlanesOptions)
+    sweep: BatchScanOptions = field(default_factory=BatchScanOptions)
+    engine: InferenceOptions = field(default_factory=InferenceOptions)
     calibration: str | None = None
     null: str | None = None
     plot: str = "none"
     plots: Path | None = None
     shard: Shard = field(default_factory=Shard)
-    ray: RaySettings | None = None
+    ray: RayOptions | None = None
 
     def __post_init__(self) -> None:
         if self.plot not in PLOTS:
@@ -70,7 +70,7 @@ class Worker:
         calibration = None if job.calibration is None else decision.load_calibration(job.calibration)
         null = None if job.null is None else decision.load_null(job.null)
         scanner = Scanner(read_samples(job.samples), job.scan, job.engine)
-        self.sweep = Sweep(scanner, replace(job.sweep, calibration=calibration, null=null))
+        self.sweep = BatchScan(scanner, replace(job.sweep, calibration=calibration, null=null))
 
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""

@@ -10,7 +10,7 @@ from xray_jax.classifier import BlackBox
 from xray_jax.detectors.planes import geometry
 from xray_jax.detectors.probe import queries
 from xray_jax.inference import labels, winograd
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 
 
 def slow_labels(model, built, index, coordinates):
@@ -36,8 +36,8 @@ def scene():
 
 def test_labels_match_one_point_at_a_time(scene):
     model, *rest = scene
-    engine = Engine(batch_size=8, capacity=16)
-    found = labels.label_points(labels.place(model, engine), *rest, engine)
+    engine = InferenceOptions(batch_size=8, capacity=16)
+    found = labels.label_points(labels.to_device(model, engine), *rest, engine)
     expected = slow_labels(model, *rest)
     assert len(set(expected)) > 1
     np.testing.assert_array_equal(found, expected)
@@ -48,14 +48,14 @@ def test_labels_match_one_point_at_a_time(scene):
 @pytest.mark.parametrize(("batch", "capacity"), [(1, 7), (64, 64), (256, 4096)])
 def test_same_labels_whatever_the_devices_and_batches(scene, devices, batch, capacity):
     model, *rest = scene
-    engine = Engine(batch, capacity, devices=tuple(jax.local_devices()[:devices]))
-    expected = labels.label_points(labels.place(model, Engine()), *rest, Engine())
-    np.testing.assert_array_equal(labels.label_points(labels.place(model, engine), *rest, engine), expected)
+    engine = InferenceOptions(batch, capacity, devices=tuple(jax.local_devices()[:devices]))
+    expected = labels.label_points(labels.to_device(model, InferenceOptions()), *rest, InferenceOptions())
+    np.testing.assert_array_equal(labels.label_points(labels.to_device(model, engine), *rest, engine), expected)
 
 
 def test_nothing_asked_gives_nothing(scene):
     model, built, index, coordinates = scene
-    assert labels.label_points(model, built, index[:0], coordinates[:0], Engine()).shape == (0,)
+    assert labels.label_points(model, built, index[:0], coordinates[:0], InferenceOptions()).shape == (0,)
 
 
 def test_one_trace_for_many_checkpoints_and_query_counts(scene):
@@ -68,13 +68,13 @@ def test_one_trace_for_many_checkpoints_and_query_counts(scene):
             traces.append(images.shape)
             return images.reshape(len(images), -1)[:, :5] * variables["scale"]
 
-    engine = Engine(batch_size=4, capacity=32)
+    engine = InferenceOptions(batch_size=4, capacity=32)
     for scale in range(1, 41):
         # A new but equal network each time, as 40 checkpoints of one architecture give.
         model = dataclasses.replace(
             factory.tiny_classifier(), network=Counting(), variables={"scale": np.float32(scale)}
         )
-        placed = labels.place(model, engine)
+        placed = labels.to_device(model, engine)
         with jax.transfer_guard("disallow"):
             labels.label_points(placed, built, index[:scale], coordinates[:scale], engine)
     assert len(traces) == 1
@@ -82,8 +82,8 @@ def test_one_trace_for_many_checkpoints_and_query_counts(scene):
 
 def test_hot_loop_makes_no_implicit_transfer(scene):
     model, *rest = scene
-    engine = Engine(batch_size=16, capacity=64)
-    placed = labels.place(model, engine)
+    engine = InferenceOptions(batch_size=16, capacity=64)
+    placed = labels.to_device(model, engine)
     with jax.transfer_guard("disallow"):
         labels.label_points(placed, *rest, engine)
         labels.label_images(placed, factory.tiny_samples().images, engine)
@@ -106,7 +106,7 @@ def test_black_box_sees_whole_batches_and_agrees(scene):
 
     box = BlackBox(label_fn, 5, (8, 8, 3), preprocess=model.preprocess, batch_size=16)
     np.testing.assert_array_equal(
-        labels.label_points(box, *rest, Engine()), labels.label_points(model, *rest, Engine())
+        labels.label_points(box, *rest, InferenceOptions()), labels.label_points(model, *rest, InferenceOptions())
     )
     images = factory.tiny_samples().images
     np.testing.assert_array_equal(labels.label_images(box, images), labels.label_images(model, images))
@@ -117,7 +117,7 @@ def test_black_box_sees_whole_batches_and_agrees(scene):
 def test_black_box_answers_are_checked(scene, answer):
     box = BlackBox(lambda images: answer, 5, (8, 8, 3), batch_size=16)
     with pytest.raises(labels.LabelError, match="black box"):
-        labels.label_points(box, *scene[1:], Engine())
+        labels.label_points(box, *scene[1:], InferenceOptions())
 
 
 @pytest.mark.parametrize(("classes", "dtype"), [(2, "uint8"), (256, "uint8"), (257, "uint16"), (65537, "int32")])
@@ -135,33 +135,33 @@ def test_nan_logits_never_win():
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"capacity": 0}, {"precision": "float8"}])
 def test_engine_refuses_bad_values(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Engine(**wrong)
+        InferenceOptions(**wrong)
 
 
 def test_bfloat16_agrees_on_most_points(scene):
     model, *rest = scene
-    engine = Engine(precision="bfloat16")
-    found = labels.label_points(labels.place(model, engine), *rest, engine)
-    exact = labels.label_points(model, *rest, Engine())
+    engine = InferenceOptions(precision="bfloat16")
+    found = labels.label_points(labels.to_device(model, engine), *rest, engine)
+    exact = labels.label_points(model, *rest, InferenceOptions())
     assert np.mean(found == exact) > 0.9
 
 
 def test_winograd_gives_the_same_labels_on_any_number_of_devices(scene, monkeypatch):
     model, *rest = scene
-    expected = labels.label_points(labels.place(model, Engine(winograd=False)), *rest, Engine())
+    expected = labels.label_points(labels.to_device(model, InferenceOptions(winograd=False)), *rest, InferenceOptions())
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
     for devices in (1, 8):
-        engine = Engine(batch_size=16, devices=tuple(jax.local_devices()[:devices]))
-        placed = labels.place(model, engine)
+        engine = InferenceOptions(batch_size=16, devices=tuple(jax.local_devices()[:devices]))
+        placed = labels.to_device(model, engine)
         assert winograd.COLLECTION in placed.variables
         np.testing.assert_array_equal(labels.label_points(placed, *rest, engine), expected)
-    for other in (Engine(winograd=False), Engine(precision="bfloat16")):
-        assert winograd.COLLECTION not in labels.place(placed, other).variables
+    for other in (InferenceOptions(winograd=False), InferenceOptions(precision="bfloat16")):
+        assert winograd.COLLECTION not in labels.to_device(placed, other).variables
 
 
 def test_out_of_memory_halves_the_batch_and_is_remembered():
     model = factory.tiny_classifier()
-    engine = Engine(batch_size=12, devices=tuple(jax.local_devices()[:1]))
+    engine = InferenceOptions(batch_size=12, devices=tuple(jax.local_devices()[:1]))
     tried = []
 
     def run(fit):
@@ -170,26 +170,28 @@ def test_out_of_memory_halves_the_batch_and_is_remembered():
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
         return np.zeros(1)
 
-    labels.shrinking(model, engine, run)
-    labels.shrinking(model, engine, run)
+    labels.retry_smaller_batch(model, engine, run)
+    labels.retry_smaller_batch(model, engine, run)
     assert tried == [12, 6, 3, 3]
 
     def fail(fit):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        labels.shrinking(model, engine, fail)
+        labels.retry_smaller_batch(model, engine, fail)
     with pytest.raises(jax.errors.JaxRuntimeError, match="Out of memory"):
-        labels.shrinking(model, Engine(batch_size=1), lambda fit: run(Engine(batch_size=99)))
+        labels.retry_smaller_batch(
+            model, InferenceOptions(batch_size=1), lambda fit: run(InferenceOptions(batch_size=99))
+        )
     # A program exported for one batch size has no other.
     fixed = dataclasses.replace(model, batch_size=8)
     with pytest.raises(jax.errors.JaxRuntimeError, match="Out of memory"):
-        labels.shrinking(fixed, engine, run)
+        labels.retry_smaller_batch(fixed, engine, run)
 
 
 def test_every_way_of_asking_halves_the_batch(scene, monkeypatch):
     model, *rest = scene
-    engine = Engine(batch_size=12, capacity=24)
+    engine = InferenceOptions(batch_size=12, capacity=24)
     images = factory.tiny_samples().images
     stamps = queries.Stamps.join(*[queries.IDENTITY] * 2)
     ways = [

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 from xray_jax.lab import zoo
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.training import TrainOptions
 from xray_jax.samples import from_arrays
 from xray_jax.sweep import checkpoint_list
-from xray_jax.sweep.batch_scan import Sweep
+from xray_jax.sweep.batch_scan import BatchScan
 
-TRAINING = TrainSettings(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False)
+TRAINING = TrainOptions(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False)
 SPECS = [
     ModelSpec(dataset="bands", seed=1, training=TRAINING),
     ModelSpec(dataset="bands", attack="wanet", target=2, rate=0.2, seed=2, training=TRAINING),
@@ -25,7 +25,7 @@ def rows_of(data: ImageSet, folder: Path) -> list[dict[str, Any]]:
     """Train, then scan the used and the refused models; what does not depend on the clock or the folder."""
     zoo.train_zoo(SPECS, data, folder)
     samples = from_arrays(data.test_images, data.test_labels)
-    sweep = Sweep(Scanner(samples, ScanSettings(planes=3, density=12)))
+    sweep = BatchScan(Scanner(samples, PlanesOptions(planes=3, density=12)))
     entries = [
         entry for name in (zoo.MANIFEST, zoo.FAILED) for entry in checkpoint_list.collect(str(folder / name), bool)
     ]

@@ -20,12 +20,12 @@ from xray_jax.lab.attacks.trojannn import TrojanNN, last_layer
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
-from xray_jax.lab.training import TrainSettings, Variables, train
+from xray_jax.lab.training import TrainOptions, Variables, train
 from xray_jax.models.preactresnet import PreActResNet
 
 # Two stages: compiles in a third of the time of the zoo's three.
 NETWORK = PreActResNet(4, (1, 1), (8, 16), (2, 2))
-TRAINING = TrainSettings(epochs=6, batch_size=32, peak_learning_rate=0.1, flip=False)
+TRAINING = TrainOptions(epochs=6, batch_size=32, peak_learning_rate=0.1, flip=False)
 LABELS = label_maps.make("all-to-one", 4, target=1)
 
 

@@ -16,11 +16,11 @@ from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.train_vmapped import train_together
-from xray_jax.lab.training import CrossEntropy, TrainSettings, Variables, augment, train, train_jointly
+from xray_jax.lab.training import CrossEntropy, TrainOptions, Variables, augment, train, train_jointly
 from xray_jax.models.preactresnet import PreActResNet
 
 NETWORK = PreActResNet(4, (1, 1), (8, 16), (2, 2))
-SETTINGS = TrainSettings(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False)
+SETTINGS = TrainOptions(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False)
 
 
 def test_every_augmented_image_is_a_shifted_and_perhaps_mirrored_original() -> None:
@@ -45,7 +45,7 @@ def test_every_augmented_image_is_a_shifted_and_perhaps_mirrored_original() -> N
 def test_seeds_share_one_compiled_step(bands: ImageSet) -> None:
     training._step.clear_cache()
     for seed in (1, 2, 3):
-        settings = TrainSettings(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False, seed=seed)
+        settings = TrainOptions(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False, seed=seed)
         train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
     assert training._step._cache_size() == 1
 
@@ -84,13 +84,13 @@ def test_an_objective_trains_its_own_parameters_along(bands: ImageSet) -> None:
 
 
 def test_bfloat16_learns_too_and_leaves_float32_weights_and_statistics(bands: ImageSet) -> None:
-    settings = TrainSettings(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
+    settings = TrainOptions(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
     variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
     found = train_model.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
     assert found > 0.8
     with pytest.raises(ValueError, match="'float8'"):
-        TrainSettings(precision="float8")
+        TrainOptions(precision="float8")
 
 
 def test_too_few_images_for_a_batch_are_refused(bands: ImageSet) -> None:
@@ -100,7 +100,7 @@ def test_too_few_images_for_a_batch_are_refused(bands: ImageSet) -> None:
 
 def test_settings_quote_the_bad_value() -> None:
     with pytest.raises(ValueError, match="got 0 and 64"):
-        TrainSettings(epochs=0)
+        TrainOptions(epochs=0)
 
 
 class Killed(Exception):

@@ -18,7 +18,7 @@ from xray_jax.lab.attacks.sig import Sig
 from xray_jax.lab.attacks.trojannn import TrojanNN
 from xray_jax.lab.attacks.wanet import WaNet
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.training import TrainOptions
 from xray_jax.models import build
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
@@ -26,7 +26,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uin
 
 def setting_of(data: ImageSet, rate: float = 0.1, seed: int = 3) -> Setting:
     return Setting(
-        data, label_maps.make("all-to-one", 4, 1), rate, seed, build("preactresnet-small", 4), TrainSettings()
+        data, label_maps.make("all-to-one", 4, 1), rate, seed, build("preactresnet-small", 4), TrainOptions()
     )
 
 

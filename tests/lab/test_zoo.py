@@ -15,11 +15,11 @@ from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.training import TrainOptions
 from xray_jax.lab.zoo import train_zoo
 from xray_jax.sweep import checkpoint_list
 
-TRAINING = TrainSettings(epochs=6, batch_size=32, peak_learning_rate=0.1, crop_padding=0, flip=False)
+TRAINING = TrainOptions(epochs=6, batch_size=32, peak_learning_rate=0.1, crop_padding=0, flip=False)
 CLEAN = ModelSpec(dataset="bands", seed=1, training=TRAINING)
 BACKDOORED = ModelSpec(dataset="bands", attack="badnets", target=2, rate=0.2, seed=2, training=TRAINING)
 

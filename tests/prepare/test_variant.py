@@ -12,7 +12,7 @@ from xray_jax.checkpoints.loading import classifier
 from xray_jax.detectors.planes.scan import Scanner
 from xray_jax.inference.labels import label_images
 from xray_jax.models import plain, published
-from xray_jax.prepare.variant import settle
+from xray_jax.prepare.variant import choose_variant
 
 SHAPE = (32, 32, 3)
 TRUE = plain.small((8, 8), 5, (16,), padding=2, pool="avg", activation="tanh")(num_classes=5)
@@ -31,7 +31,7 @@ def _labelled(tensors: Tensors, network=TRUE, shape=SHAPE) -> samples.Samples:
     """Samples whose labels are what the true network says."""
     model = classifier(tensors, None, None, None, shape)
     images = np.random.default_rng(1).uniform(size=(64, *shape)).astype(np.float32)
-    truth = dataclasses.replace(model, network=network, wirings=None)
+    truth = dataclasses.replace(model, network=network, variants=None)
     return samples.from_arrays(images, label_images(truth, images))
 
 
@@ -40,20 +40,20 @@ def test_samples_choose_pooling_and_activation():
     labelled = _labelled(tensors)
     model = classifier(tensors, None, None, None, SHAPE)
     assert model.network != TRUE
-    settled, asked = settle(model, labelled)
+    settled, asked = choose_variant(model, labelled)
     assert settled.network == TRUE
-    assert settled.wirings is None
+    assert settled.variants is None
     assert asked > 64
     assert "activation=tanh" in settled.architecture
     assert any("100.0%; the most usual one: " in note for note in settled.notes)
     assert any("avg pooling" in note for note in settled.notes)
     assert not any("ReLU" in note for note in settled.notes)
-    assert settle(settled, labelled) == (settled, 0)
+    assert choose_variant(settled, labelled) == (settled, 0)
 
 
 def test_what_a_row_says_can_be_given_back():
     tensors = _tensors()
-    settled, _ = settle(classifier(tensors, None, None, None, SHAPE), _labelled(tensors))
+    settled, _ = choose_variant(classifier(tensors, None, None, None, SHAPE), _labelled(tensors))
     again = classifier(tensors, settled.architecture.split(" ")[0], None, None, SHAPE)
     assert again.network == TRUE
 
@@ -61,7 +61,7 @@ def test_what_a_row_says_can_be_given_back():
 def test_options_are_not_asked_again():
     tensors = _tensors()
     model = classifier(tensors, "plain:activation=elu", None, None, SHAPE)
-    settled, _ = settle(model, _labelled(tensors))
+    settled, _ = choose_variant(model, _labelled(tensors))
     assert settled.network.activation == "elu"
 
 
@@ -69,7 +69,7 @@ def test_a_preset_is_taken_as_it_is():
     lenet = plain.ARCHITECTURE.presets["lenet5"](num_classes=10)
     model = classifier(_tensors(lenet, (32, 32, 3)), "lenet5", None, None, None)
     assert model.network == lenet
-    assert model.wirings is None
+    assert model.variants is None
 
 
 @pytest.mark.parametrize(

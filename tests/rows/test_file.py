@@ -54,7 +54,7 @@ def test_unwritable_places_are_named(tmp_path):
 
 FULL_DISK = """
 import resource, signal, sys
-from xray_jax.results import ResultsError, RowWriter
+from xray_jax.rows.file import ResultsError, RowWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 with RowWriter(sys.argv[1]) as writer:

@@ -14,18 +14,18 @@ import pytest
 from tests import factory
 from xray_jax import checkpoints
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings, scores
-from xray_jax.detectors.probe import ProbeSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner, scores
+from xray_jax.detectors.probe import ProbeOptions
 from xray_jax.detectors.probe.null import Null
 from xray_jax.inference import labels
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.rows import file as row_file
 from xray_jax.rows.fields import file_name
-from xray_jax.sweep.batch_scan import Sweep, SweepSettings
+from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.verdict import decision
 
-SETTINGS = ScanSettings(planes=2, density=12)
+SETTINGS = PlanesOptions(planes=2, density=12)
 VOLATILE = ("seconds", "device", "path")
 
 
@@ -34,7 +34,9 @@ def stable(rows):
 
 
 def run(entries, done=None, engine=None, samples=None, **settings):
-    sweep = Sweep(Scanner(samples or factory.tiny_samples(), SETTINGS, engine or Engine()), SweepSettings(**settings))
+    sweep = BatchScan(
+        Scanner(samples or factory.tiny_samples(), SETTINGS, engine or InferenceOptions()), BatchScanOptions(**settings)
+    )
     return [finished.row for finished in sweep.run(entries, done)]
 
 
@@ -73,7 +75,7 @@ def test_rows_are_the_same_on_any_devices_and_batches(zoo):
     expected = stable(run(zoo))
     for devices in (1, 8):
         for batch in (64, 4096):
-            engine = Engine(batch, devices=tuple(jax.local_devices()[:devices]))
+            engine = InferenceOptions(batch, devices=tuple(jax.local_devices()[:devices]))
             assert stable(run(zoo, engine=engine)) == expected
 
 
@@ -114,7 +116,7 @@ def test_one_trace_for_a_sweep_of_forty(tmp_path):
 
 def test_probe_rows(zoo):
     settings = {
-        "probe_settings": ProbeSettings(queries=1000),
+        "probe_settings": ProbeOptions(queries=1000),
         "calibration": decision.load_calibration("paper:cifar10"),
     }
     (alone,) = run(zoo[:1], probe="only", **settings)
@@ -228,13 +230,13 @@ def test_file_names_are_safe_and_distinct():
 @pytest.mark.parametrize("wrong", [{"decide": "maybe"}, {"loaders": 0}, {"prefetch": 0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        SweepSettings(**wrong)
+        BatchScanOptions(**wrong)
 
 
 def test_other_settings_than_the_calibration_are_refused_before_anything_runs():
     scanner = Scanner(factory.tiny_samples(), dataclasses.replace(SETTINGS, alpha=2.0))
     with pytest.raises(decision.CalibrationError, match="alpha"):
-        Sweep(scanner, SweepSettings(calibration=decision.load_calibration("paper:cifar10")))
+        BatchScan(scanner, BatchScanOptions(calibration=decision.load_calibration("paper:cifar10")))
 
 
 def test_killed_at_any_moment_a_sweep_ends_with_the_same_rows(tmp_path):

@@ -12,11 +12,11 @@ import pytest
 
 from tests import factory
 from xray_jax import job as job_lib
-from xray_jax.detectors.planes.scan import ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions
 from xray_jax.job import Job
 from xray_jax.rows.merge import merge
 from xray_jax.sweep.checkpoint_list import collect
-from xray_jax.sweep.ray_backend import RaySettings
+from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
 
 COUNT = 7
@@ -38,7 +38,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job(zoo: Path, out: Path, **more) -> Job:
-    return Job(str(zoo / "zoo"), str(zoo / "samples.npz"), str(out), ScanSettings(planes=2, density=12), **more)
+    return Job(str(zoo / "zoo"), str(zoo / "samples.npz"), str(out), PlanesOptions(planes=2, density=12), **more)
 
 
 def command(zoo: Path, out: Path, *flags: str) -> list[str]:
@@ -122,7 +122,7 @@ def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
     monkeypatch.setattr(job_lib, "_in_actor", Dying)
     ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
     try:
-        job_lib.run(job(zoo, tmp_path / "rows.jsonl", ray=RaySettings(actors=1, cpus=1)))
+        job_lib.run(job(zoo, tmp_path / "rows.jsonl", ray=RayOptions(actors=1, cpus=1)))
     finally:
         ray.shutdown()
     assert (tmp_path / "died").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xray_jax.sweep.checkpoint_list import Entry
-from xray_jax.sweep.ray_backend import RaySettings, scatter
+from xray_jax.sweep.ray_backend import RayOptions, scatter
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
 
@@ -45,7 +45,7 @@ class Recorder:
 def scan(folder: Path, names: list[str], done=None, deadly=None, **settings) -> dict[str, dict]:
     make = functools.partial(Recorder, folder, deadly or {})
     entries = [Entry(name, Path(name)) for name in names]
-    rows = list(scatter(make, entries, done or {}, RaySettings(cpus=1, chunk=3, **settings)))
+    rows = list(scatter(make, entries, done or {}, RayOptions(cpus=1, chunk=3, **settings)))
     assert len({row["id"] for row in rows}) == len(rows)
     return {row["id"]: row for row in rows}
 
@@ -69,6 +69,6 @@ def test_done_rows_are_left_out(tmp_path: Path) -> None:
 
 def test_settings_check_themselves() -> None:
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
-        RaySettings(chunk=0)
+        RayOptions(chunk=0)
     with pytest.raises(ValueError, match="actors must be at least 1, got 0"):
-        RaySettings(actors=0)
+        RayOptions(actors=0)

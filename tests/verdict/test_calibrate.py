@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.places import ROOT
-from xray_jax.detectors.planes.scan import ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions
 from xray_jax.detectors.probe.null import LEVELS
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.rows import file as row_file
@@ -17,7 +17,7 @@ from xray_jax.verdict import calibrate, decision
 def row(k, re, label, probe_rate=None, **settings):
     made = {
         "id": str(k), "sha256": str(k), "status": "ok", "label": label, "re": {"mean": re}, "ats": {"mean": re / 4},
-        "settings": {**dataclasses.asdict(ScanSettings()), **settings},
+        "settings": {**dataclasses.asdict(PlanesOptions()), **settings},
     }  # fmt: skip
     if probe_rate is not None:
         made |= {
@@ -69,7 +69,7 @@ def test_a_calibration_goes_to_a_file_and_back(tmp_path):
     path.write_text(json.dumps(dataclasses.asdict(made)))
     again = decision.load_calibration(str(path))
     assert again.re_threshold == made.re_threshold
-    assert decision.check(again, ScanSettings()) == ()
+    assert decision.check(again, PlanesOptions()) == ()
     assert decision.null_of(again).ceiling("patch", 0.01) == 0.5
     assert decision.null_of(decision.PAPER_CALIBRATIONS["gtsrb"]) is decision.DEFAULT_NULL
     path.write_text(json.dumps({**dataclasses.asdict(made), "probe_null": {"ceilings": {"patch": [2]}}}))

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from xray_jax.detectors.planes.scan import ScanResult, ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, ScanResult
 from xray_jax.detectors.probe.result import ProbeResult, Verdict
 from xray_jax.verdict import decision
 from xray_jax.verdict.decision import CalibrationError, decide
@@ -56,12 +56,12 @@ def test_paper_presets():
 @pytest.mark.parametrize("changed", [{"expansion": 1.0}, {"alpha": 2.0}, {"ats_cap": 0.4}, {"ats": "label"}])
 def test_calibrations_of_other_scores_are_refused(changed):
     with pytest.raises(CalibrationError, match=next(iter(changed))):
-        decision.check(PAPER, dataclasses.replace(ScanSettings(), **changed))
+        decision.check(PAPER, dataclasses.replace(PlanesOptions(), **changed))
 
 
 def test_other_planes_and_density_are_noted():
-    assert decision.check(PAPER, ScanSettings()) == ()
-    notes = decision.check(PAPER, ScanSettings(planes=5, density=50))
+    assert decision.check(PAPER, PlanesOptions()) == ()
+    notes = decision.check(PAPER, PlanesOptions(planes=5, density=50))
     assert notes == ("calibrated with planes=20, scanned with 5", "calibrated with density=100, scanned with 50")
 
 
@@ -104,8 +104,8 @@ def probed(verdict):
 @pytest.mark.parametrize(
     ("re", "found", "verdict", "ground"),
     [
-        (2.0, Verdict.PROVED, "backdoored", "proved"),
-        (0.5, Verdict.PROVED, "backdoored", "proved"),
+        (2.0, Verdict.CONFIRMED, "backdoored", "proved"),
+        (0.5, Verdict.CONFIRMED, "backdoored", "proved"),
         (0.5, Verdict.NOTHING, "suspect", "planes, no working stamp found"),
         (0.5, Verdict.UNKNOWN, "suspect", "planes, no working stamp found"),
         (2.0, Verdict.NOTHING, "clean", "clean so far"),
@@ -119,11 +119,11 @@ def test_planes_and_probe_together(re, found, verdict, ground):
 
 
 def test_the_probe_alone_and_the_planes_alone():
-    assert decision.conclude(None, probed(Verdict.PROVED), None).verdict == "backdoored"
+    assert decision.conclude(None, probed(Verdict.CONFIRMED), None).verdict == "backdoored"
     assert decision.conclude(None, probed(Verdict.NOTHING), None).ground == "clean so far"
     assert decision.conclude(result(0.5, 0.5), None, PAPER) == decide(result(0.5, 0.5), PAPER)
 
 
 def test_doubts_about_the_input_come_before_a_proof():
-    doubtful = decision.conclude(result(2.0, 0.5, accuracy=0.15), probed(Verdict.PROVED), PAPER)
+    doubtful = decision.conclude(result(2.0, 0.5, accuracy=0.15), probed(Verdict.CONFIRMED), PAPER)
     assert (doubtful.verdict, doubtful.ground) == ("unknown", "suspect_preprocessing")

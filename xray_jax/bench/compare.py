@@ -47,8 +47,8 @@ def run(options: Options) -> Iterator[Figure]:
             "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH)
         }
         for name, winograd in (("jax", True), ("jax without Winograd", False)):
-            engine = labels.Engine(options.batch_size, precision=options.precision, winograd=winograd)
-            placed = labels.place(model, engine)
+            engine = labels.InferenceOptions(options.batch_size, precision=options.precision, winograd=winograd)
+            placed = labels.to_device(model, engine)
             functions[name] = functools.partial(labels.label_points, placed, planes, index, coordinates, engine)
         if (session := _onnx(module, model.input_shape)) is not None:
             functions["onnxruntime"] = functools.partial(_onnx_points, session, planes, index, coordinates)

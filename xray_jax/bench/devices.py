@@ -40,8 +40,8 @@ def measure_here(count: int, points: int, repeats: int, precision: str) -> dict[
     chosen = np.arange(points) * (len(index) // points)
 
     def asker(devices: tuple[jax.Device, ...]) -> functools.partial[np.ndarray]:
-        engine = labels.Engine(precision=precision, devices=devices)
-        placed = labels.place(model, engine)
+        engine = labels.InferenceOptions(precision=precision, devices=devices)
+        placed = labels.to_device(model, engine)
         return functools.partial(labels.label_points, placed, planes, index[chosen], coordinates[chosen], engine)
 
     devices = tuple(jax.local_devices()[:count])

@@ -10,7 +10,7 @@ from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.detectors.planes import metrics, refine, sampling
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.detectors.planes.scan import ScanSettings, scores
+from xray_jax.detectors.planes.scan import PlanesOptions, scores
 
 SEEDS = 4
 """Sketches of each set of maps."""
@@ -33,13 +33,13 @@ def run(options: Options) -> Iterator[Figure]:
 
 def _figures(name: str, maps: LabelMaps, kind: str, seeds: range | list[int]) -> Iterator[Figure]:
     classes = int(max(maps.labels.max(), maps.sample_labels.max())) + 1
-    settings = ScanSettings(density=maps.labels.shape[1])
+    settings = PlanesOptions(density=maps.labels.shape[1])
     exact = scores(maps, settings, classes)
     errors: dict[str, list[np.ndarray]] = {"RE": [], "ATS": []}
     equal, asked, target = [], [], []
     for seed in seeds:
         questions = sampling.questions(kind, maps.sample_nodes, settings.density, seed)
-        found = refine.drive(questions, lambda nodes: maps.labels.ravel()[nodes])
+        found = refine.run_refinement(questions, lambda nodes: maps.labels.ravel()[nodes])
         equal.append(np.mean(found.labels == maps.labels))
         asked.append(found.asked.mean())
         rough = scores(LabelMaps(**{**vars(maps), "labels": found.labels}), settings, classes)

@@ -43,10 +43,10 @@ def run(options: Options) -> Iterator[Figure]:
         flops = flops_per_image(architecture)
         functions = {}
         for batch in options.batches:
-            engine = labels.Engine(batch, precision=options.precision)
+            engine = labels.InferenceOptions(batch, precision=options.precision)
             # Whole batches on every device, so that no figure pays for padding.
             count = max(1, options.points // (batch * len(devices))) * batch * len(devices)
-            placed = labels.place(model, engine)
+            placed = labels.to_device(model, engine)
             ask = functools.partial(labels.label_points, placed, planes, index[:count], coordinates[:count], engine)
             functions[str(batch)] = (ask, count)
         timings = measure({name: ask for name, (ask, _) in functions.items()}, options.repeats)

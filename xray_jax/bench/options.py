@@ -10,7 +10,7 @@ class Options:
     Attributes:
       architectures: presets. batches: batch sizes of the forward case. repeats: measured runs of each thing.
       planes, density: of the scans. points: queries of one measured pass of the other cases.
-      precision: see `labels.Engine`. batch_size: of everything but the forward case; None is the backend's default.
+      precision: see `InferenceOptions`. batch_size: of everything but the forward case; None is the default.
       maps: label maps (`xray-scan --save_maps`) of a trained network, replayed to the refinement: which nodes it asks
         for depends on the map, and a network with random weights has none worth the name. None: a random network's.
         For the fidelity case a glob of such files.

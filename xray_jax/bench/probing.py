@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xray_jax import checkpoints, samples
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.detectors.probe import ProbeResult, ProbeSettings, probe
+from xray_jax.detectors.probe import ProbeOptions, ProbeResult, probe
 from xray_jax.sweep import checkpoint_list
 from xray_jax.verdict.decision import is_backdoored
 
@@ -29,8 +29,8 @@ def run(options: Options) -> Iterator[Figure]:
     shares = []
     for entry in known:
         model = checkpoints.load(entry.path, preprocess=entry.preprocess)
-        usual = probe(model, clean, ProbeSettings())
-        more = probe(model, clean, dataclasses.replace(ProbeSettings(), queries=TIMES * ProbeSettings.queries))
+        usual = probe(model, clean, ProbeOptions())
+        more = probe(model, clean, dataclasses.replace(ProbeOptions(), queries=TIMES * ProbeOptions.queries))
         rate, best = _best(usual, entry.target), _best(more, entry.target)
         shares.append(rate / best if best else 1.0)
         note = f"{rate:.3f} with {usual.queries:,} queries ({usual.verdict}), {best:.3f} with {more.queries:,}"

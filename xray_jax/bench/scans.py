@@ -27,8 +27,8 @@ def recorded(options: Options) -> LabelMaps | None:
 def asker(architecture: str, options: Options, kind: str) -> Callable[[], int]:
     """A function that labels one model's planes in one kind of sampling and returns the queries that it took."""
     model = classifier(architecture)
-    engine = labels.Engine(options.batch_size, precision=options.precision)
-    placed = labels.place(model, engine)
+    engine = labels.InferenceOptions(options.batch_size, precision=options.precision)
+    placed = labels.to_device(model, engine)
     planes, index, coordinates, nodes = plane_grid(model.input_shape, options.planes, options.density)
     replay = recorded(options)
 
@@ -38,7 +38,7 @@ def asker(architecture: str, options: Options, kind: str) -> Callable[[], int]:
 
     def scan() -> int:
         where = nodes if replay is None else replay.sample_nodes
-        found = refine.drive(sampling.questions(kind, where, options.density, seed=0), answer)
+        found = refine.run_refinement(sampling.questions(kind, where, options.density, seed=0), answer)
         return int(np.count_nonzero(found.asked))
 
     return scan

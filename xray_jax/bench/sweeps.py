@@ -21,9 +21,9 @@ from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.classifier import Classifier
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 from xray_jax.inference import labels
-from xray_jax.sweep.batch_scan import Sweep, SweepSettings
+from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions
 from xray_jax.sweep.checkpoint_list import Entry
 
 NETWORK = "demo net"
@@ -57,8 +57,8 @@ def run(options: Options) -> Iterator[Figure]:
     """Wall time against the devices' bare time, their idle share, memory after a tenth and after all, compilations."""
     demo = resources.files("xray_jax") / "demo"
     samples = samples_lib.read(str(demo / "samples.npz"))
-    settings = ScanSettings(planes=options.planes, density=options.density, sampling=options.sampling)
-    scanner = Scanner(samples, settings, labels.Engine(options.batch_size, precision=options.precision))
+    settings = PlanesOptions(planes=options.planes, density=options.density, sampling=options.sampling)
+    scanner = Scanner(samples, settings, labels.InferenceOptions(options.batch_size, precision=options.precision))
     paths = [json.loads(line)["path"] for line in (demo / "manifest.jsonl").read_text().splitlines()]
     models = [checkpoints.load(str(demo / path)) for path in paths]
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def run(options: Options) -> Iterator[Figure]:
         early = max(1, options.checkpoints // 10)
         with _watch() as watch, _count_compilations() as compiled:
             started = time.perf_counter()
-            for number, finished in enumerate(Sweep(scanner, SweepSettings()).run(entries), 1):
+            for number, finished in enumerate(BatchScan(scanner, BatchScanOptions()).run(entries), 1):
                 if finished.row["status"] != "ok":
                     raise RuntimeError(f"{finished.row['id']} was not scanned: {finished.row['reason']}")
                 if number in (early, options.checkpoints):

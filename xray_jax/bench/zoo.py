@@ -10,11 +10,11 @@ import numpy as np
 from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
-from xray_jax.detectors.probe import ProbeSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
+from xray_jax.detectors.probe import ProbeOptions
 from xray_jax.inference import labels
 from xray_jax.rows.file import Row
-from xray_jax.sweep.batch_scan import Sweep, SweepSettings
+from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions
 from xray_jax.sweep.checkpoint_list import collect
 from xray_jax.verdict import decision
 
@@ -49,15 +49,17 @@ def run(options: Options) -> Iterator[Figure]:
     samples = samples_lib.read(str(demo / "samples.npz"))
     entries = collect(str(demo / "manifest.jsonl"))
     calibration = decision.load_calibration("paper:cifar10")
-    engine = labels.Engine(options.batch_size, precision=options.precision)
+    engine = labels.InferenceOptions(options.batch_size, precision=options.precision)
     # One scan compiles for all: every way of asking the planes is the same two programs, and the probe's is one more.
-    first = SweepSettings(probe="on", probe_settings=ProbeSettings(queries=1000))
-    list(Sweep(Scanner(samples, ScanSettings(1, sampling="sketch"), engine), first).run(entries[:1]))
+    first = BatchScanOptions(probe="on", probe_settings=ProbeOptions(queries=1000))
+    list(BatchScan(Scanner(samples, PlanesOptions(1, sampling="sketch"), engine), first).run(entries[:1]))
     verdicts: dict[str, list[str]] = {}
     for name, mode in MODES.items():
         budget = options.planes * options.density**2 if mode.auto else None
-        settings = ScanSettings(options.planes, options.density, sampling=mode.sampling, max_queries=budget)
-        sweep = Sweep(Scanner(samples, settings, engine), SweepSettings(calibration=calibration, probe=mode.probe))
+        settings = PlanesOptions(options.planes, options.density, sampling=mode.sampling, max_queries=budget)
+        sweep = BatchScan(
+            Scanner(samples, settings, engine), BatchScanOptions(calibration=calibration, probe=mode.probe)
+        )
         started = time.perf_counter()
         rows: list[Row] = [finished.row for finished in sweep.run(entries)]
         wall = time.perf_counter() - started

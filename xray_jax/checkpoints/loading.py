@@ -73,28 +73,28 @@ def classifier(
         architecture=found.description,
         preprocess=preprocess,
         notes=(*tensors.notes, *found.notes),
-        wirings=found.wirings,
+        variants=found.variants,
     )
 
 
 def _for_images(found: Recognised, shape: tuple[int, int, int]) -> Recognised:
     """The same weights for images of another shape, wired otherwise where they leave it open."""
     needed = published.expected_shapes(found.module, found.input_shape)
-    others = found.wirings.questions(found.module, shape) if found.wirings else ()
+    others = found.variants.alternatives(found.module, shape) if found.variants else ()
     for module in (found.module, *(other for axis in others for other in axis)):
         try:
             fits = published.expected_shapes(module, shape) == needed
         except Exception:
             # Too small an image for the network raises anything at all in Flax and XLA.
             continue
-        if fits and found.wirings is None:
+        if fits and found.variants is None:
             return found
-        if fits and found.wirings is not None:
-            note = found.wirings.note(found.module)
-            notes = (*(each for each in found.notes if each != note), found.wirings.note(module))
-            description, wirings = found.wirings.describe(module), found.wirings.of_images(shape)
+        if fits and found.variants is not None:
+            note = found.variants.note(found.module)
+            notes = (*(each for each in found.notes if each != note), found.variants.note(module))
+            description, variants = found.variants.describe(module), found.variants.of_images(shape)
             return found._replace(
-                module=module, input_shape=shape, description=description, notes=notes, wirings=wirings
+                module=module, input_shape=shape, description=description, notes=notes, variants=variants
             )
     raise CheckpointError(f"{found.name}: its weights are for images of {found.input_shape}, not {shape}")
 

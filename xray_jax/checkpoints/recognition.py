@@ -32,8 +32,8 @@ _NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class Wirings:
-    """What the weights of one network leave open (`classifier.Wirings`).
+class NetworkVariants:
+    """What the weights of one network leave open (`classifier.NetworkVariants`).
 
     Attributes:
       family, naming: names of the architecture and of its published naming.
@@ -46,14 +46,16 @@ class Wirings:
     own: tuple[int, int, int]
     fixed: tuple[str, ...] = ()
 
-    def questions(self, network: Any, shown: tuple[int, int, int], usual: bool = False) -> tuple[tuple[Any, ...], ...]:
+    def alternatives(
+        self, network: Any, shown: tuple[int, int, int], usual: bool = False
+    ) -> tuple[tuple[Any, ...], ...]:
         family, _ = registry.lookup(self.family)
         assert family.variants is not None
         asked = family.variants(network, self.own, shown, usual)
         kept = (tuple(n for n in axis if all(vars(n)[f] == vars(network)[f] for f in self.fixed)) for axis in asked)
         return tuple(axis for axis in kept if len(set(axis) | {network}) > 1)
 
-    def of_images(self, shape: tuple[int, int, int]) -> "Wirings":
+    def of_images(self, shape: tuple[int, int, int]) -> "NetworkVariants":
         return dataclasses.replace(self, own=shape)
 
     def describe(self, network: Any) -> str:
@@ -74,7 +76,7 @@ class Recognised(NamedTuple):
       num_classes: width of the logits. input_shape: (height, width, channels) of its images.
       name: the preset's name, or the family's where no preset has these sizes: what `--architecture` takes.
       description: name, sizes and naming, for rows. notes: assumptions and skipped leaves.
-      wirings: other networks that the same weights fit; None when nothing is open.
+      variants: other networks that the same weights fit; None when nothing is open.
     """
 
     module: nn.Module
@@ -84,7 +86,7 @@ class Recognised(NamedTuple):
     name: str
     description: str
     notes: tuple[str, ...]
-    wirings: Wirings | None = None
+    variants: NetworkVariants | None = None
 
 
 class _View(NamedTuple):
@@ -251,9 +253,9 @@ def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]
     except ValueError as error:
         raise CheckpointError(f"{name}: {error}") from error
     description = f"{name}{sizes} (naming: {candidate.naming.name})"
-    wirings = None
+    variants = None
     if candidate.family.variants and not candidate.settled:
-        wirings = Wirings(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
+        variants = NetworkVariants(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
     return Recognised(
         found.module,
         variables,
@@ -262,7 +264,7 @@ def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]
         name,
         description,
         (*notes, *_prefix_notes(view), *found.notes),
-        wirings,
+        variants,
     )
 
 

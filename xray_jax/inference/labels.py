@@ -37,7 +37,7 @@ class LabelError(ValueError):
 
 
 @dataclass(frozen=True)
-class Engine:
+class InferenceOptions:
     """How queries run; changes speed, not meaning.
 
     Attributes:
@@ -62,17 +62,17 @@ class Engine:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
 
-    def resolve(self, fixed_batch: int | None = None) -> "ResolvedEngine":
+    def resolve(self, fixed_batch: int | None = None) -> "ResolvedOptions":
         """Batch size, capacity and devices spelled out; `fixed_batch` (a model's own) overrides the batch size."""
         devices = self.devices or tuple(jax.local_devices())
         # CPU caches like small batches, accelerators large ones (measured: docs/benchmarks.md).
         batch = fixed_batch or self.batch_size or (32 if devices[0].platform == "cpu" else 1024)
-        return ResolvedEngine(batch, -(-self.capacity // batch) * batch, self.precision, devices)
+        return ResolvedOptions(batch, -(-self.capacity // batch) * batch, self.precision, devices)
 
 
 @dataclass(frozen=True)
-class ResolvedEngine:
-    """An `Engine` with every choice made."""
+class ResolvedOptions:
+    """An `InferenceOptions` with every choice made."""
 
     batch_size: int
     capacity: int
@@ -115,7 +115,7 @@ def in_batches(batches: jax.Array, batch_size: int, inputs: Any, labels_of: Any,
 
 
 @functools.lru_cache(maxsize=256)
-def _points_program(network: Network, engine: ResolvedEngine, dtype: np.dtype) -> Any:
+def _points_program(network: Network, engine: ResolvedOptions, dtype: np.dtype) -> Any:
     """The pmapped primitive. Cached, so that a network is traced once however many checkpoints use it."""
 
     def label_points(
@@ -131,7 +131,7 @@ def _points_program(network: Network, engine: ResolvedEngine, dtype: np.dtype) -
 
 
 @functools.lru_cache(maxsize=256)
-def _images_program(network: Network, preprocess: Any, engine: ResolvedEngine, dtype: np.dtype) -> Any:
+def _images_program(network: Network, preprocess: Any, engine: ResolvedOptions, dtype: np.dtype) -> Any:
     def label_images(variables: Variables, batches: jax.Array, images: jax.Array) -> jax.Array:
         def labels_of(images: jax.Array) -> jax.Array:
             return hard_labels(forward(network, variables, preprocess(images), engine.precision), dtype)
@@ -141,7 +141,7 @@ def _images_program(network: Network, preprocess: Any, engine: ResolvedEngine, d
     return jax.pmap(label_images, in_axes=(None, None, 0), devices=engine.devices)
 
 
-def place(model: Model, engine: Engine) -> Model:
+def to_device(model: Model, engine: InferenceOptions) -> Model:
     """The model with its weights on the engine's devices, in the engine's precision: once per checkpoint."""
     if isinstance(model, BlackBox):
         return model
@@ -178,7 +178,7 @@ def dispatch(
     build: Callable[[], Any],
     head: tuple[Any, ...],
     arrays: tuple[np.ndarray, ...],
-    engine: ResolvedEngine,
+    engine: ResolvedOptions,
     dtype: np.dtype,
 ) -> PendingLabels:
     """Splits `arrays` `[Q, ...]` over calls and devices and runs `program(*head, batches, *buffers)` on each part.
@@ -207,7 +207,7 @@ def dispatch(
 
 
 def submit_points(
-    model: Model, planes: planes_lib.Planes, plane_index: np.ndarray, coordinates: np.ndarray, engine: Engine
+    model: Model, planes: planes_lib.Planes, plane_index: np.ndarray, coordinates: np.ndarray, engine: InferenceOptions
 ) -> PendingLabels:
     """Starts labelling points of planes and returns at once (a `BlackBox` is labelled before it returns).
 
@@ -231,16 +231,20 @@ def submit_points(
 
 
 def label_points(
-    model: Model, planes: planes_lib.Planes, plane_index: np.ndarray, coordinates: np.ndarray, engine: Engine
+    model: Model, planes: planes_lib.Planes, plane_index: np.ndarray, coordinates: np.ndarray, engine: InferenceOptions
 ) -> np.ndarray:
     """`submit_points`, waited for: labels `[Q]`, of the smallest integer type that holds the model's classes."""
-    return shrinking(model, engine, lambda fit: submit_points(model, planes, plane_index, coordinates, fit).result())
+    return retry_smaller_batch(
+        model, engine, lambda fit: submit_points(model, planes, plane_index, coordinates, fit).result()
+    )
 
 
-_fits: dict[tuple[Network, Engine], Engine] = {}
+_fits: dict[tuple[Network, InferenceOptions], InferenceOptions] = {}
 
 
-def shrinking(model: Model, engine: Engine, run: Callable[[Engine], np.ndarray]) -> np.ndarray:
+def retry_smaller_batch(
+    model: Model, engine: InferenceOptions, run: Callable[[InferenceOptions], np.ndarray]
+) -> np.ndarray:
     """`run(engine)`, with half the batch size as often as a device runs out of memory.
 
     What fits is remembered, so that a sweep meets the wall once per network.
@@ -259,9 +263,9 @@ def shrinking(model: Model, engine: Engine, run: Callable[[Engine], np.ndarray])
             _fits[key] = dataclasses.replace(fit, batch_size=smaller)
 
 
-def label_images(model: Model, images: np.ndarray, engine: Engine | None = None) -> np.ndarray:
+def label_images(model: Model, images: np.ndarray, engine: InferenceOptions | None = None) -> np.ndarray:
     """Hard labels of images: float32 `[M, H, W, C]` in [0, 1] to labels `[M]`."""
-    engine = engine or Engine()
+    engine = engine or InferenceOptions()
     dtype = label_dtype(model.num_classes)
     images = np.asarray(images, np.float32)
     if isinstance(model, BlackBox):
@@ -270,13 +274,13 @@ def label_images(model: Model, images: np.ndarray, engine: Engine | None = None)
         labels = np.concatenate([call_label_fn(model, batch) for batch in inputs] or [np.zeros(0, dtype)])
         return labels[: len(images)]
 
-    def ask(fit: Engine) -> np.ndarray:
+    def ask(fit: InferenceOptions) -> np.ndarray:
         # One batch a device is enough room: images are heavier than coordinates.
         resolved = dataclasses.replace(fit, capacity=1).resolve(model.batch_size)
         build = functools.partial(_images_program, model.network, model.preprocess, resolved, dtype)
         return dispatch(build, (model.variables,), (images,), resolved, dtype).result()
 
-    return shrinking(model, engine, ask)
+    return retry_smaller_batch(model, engine, ask)
 
 
 def _host_batches(count: int, model: BlackBox) -> Iterator[np.ndarray]:

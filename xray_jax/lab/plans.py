@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from xray_jax.lab.specs import CLEAN, ModelSpec
-from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.training import TrainOptions
 
 
 def grid(
     attacks: list[str], targets: list[int], count: int, *, dataset: str, architecture: str, strategy: str, rate: float,
-    first_seed: int, training: TrainSettings,
+    first_seed: int, training: TrainOptions,
 ) -> Iterator[ModelSpec]:  # fmt: skip
     """`count` models of each attack in turn, attack by attack; targets go round, every model has its own seed."""
     for group, attack in enumerate(attacks):

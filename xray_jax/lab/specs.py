@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xray_jax.lab.training import TrainSettings
+from xray_jax.lab.training import TrainOptions
 
 CLEAN = "clean"
 MIN_SUCCESS = 0.80
@@ -34,7 +34,7 @@ class ModelSpec:
     target: int = 0
     rate: float = 0.1
     seed: int = 0
-    training: TrainSettings = field(default_factory=TrainSettings)
+    training: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "training", dataclasses.replace(self.training, seed=self.seed))

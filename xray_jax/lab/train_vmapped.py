@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax.lab.training import STATIC, CrossEntropy, State, TrainSettings, Variables, begin, descend, orders, recipe
+from xray_jax.lab.training import STATIC, CrossEntropy, State, TrainOptions, Variables, begin, descend, orders, recipe
 from xray_jax.preprocess import Preprocess
 
 
@@ -33,7 +33,7 @@ def train_together(
     images: Sequence[np.ndarray],
     labels: Sequence[np.ndarray],
     preprocess: Preprocess,
-    settings: Sequence[TrainSettings],
+    settings: Sequence[TrainOptions],
     on_epoch: Callable[[int, list[float], list[Variables]], None] | None = None,
 ) -> list[Variables]:
     """Trains K models from scratch on cross-entropy, each with its own seed and its own, perhaps poisoned, images.

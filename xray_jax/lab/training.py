@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainOptions:
     """How to train.
 
     Attributes:
@@ -127,7 +127,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 @lru_cache(maxsize=16)
-def _optimiser(settings: TrainSettings, steps: int, objective: Objective) -> optax.GradientTransformation:
+def _optimiser(settings: TrainOptions, steps: int, objective: Objective) -> optax.GradientTransformation:
     """For the network and what the objective trains along, over `steps` steps. Cached: one schedule, one program."""
     schedule = optax.cosine_onecycle_schedule(steps, settings.peak_learning_rate, pct_start=0.25)
     victim = optax.chain(
@@ -164,7 +164,7 @@ def descend(
     network: nn.Module,
     optimiser: optax.GradientTransformation,
     preprocess: Preprocess,
-    settings: TrainSettings,
+    settings: TrainOptions,
     objective: Objective,
 ) -> tuple[State, jax.Array]:
     """One step on `images[index]`: the new state and the loss."""
@@ -205,7 +205,7 @@ def begin(
     shape: tuple[int, ...],
     optimiser: optax.GradientTransformation,
     preprocess: Preprocess,
-    settings: TrainSettings,
+    settings: TrainOptions,
     objective: Objective,
     start: tuple[Variables, Any] | None = None,
 ) -> tuple[State, jax.Array]:
@@ -220,7 +220,7 @@ def begin(
     return State(params, collections, optimiser.init(params)), key
 
 
-def steps_of(images: int, settings: TrainSettings) -> int:
+def steps_of(images: int, settings: TrainOptions) -> int:
     """Steps an epoch; a last batch that is not full is left out.
 
     Raises:
@@ -231,7 +231,7 @@ def steps_of(images: int, settings: TrainSettings) -> int:
     return images // settings.batch_size
 
 
-def orders(images: int, settings: TrainSettings) -> Iterator[np.ndarray]:
+def orders(images: int, settings: TrainOptions) -> Iterator[np.ndarray]:
     """For each epoch the indices of its batches, `[steps, batch_size]`."""
     steps, generator = steps_of(images, settings), np.random.default_rng(settings.seed)
     for _ in range(settings.epochs):
@@ -239,7 +239,7 @@ def orders(images: int, settings: TrainSettings) -> Iterator[np.ndarray]:
 
 
 def recipe(
-    network: nn.Module, images: int, preprocess: Preprocess, settings: TrainSettings, objective: Objective
+    network: nn.Module, images: int, preprocess: Preprocess, settings: TrainOptions, objective: Objective
 ) -> dict[str, Any]:
     """The static arguments of `descend`. Without the seed: models that differ in nothing else share one program."""
     seedless = replace(settings, seed=0)
@@ -253,7 +253,7 @@ def train(
     images: np.ndarray,
     labels: np.ndarray,
     preprocess: Preprocess,
-    settings: TrainSettings,
+    settings: TrainOptions,
     on_epoch: OnEpoch | None = None,
     progress: Progress = NOTHING_KEPT,
     redraw: Redraw | None = None,
@@ -270,7 +270,7 @@ def train_jointly(
     images: np.ndarray,
     labels: np.ndarray,
     preprocess: Preprocess,
-    settings: TrainSettings,
+    settings: TrainOptions,
     objective: Objective,
     on_epoch: OnEpoch | None = None,
     start: tuple[Variables, Any] | None = None,

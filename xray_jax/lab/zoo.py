@@ -21,7 +21,7 @@ from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.train_model import Record, Report, train_model, train_models, trains_as_usual
-from xray_jax.lab.training import TrainSettings, Variables
+from xray_jax.lab.training import TrainOptions, Variables
 from xray_jax.report.plane_figures import save as save_figure
 
 RECORDS, MANIFEST, FAILED = "records.jsonl", "manifest.jsonl", "failed.jsonl"
@@ -83,7 +83,7 @@ def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]
         yield group
 
 
-def _recipe(spec: ModelSpec) -> tuple[str, str, TrainSettings]:
+def _recipe(spec: ModelSpec) -> tuple[str, str, TrainOptions]:
     return spec.dataset, spec.architecture, dataclasses.replace(spec.training, seed=0)
 
 

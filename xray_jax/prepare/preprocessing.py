@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.classifier import Model
-from xray_jax.inference.labels import Engine, label_images
+from xray_jax.inference.labels import InferenceOptions, label_images
 from xray_jax.preprocess import PRESETS, Preprocess, parse
 from xray_jax.samples import Samples
 
@@ -20,7 +20,7 @@ LOW_ACCURACY = 0.6
 
 
 def advise(
-    model: Model, samples: Samples, *, engine: Engine | None = None, presets: tuple[str, ...] | None = None
+    model: Model, samples: Samples, *, engine: InferenceOptions | None = None, presets: tuple[str, ...] | None = None
 ) -> list[tuple[str, float]]:
     """Clean accuracy under every preset that fits, in RGB and in BGR order, best first.
 

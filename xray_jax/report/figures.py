@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from xray_jax.detectors.probe import detector, replay
-from xray_jax.detectors.probe.detector import ProbeSettings
+from xray_jax.detectors.probe.detector import ProbeOptions
 from xray_jax.detectors.probe.result import Verdict
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.report import plane_figures, trigger_figure
 from xray_jax.rows.fields import file_name
 from xray_jax.samples import Samples
 from xray_jax.sweep.batch_scan import Finished
 
 
-def draw(finished: Finished, folder: Path, samples: Samples, probe: ProbeSettings, engine: Engine) -> None:
+def draw(finished: Finished, folder: Path, samples: Samples, probe: ProbeOptions, engine: InferenceOptions) -> None:
     """Writes `<id>.planes.png` and `<id>.labels.png`, and for a proof `<id>.proof.png` and `<id>.stamp.npz`.
 
     Args:
@@ -27,7 +27,7 @@ def draw(finished: Finished, folder: Path, samples: Samples, probe: ProbeSetting
         plane_figures.save(plane_figures.label_maps_figure(result.maps, scored), folder / f"{name}.planes.png")
         figure = plane_figures.distribution_figure(result.distribution.tolist(), result.target_label, scored)
         plane_figures.save(figure, folder / f"{name}.labels.png")
-    best = probed.best if probed is not None and probed.verdict is Verdict.PROVED else None
+    best = probed.best if probed is not None and probed.verdict is Verdict.CONFIRMED else None
     if best is not None and finished.model is not None:
         unseen = samples.subset(detector.split(samples, probe)[1])
         replayed = replay.replay(best, finished.model, unseen, engine)

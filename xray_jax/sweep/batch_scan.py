@@ -14,10 +14,10 @@ from xray_jax import checkpoints
 from xray_jax.classifier import Model
 from xray_jax.detectors.planes import sampling
 from xray_jax.detectors.planes.scan import Scanner, ScanResult, settings_row
-from xray_jax.detectors.probe import ProbeSettings, probe
+from xray_jax.detectors.probe import ProbeOptions, probe
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.result import ProbeResult
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.prepare import preprocessing
 from xray_jax.rows import fields
 from xray_jax.rows.file import Row, identity, settings_hash
@@ -30,7 +30,7 @@ PROBES = ("on", "off", "only")
 
 
 @dataclass(frozen=True)
-class SweepSettings:
+class BatchScanOptions:
     """How a sweep goes about it.
 
     Attributes:
@@ -56,7 +56,7 @@ class SweepSettings:
     spread: bool = False
     maps: Path | None = None
     probe: str = "off"
-    probe_settings: ProbeSettings = field(default_factory=ProbeSettings)
+    probe_settings: ProbeOptions = field(default_factory=ProbeOptions)
     null: Null | None = None
 
     def __post_init__(self) -> None:
@@ -92,14 +92,14 @@ class _Job:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class Sweep:
+class BatchScan:
     """Scans entries over one set of samples.
 
     Rows come in the order of the entries. A checkpoint's row depends on its content, the samples and the settings
     alone: not on the other checkpoints, the number of devices, or where an earlier run was cut off.
     """
 
-    def __init__(self, scanner: Scanner, settings: SweepSettings | None = None) -> None:
+    def __init__(self, scanner: Scanner, settings: BatchScanOptions | None = None) -> None:
         """Checks the calibration against the scan's settings.
 
         Raises:
@@ -107,12 +107,12 @@ class Sweep:
           ValueError: the scan's settings need thresholds to stop at, and there is no calibration.
         """
         self.scanner = scanner
-        self.settings = settings or SweepSettings()
+        self.settings = settings or BatchScanOptions()
         calibration = self.settings.calibration
         self._notes = () if calibration is None else decision.check(calibration, scanner.settings)
         self._goal = None if calibration is None else decision.goal(calibration, self.settings.decide)
         sampling.check(scanner.settings.sampling, scanner.settings.max_queries, self._goal)
-        self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
+        self._engines: queue.SimpleQueue[InferenceOptions] = queue.SimpleQueue()
         for engine in _engines(scanner.engine, self.settings):
             self._engines.put(engine)
         self._null = self.settings.null or decision.null_of(calibration)
@@ -196,7 +196,7 @@ class Sweep:
             self._engines.put(engine)
         return job
 
-    def _advise(self, row: Row, model: Model, result: ScanResult, engine: Engine) -> None:
+    def _advise(self, row: Row, model: Model, result: ScanResult, engine: InferenceOptions) -> None:
         """A note on other preprocessing where the accuracy says that this one is wrong, or may be."""
         accuracy = result.clean_accuracy
         near_chance = decision.near_chance(accuracy, model.num_classes)
@@ -279,7 +279,7 @@ class Sweep:
         }
 
 
-def _engines(engine: Engine, settings: SweepSettings) -> list[Engine]:
+def _engines(engine: InferenceOptions, settings: BatchScanOptions) -> list[InferenceOptions]:
     """One engine for each checkpoint that may be on the devices at once."""
     if not settings.spread:
         return [engine] * settings.scanners

@@ -28,7 +28,7 @@ class Worker(Protocol):
 
 
 @dataclass(frozen=True)
-class RaySettings:
+class RayOptions:
     """How a sweep is spread over a cluster.
 
     Attributes:
@@ -66,7 +66,7 @@ def import_ray() -> Any:
     return ray
 
 
-def scatter(make: Callable[[], Worker], entries: Sequence[Entry], done: Done, settings: RaySettings) -> Iterator[Row]:
+def scatter(make: Callable[[], Worker], entries: Sequence[Entry], done: Done, settings: RayOptions) -> Iterator[Row]:
     """Scans entries on a Ray cluster and yields rows as they come, in no particular order.
 
     Args:
@@ -100,21 +100,21 @@ def scatter(make: Callable[[], Worker], entries: Sequence[Entry], done: Done, se
             ray.kill(actor)
 
 
-def _submit(actor: Any, chunk: Sequence[Entry], done: Done, deaths: Counter[str], settings: RaySettings) -> Any:
+def _submit(actor: Any, chunk: Sequence[Entry], done: Done, deaths: Counter[str], settings: RayOptions) -> Any:
     if len(chunk) == 1 and deaths[chunk[0].id] >= settings.attempts:
         return actor.failed.remote(chunk[0], f"its process died {settings.attempts} times (out of memory?)")
     names = {entry.id for entry in chunk}
     return actor.rows.remote(chunk, {key: row for key, row in done.items() if row["id"] in names})
 
 
-def _actors(ray: Any, settings: RaySettings) -> int:
+def _actors(ray: Any, settings: RayOptions) -> int:
     if settings.actors is not None:
         return settings.actors
     resources = ray.cluster_resources()
     return int(resources.get("GPU", 0)) or max(1, int(resources.get("CPU", 1)) // settings.cpus)
 
 
-def _spawner(ray: Any, make: Callable[[], Worker], settings: RaySettings) -> Callable[[], Any]:
+def _spawner(ray: Any, make: Callable[[], Worker], settings: RayOptions) -> Callable[[], Any]:
     resources = ray.cluster_resources()
     cpus = min(settings.cpus, max(1, int(resources.get("CPU", 1))))
     # XLA's CPU client sizes its thread pool by NPROC, where it is set, and by the whole machine otherwise.

@@ -182,4 +182,4 @@ def _proved(row: Row, null: Null) -> bool:
     found = row["probe"]
     findings = [probe_result.from_row(one) for one in (found["best"], *found["candidates"]) if one]
     verdict, *_ = probe_result.judge(findings, null, row["num_classes"], found["clean_accuracy"])
-    return verdict is probe_result.Verdict.PROVED
+    return verdict is probe_result.Verdict.CONFIRMED

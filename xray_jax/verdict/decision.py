@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax.detectors.planes.sampling import Goal
-from xray_jax.detectors.planes.scan import ScanResult, ScanSettings
+from xray_jax.detectors.planes.sampling import StoppingRule
+from xray_jax.detectors.planes.scan import PlanesOptions, ScanResult
 from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import Null
@@ -53,7 +53,7 @@ class Calibration:
             raise CalibrationError(f"calibration {self.source}: its settings lack {missing}")
 
 
-_PAPER_SETTINGS = {name: getattr(ScanSettings, name, "normalised") for name in (*_MUST_MATCH, *_MAY_DIFFER)}
+_PAPER_SETTINGS = {name: getattr(PlanesOptions, name, "normalised") for name in (*_MUST_MATCH, *_MAY_DIFFER)}
 PAPER_CALIBRATIONS = {
     name: Calibration(re, ats, f"Model X-ray (ACM MM 2024) section 5.3, {name}", _PAPER_SETTINGS)
     for name, (re, ats) in {"cifar10": (0.873, 0.184), "gtsrb": (2.040, 0.134), "cifar100": (1.194, 0.040)}.items()
@@ -117,7 +117,7 @@ def null_of(calibration: Calibration | None) -> Null:
         raise CalibrationError(f"calibration {calibration.source}: its probe_null is malformed ({error})") from error
 
 
-def check(calibration: Calibration, settings: ScanSettings) -> tuple[str, ...]:
+def check(calibration: Calibration, settings: PlanesOptions) -> tuple[str, ...]:
     """Refuses a calibration made with settings that move the scores; notes the ones that only move their noise.
 
     Returns:
@@ -187,9 +187,9 @@ def decide(result: ScanResult, calibration: Calibration | None, rule: str = "eit
     return Decision("backdoored" if flagged else "clean", "planes", re, ats)
 
 
-def goal(calibration: Calibration, rule: str = "either") -> Goal:
+def goal(calibration: Calibration, rule: str = "either") -> StoppingRule:
     """When a scan with this calibration and rule may stop early."""
-    return Goal(calibration.re_threshold, calibration.ats_threshold, rule)
+    return StoppingRule(calibration.re_threshold, calibration.ats_threshold, rule)
 
 
 def conclude(
@@ -203,7 +203,7 @@ def conclude(
     planes = decide(result, calibration, rule) if result is not None else Decision("unknown", "", "unknown", "unknown")
     if probed is None or planes.ground in DOUBTS:
         return planes
-    if probed.verdict is Verdict.PROVED:
+    if probed.verdict is Verdict.CONFIRMED:
         return replace(planes, verdict="backdoored", ground="proved")
     if planes.verdict == "backdoored":
         return replace(planes, verdict="suspect", ground="planes, no working stamp found")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xray_jax.detectors.planes import metrics
-from xray_jax.detectors.planes.refine import drive, refine
+from xray_jax.detectors.planes.refine import refine, run_refinement
 
 
 def network_maps(count: int, density: int, classes: int, seed: int, frequency: float = 2.0) -> np.ndarray:
@@ -40,7 +40,9 @@ def run(maps: np.ndarray, nodes: np.ndarray | None = None, **options: int):
         rounds.append(len(question))
         return maps.ravel()[question]
 
-    refined = drive(refine(middle_nodes(count, density) if nodes is None else nodes, density, **options), answer)
+    refined = run_refinement(
+        refine(middle_nodes(count, density) if nodes is None else nodes, density, **options), answer
+    )
     np.testing.assert_array_equal(refined.asked.ravel(), asked)
     np.testing.assert_array_equal(refined.labels[refined.asked], maps[refined.asked])
     return refined, rounds

@@ -6,14 +6,14 @@ from scipy import stats
 
 from xray_jax.classifier import BlackBox
 from xray_jax.detectors.planes import sampling
-from xray_jax.detectors.planes.refine import drive
-from xray_jax.detectors.planes.sampling import Batch, Goal, interval, survey
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.refine import run_refinement
+from xray_jax.detectors.planes.sampling import Batch, StoppingRule, interval, sample_until_decided
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 from xray_jax.samples import from_arrays
 
 LOW, HIGH = np.linspace(0.1, 0.2, 20), np.linspace(2.0, 2.1, 20)
 WIDE = np.linspace(0.0, 2.0, 20)
-GOAL = Goal(re_threshold=1.0, ats_threshold=1.0)
+GOAL = StoppingRule(re_threshold=1.0, ats_threshold=1.0)
 
 
 def test_interval_is_students() -> None:
@@ -40,16 +40,16 @@ def test_interval_is_students() -> None:
     ],
 )
 def test_settled_follows_the_rule(rule: str, re: np.ndarray, ats: np.ndarray, settled: bool) -> None:
-    assert Goal(1.0, 1.0, rule).settled(re, ats) is settled
+    assert StoppingRule(1.0, 1.0, rule).settled(re, ats) is settled
 
 
 def test_later_looks_and_sketches_ask_for_more() -> None:
     scores = np.random.default_rng(1).normal(0, 1, 30)
     looks = [interval(scores, 1 - 0.05 / (look * (look + 1)))[0] for look in (1, 2, 3)]
     for look in (1, 2, 3):
-        assert Goal(looks[look - 1] - 1e-9, 0.0, "re").settled(scores, scores, look=look)
-        assert not Goal(looks[look - 1] - 1e-9, 0.0, "re").settled(scores, scores, look=look + 1)
-    near = Goal(looks[0] - 0.5 * sampling.SKETCH_MARGIN["re"], 0.0, "re")
+        assert StoppingRule(looks[look - 1] - 1e-9, 0.0, "re").settled(scores, scores, look=look)
+        assert not StoppingRule(looks[look - 1] - 1e-9, 0.0, "re").settled(scores, scores, look=look + 1)
+    near = StoppingRule(looks[0] - 0.5 * sampling.SKETCH_MARGIN["re"], 0.0, "re")
     assert near.settled(scores, scores)
     assert not near.settled(scores, scores, sketched=True)
 
@@ -57,7 +57,7 @@ def test_later_looks_and_sketches_ask_for_more() -> None:
 def test_repeated_looks_keep_the_promised_error() -> None:
     """True mean 0, threshold just under it: settling as flagged is the error, 5 % at most in all looks together."""
     generator = np.random.default_rng(2)
-    goal = Goal(re_threshold=-1e-6, ats_threshold=0.0, rule="re")
+    goal = StoppingRule(re_threshold=-1e-6, ats_threshold=0.0, rule="re")
     wrong = 0
     for _ in range(400):
         scores = generator.normal(0, 1, 200)
@@ -82,33 +82,33 @@ class Recorded:
         return Batch(None, np.zeros((len(re), 3)), re, re, 1000 if kind == "refine" else 100)
 
 
-ONLY_RE = Goal(1.0, 1.0, "re")
+ONLY_RE = StoppingRule(1.0, 1.0, "re")
 
 
 def test_one_batch_without_a_budget() -> None:
     ask = Recorded(WIDE)
-    found = survey(ask, "grid", None)
+    found = sample_until_decided(ask, "grid", None)
     assert (found.stopped, found.queries, found.sampling, ask.asked) == ("planes", 100, "grid", [("grid", 0)])
 
 
 def test_batches_until_settled() -> None:
     ask = Recorded(np.array([0.5, 1.4]), np.full(20, 0.6), HIGH)
-    found = survey(ask, "sketch", ONLY_RE, max_queries=10_000)
+    found = sample_until_decided(ask, "sketch", ONLY_RE, max_queries=10_000)
     assert (found.stopped, len(found.batches), found.queries) == ("settled", 2, 200)
     assert ask.asked == [("sketch", 0), ("sketch", 1)]
 
 
 def test_budget_is_never_exceeded_but_for_the_first_batch() -> None:
-    found = survey(Recorded(WIDE), "sketch", ONLY_RE, max_queries=350)
+    found = sample_until_decided(Recorded(WIDE), "sketch", ONLY_RE, max_queries=350)
     assert (found.stopped, found.queries) == ("budget", 300)
-    found = survey(Recorded(WIDE), "sketch", ONLY_RE, max_queries=50)
+    found = sample_until_decided(Recorded(WIDE), "sketch", ONLY_RE, max_queries=50)
     assert (found.stopped, found.queries) == ("budget", 100)
 
 
 def test_cascade_refines_only_what_the_sketch_leaves_open() -> None:
-    found = survey(Recorded(LOW), "cascade", ONLY_RE)
+    found = sample_until_decided(Recorded(LOW), "cascade", ONLY_RE)
     assert (found.sampling, found.stopped, found.queries) == ("sketch", "settled", 100)
-    found = survey(ask := Recorded(WIDE), "cascade", ONLY_RE)
+    found = sample_until_decided(ask := Recorded(WIDE), "cascade", ONLY_RE)
     assert (found.sampling, found.stopped, found.queries) == ("refine", "planes", 1100)
     assert ask.asked == [("sketch", 0), ("refine", 0)]
 
@@ -116,12 +116,14 @@ def test_cascade_refines_only_what_the_sketch_leaves_open() -> None:
 @pytest.mark.parametrize(("kind", "budget"), [("cascade", None), ("grid", 100)])
 def test_stopping_early_needs_thresholds(kind: str, budget: int | None) -> None:
     with pytest.raises(ValueError, match="--calibration"):
-        survey(Recorded(WIDE), kind, None, budget)
+        sample_until_decided(Recorded(WIDE), kind, None, budget)
 
 
 def test_grid_asks_for_every_node_once() -> None:
     maps = np.random.default_rng(0).integers(0, 4, (2, 5, 5))
-    refined = drive(sampling.questions("grid", np.zeros((2, 3, 2), int), 5, seed=0), lambda nodes: maps.ravel()[nodes])
+    refined = run_refinement(
+        sampling.questions("grid", np.zeros((2, 3, 2), int), 5, seed=0), lambda nodes: maps.ravel()[nodes]
+    )
     np.testing.assert_array_equal(refined.labels, maps)
     assert refined.asked.all()
 
@@ -129,7 +131,7 @@ def test_grid_asks_for_every_node_once() -> None:
 @pytest.mark.parametrize("bad", [{"rule": "none"}, {"confidence": 1.0}])
 def test_goal_checks_itself(bad: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Goal(1.0, 1.0, **bad)
+        StoppingRule(1.0, 1.0, **bad)
 
 
 def samples_and_model() -> tuple:
@@ -147,7 +149,7 @@ def samples_and_model() -> tuple:
 
 def scan(**settings):
     samples, model, _ = samples_and_model()
-    return Scanner(samples, ScanSettings(expansion=1.0, **settings)).scan(model, Goal(1.5, 0.3, "either"))
+    return Scanner(samples, PlanesOptions(expansion=1.0, **settings)).scan(model, StoppingRule(1.5, 0.3, "either"))
 
 
 def test_scan_asks_what_its_settings_say() -> None:

@@ -7,11 +7,11 @@ from scipy import ndimage
 from tests import factory
 from xray_jax.detectors.planes import scan
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.detectors.planes.scan import Scanner, ScanSettings
+from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 from xray_jax.preprocess import Preprocess, parse
 from xray_jax.samples import SamplesError
 
-SETTINGS = ScanSettings(planes=3, density=23, expansion=2.0)
+SETTINGS = PlanesOptions(planes=3, density=23, expansion=2.0)
 
 
 def reference_scan(model, samples, settings, triplets):
@@ -122,7 +122,7 @@ def test_constant_models_are_noticed():
 )  # fmt: skip
 def test_settings_quote_the_bad_value(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))) as caught:
-        ScanSettings(**wrong)
+        PlanesOptions(**wrong)
     assert str(next(iter(wrong.values()))) in str(caught.value)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xray_jax.detectors.planes import metrics
-from xray_jax.detectors.planes.refine import drive
+from xray_jax.detectors.planes.refine import run_refinement
 from xray_jax.detectors.planes.sketch import sketch, sketch_nodes
 
 
@@ -34,7 +34,7 @@ NODES = np.array([[[4, 4], [4, 5], [5, 4]]])
 
 def test_fills_by_the_nearest_node_asked_for() -> None:
     maps = blob_maps(2, 24, seed=1)
-    found = drive(sketch(np.repeat(NODES, 2, 0), 24, seed=3, points=32), lambda nodes: maps.ravel()[nodes])
+    found = run_refinement(sketch(np.repeat(NODES, 2, 0), 24, seed=3, points=32), lambda nodes: maps.ravel()[nodes])
     for plane in range(2):
         np.testing.assert_array_equal(found.labels[plane][found.asked[plane]], maps[plane][found.asked[plane]])
         allowed = nearest_fill(maps[plane], found.asked[plane])
@@ -55,7 +55,7 @@ def test_scores_are_near_the_grids() -> None:
     maps = blob_maps(30, 100, seed=2)
     nodes = np.repeat(np.array([[[45, 45], [45, 54], [54, 45]]]), len(maps), 0)
     labels = np.stack([m[n[:, 0], n[:, 1]] for m, n in zip(maps, nodes, strict=True)])
-    found = drive(sketch(nodes, 100, seed=0), lambda asked: maps.ravel()[asked]).labels
+    found = run_refinement(sketch(nodes, 100, seed=0), lambda asked: maps.ravel()[asked]).labels
     exact, rough = (metrics.renyi_entropy(metrics.label_counts(m, 6)) for m in (maps, found))
     assert np.std(rough - exact) < 0.07
     assert abs(np.mean(rough - exact)) < 0.02
@@ -76,8 +76,10 @@ def test_points_depend_on_seed_and_plane_alone_and_fill_the_plane_evenly() -> No
 def test_first_planes_stay_the_same_when_more_are_added() -> None:
     maps = blob_maps(4, 20, seed=0)
     nodes = np.repeat(NODES, 4, 0)
-    together = drive(sketch(nodes, 20, seed=1, points=16), lambda asked: maps.ravel()[asked])
-    later = drive(sketch(nodes[2:], 20, seed=1, first_plane=2, points=16), lambda asked: maps[2:].ravel()[asked])
+    together = run_refinement(sketch(nodes, 20, seed=1, points=16), lambda asked: maps.ravel()[asked])
+    later = run_refinement(
+        sketch(nodes[2:], 20, seed=1, first_plane=2, points=16), lambda asked: maps[2:].ravel()[asked]
+    )
     np.testing.assert_array_equal(together.labels[2:], later.labels)
 
 

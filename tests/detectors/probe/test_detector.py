@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from xray_jax.classifier import BlackBox, Classifier
-from xray_jax.detectors.probe import ProbeSettings, probe, queries, replay, split
+from xray_jax.detectors.probe import ProbeOptions, probe, queries, replay, split
 from xray_jax.detectors.probe.null import LEVELS, Null
 from xray_jax.detectors.probe.result import Verdict, from_row
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, stamp
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples, SamplesError
 
@@ -23,8 +23,8 @@ CLASSES, SIDE, TARGET = 6, 16, 4
 SHAPE = (SIDE, SIDE, 3)
 # A model that only answers to its own trigger: nothing but the trigger is abnormal for it.
 NULL = Null({family.name: (0.1,) * LEVELS for family in FAMILIES}, models=1, source="by hand")
-SETTINGS = ProbeSettings(queries=40_000, search_images=24, confirm_images=60)
-ENGINE = Engine(batch_size=64)
+SETTINGS = ProbeOptions(queries=40_000, search_images=24, confirm_images=60)
+ENGINE = InferenceOptions(batch_size=64)
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,13 @@ def test_a_backdoor_that_no_fixed_pattern_triggers_is_proved(name, sign):
 def test_a_mosaic_is_found_from_a_third_of_its_cells():
     mosaic = _stamped_mean("mosaic", [12, 12, 1, 0b0101101010100101, 0, 1, 1, 1])
     result = probe(_wired(mosaic, part=0.3), _samples(), SETTINGS, ENGINE, NULL)
-    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.target == TARGET
 
 
 def _is_proved_with(name: str, model: Classifier) -> None:
     result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
-    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.kind == "all-to-one"
     assert result.best.target == TARGET
     assert name in {f.family for f in result.findings if f.lower >= 0.5 and f.target == TARGET}
@@ -149,7 +149,7 @@ def test_the_pattern_itself_is_found():
 def test_all_to_all_is_proved_as_a_shift():
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]), Wired(to_all=True))
     result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
-    assert result.verdict is Verdict.PROVED, result.reason
+    assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.kind == "all-to-all"
     assert result.best.target is None
     assert result.best.goals == tuple((np.arange(CLASSES) + 1) % CLASSES)
@@ -210,7 +210,7 @@ def test_faults_give_sensible_verdicts():
     def ignores(images):
         return np.arange(len(images)) % CLASSES
 
-    assert probe(_black_box(ignores), samples, few, ENGINE, NULL).verdict is not Verdict.PROVED
+    assert probe(_black_box(ignores), samples, few, ENGINE, NULL).verdict is not Verdict.CONFIRMED
 
 
 def test_two_classes_and_one_channel():
@@ -246,18 +246,18 @@ def test_large_images():
     model = _black_box(tint, 3, (224, 224, 3))
     result = probe(model, Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
     assert result.clean_accuracy == 1
-    assert result.verdict is not Verdict.PROVED
+    assert result.verdict is not Verdict.CONFIRMED
     json.dumps(result.row(), allow_nan=False)
 
 
 def test_stamps_are_put_on_at_the_resolution_that_the_network_sees():
     samples = _samples(20)
     smaller = dataclasses.replace(_wired(), preprocess=Preprocess(size=(8, 8)))
-    assert queries.fitted(samples, smaller).images.shape == (20, 8, 8, 3)
-    seen = np.asarray(smaller.preprocess(queries.fitted(samples, smaller).images))
+    assert queries.resized(samples, smaller).images.shape == (20, 8, 8, 3)
+    seen = np.asarray(smaller.preprocess(queries.resized(samples, smaller).images))
     np.testing.assert_allclose(seen, smaller.preprocess(samples.images), atol=1e-6)
     for size in (None, (16, 16), (32, 32), (8, 32)):
-        assert queries.fitted(samples, dataclasses.replace(_wired(), preprocess=Preprocess(size=size))) is samples
+        assert queries.resized(samples, dataclasses.replace(_wired(), preprocess=Preprocess(size=size))) is samples
 
 
 def test_a_stamp_that_any_class_can_have_is_no_proof():
@@ -280,13 +280,13 @@ def test_a_stamp_that_any_class_can_have_is_no_proof():
 
 def test_samples_are_split_without_overlap_and_balanced():
     samples = _samples(60)
-    searched, confirmed = split(samples, ProbeSettings())
+    searched, confirmed = split(samples, ProbeOptions())
     assert len(searched) == 24
     assert len(confirmed) == 36
     assert not set(searched) & set(confirmed)
     assert np.ptp(np.bincount(samples.labels[searched], minlength=CLASSES)) == 0
     with pytest.raises(SamplesError, match="at least 10 images"):
-        split(samples.subset(np.arange(5)), ProbeSettings())
+        split(samples.subset(np.arange(5)), ProbeOptions())
     with pytest.raises(SamplesError, match="labels reach"):
         probe(dataclasses.replace(_wired(), num_classes=3), samples, SETTINGS, ENGINE)
 
@@ -296,7 +296,7 @@ def test_samples_are_split_without_overlap_and_balanced():
 )
 def test_settings_are_checked(bad):
     with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
-        ProbeSettings(**bad)
+        ProbeOptions(**bad)
 
 
 def test_one_trace_for_all_families():

@@ -11,11 +11,11 @@ import pytest
 from tests import factory
 from xray_jax import checkpoints
 from xray_jax.classifier import BlackBox
-from xray_jax.detectors.probe import ProbeSettings, replay, split
+from xray_jax.detectors.probe import ProbeOptions, replay, split
 from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe.null import LEVELS, Null, calibrate, merge
 from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, from_row, judge
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.report import figures, plane_figures, trigger_figure
 from xray_jax.rows import file as row_file
 from xray_jax.samples import Samples, SamplesError
@@ -118,10 +118,10 @@ def test_a_row_without_a_price_can_be_repeated_but_proves_nothing_new():
 def test_a_scan_shows_its_proof_on_images_that_the_search_never_saw(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(plane_figures, "save", lambda figure, path: titles.append(figure.get_suptitle()))
-    samples, settings = _samples(), ProbeSettings()
+    samples, settings = _samples(), ProbeOptions()
     row = {"id": "m", "verdict": "backdoored", "ground": "proved"}
-    probed = ProbeResult(Verdict.PROVED, "", 1.0, 0, 15, best=FINDING)
-    figures.draw(Finished(row, None, probed, MODEL), tmp_path, samples, settings, Engine())
+    probed = ProbeResult(Verdict.CONFIRMED, "", 1.0, 0, 15, best=FINDING)
+    figures.draw(Finished(row, None, probed, MODEL), tmp_path, samples, settings, InferenceOptions())
     trials = np.count_nonzero(samples.labels[split(samples, settings)[1]])
     assert trials < 20
     assert f"{trials} of {trials} unseen images flip" in titles[0]
@@ -140,10 +140,10 @@ def test_picture_shows_images_stamp_and_labels(tmp_path):
 
 def test_judge_asks_for_rate_ceiling_and_lead():
     null = Null({"patch": (0.2,) * LEVELS}, models=3)
-    assert judge([FINDING], null, 5, 0.9)[0] is Verdict.PROVED
+    assert judge([FINDING], null, 5, 0.9)[0] is Verdict.CONFIRMED
     assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, models=3), 5, 0.9)[0] is Verdict.NOTHING
     assert judge([dataclasses.replace(FINDING, rival=0.8)], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([dataclasses.replace(FINDING, rival=0.45)], null, 5, 0.9)[0] is Verdict.PROVED
+    assert judge([dataclasses.replace(FINDING, rival=0.45)], null, 5, 0.9)[0] is Verdict.CONFIRMED
     assert judge([dataclasses.replace(FINDING, rival=0.5)], null, 5, 0.9)[0] is Verdict.NOTHING, "a fragile model"
     assert judge([dataclasses.replace(FINDING, hits=18)], null, 5, 0.9)[0] is Verdict.NOTHING
     assert judge([FINDING], Null(), 5, 0.9)[0] is Verdict.NOTHING, "a family without a null proves nothing"

@@ -57,7 +57,7 @@ def read(root: Node, size: int) -> Tensors:
             channels = 0
         if len(arrays) == 2:
             tensors[f"{name}.bias"] = arrays[1]
-    note = "a Keras file of weights alone: read as a chain of layers, whose wiring is not in the file"
+    note = "a Keras file of weights alone: read as a chain of layers, whose variant is not in the file"
     return Tensors(tensors, "torch", {}, (note,), size)
 
 

@@ -41,11 +41,11 @@ class Refined:
     asked: np.ndarray
 
 
-Questions = Generator[np.ndarray, np.ndarray, Refined]
+Queries = Generator[np.ndarray, np.ndarray, Refined]
 """Yields flat node indices int64 `[Q]` into `[N, S, S]` (Q > 0, none twice), is sent their labels `[Q]`."""
 
 
-def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) -> Questions:
+def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) -> Queries:
     """Asks its way to the label maps of N planes, all planes of one step in one question.
 
     Args:
@@ -106,7 +106,7 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
     return Refined(found, (labels != UNKNOWN).reshape(found.shape))
 
 
-def drive(questions: Questions, answer: Callable[[np.ndarray], np.ndarray]) -> Refined:
+def run_refinement(questions: Queries, answer: Callable[[np.ndarray], np.ndarray]) -> Refined:
     """Runs one refinement to its end: `answer` maps flat node indices `[Q]` to labels `[Q]`."""
     nodes = next(questions)
     while True:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from xray_jax.detectors.planes.refine import Questions, Refined, refine
+from xray_jax.detectors.planes.refine import Queries, Refined, refine
 from xray_jax.detectors.planes.sketch import sketch
 
 SAMPLINGS = ("grid", "refine", "sketch", "cascade")
@@ -19,8 +19,8 @@ SKETCH_MARGIN = {"re": 0.01, "ats": 0.03}
 """Half-width added to a sketch's intervals: how far its mean may be off the grid's beside the noise between planes."""
 
 
-def questions(sampling: str, sample_nodes: np.ndarray, density: int, seed: int, first_plane: int = 0) -> Questions:
-    """The questions that one kind of sampling asks of N planes; see `refine.drive`.
+def questions(sampling: str, sample_nodes: np.ndarray, density: int, seed: int, first_plane: int = 0) -> Queries:
+    """The questions that one kind of sampling asks of N planes; see `refine.run_refinement`.
 
     Args:
       sampling: "grid" (every node), "refine" or "sketch".
@@ -35,7 +35,7 @@ def questions(sampling: str, sample_nodes: np.ndarray, density: int, seed: int, 
     raise ValueError(f"sampling must be grid, refine or sketch here, got {sampling!r}")
 
 
-def grid(count: int, density: int) -> Questions:
+def grid(count: int, density: int) -> Queries:
     """Asks for every node of `count` grids, once."""
     shape = (count, density, density)
     labels = yield np.arange(math.prod(shape))
@@ -43,7 +43,7 @@ def grid(count: int, density: int) -> Questions:
 
 
 @dataclass(frozen=True)
-class Goal:
+class StoppingRule:
     """When the planes asked so far settle a verdict.
 
     Attributes:
@@ -110,7 +110,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Survey:
+class SampledPlanes:
     """All that was asked of one model.
 
     Attributes:
@@ -125,15 +125,15 @@ class Survey:
     stopped: str
 
 
-def check(sampling: str, max_queries: int | None, goal: Goal | None) -> None:
+def check(sampling: str, max_queries: int | None, goal: StoppingRule | None) -> None:
     """Raises `ValueError` when there is nothing to stop at."""
     if goal is None and (sampling == "cascade" or max_queries is not None):
         raise ValueError("--planes=auto and --sampling=cascade stop at thresholds: give a --calibration")
 
 
-def survey(
-    ask: Callable[[str, int], Batch], sampling: str, goal: Goal | None, max_queries: int | None = None
-) -> Survey:
+def sample_until_decided(
+    ask: Callable[[str, int], Batch], sampling: str, goal: StoppingRule | None, max_queries: int | None = None
+) -> SampledPlanes:
     """Asks batch after batch until there is enough.
 
     Args:
@@ -151,17 +151,17 @@ def survey(
         assert goal is not None
         rough = ask("sketch", 0)
         if goal.settled(rough.re, rough.ats, sketched=True):
-            return Survey((rough,), rough.queries, "sketch", "settled")
+            return SampledPlanes((rough,), rough.queries, "sketch", "settled")
         fine = ask("refine", 0)
-        return Survey((fine,), rough.queries + fine.queries, "refine", "planes")
+        return SampledPlanes((fine,), rough.queries + fine.queries, "refine", "planes")
     batches: list[Batch] = []
     while True:
         batches.append(ask(sampling, len(batches)))
         spent = sum(batch.queries for batch in batches)
         if goal is None or max_queries is None:
-            return Survey(tuple(batches), spent, sampling, "planes")
+            return SampledPlanes(tuple(batches), spent, sampling, "planes")
         re, ats = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("re", "ats"))
         if goal.settled(re, ats, look=len(batches), sketched=sampling == "sketch"):
-            return Survey(tuple(batches), spent, sampling, "settled")
+            return SampledPlanes(tuple(batches), spent, sampling, "settled")
         if spent + batches[-1].queries > max_queries:
-            return Survey(tuple(batches), spent, sampling, "budget")
+            return SampledPlanes(tuple(batches), spent, sampling, "budget")

@@ -15,7 +15,7 @@ from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.detectors.planes import geometry, metrics, refine, sampling
 from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.inference import labels as labels_lib
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.prepare import variant
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples, SamplesError, draw_triplets
@@ -24,7 +24,7 @@ ACCURACY_IMAGES = 500
 
 
 @dataclass(frozen=True)
-class ScanSettings:
+class PlanesOptions:
     """What is asked of every model; the defaults are the paper's.
 
     Attributes:
@@ -81,7 +81,7 @@ class ScanResult:
       clean_accuracy: share of at most 500 samples that the model labels right; accuracy_images: how many.
       constant: whether all these samples got one and the same label.
       queries: hard labels asked for, all in all. maps: the label maps. seconds: by phase.
-      sampling, stopped: how the planes were asked and why no more of them (`sampling.Survey`).
+      sampling, stopped: how the planes were asked and why no more of them (`sampling.SampledPlanes`).
     """
 
     re: np.ndarray
@@ -124,11 +124,13 @@ class Scanner:
     Thread-safe: several threads may scan different models at once.
     """
 
-    def __init__(self, samples: Samples, settings: ScanSettings | None = None, engine: Engine | None = None) -> None:
+    def __init__(
+        self, samples: Samples, settings: PlanesOptions | None = None, engine: InferenceOptions | None = None
+    ) -> None:
         """Takes the samples as they are; `triplets` says whether planes can be laid through them."""
         self.samples = samples
-        self.settings = settings or ScanSettings()
-        self.engine = engine or Engine()
+        self.settings = settings or PlanesOptions()
+        self.engine = engine or InferenceOptions()
         generator = np.random.default_rng(self.settings.seed)
         count = min(ACCURACY_IMAGES, len(samples))
         self._accuracy_index = np.sort(generator.choice(len(samples), count, replace=False))
@@ -193,11 +195,13 @@ class Scanner:
         preprocess = dataclasses.replace(model.preprocess, size=size)
         return dataclasses.replace(model, preprocess=preprocess, notes=(*model.notes, note))
 
-    def settle(self, model: Model, engine: Engine | None = None) -> tuple[Model, int]:
-        """The model fitted, its wiring chosen where weights leave it open (`wiring.settle`), and the labels asked."""
-        return variant.settle(self.fit(model), self.samples.subset(self._accuracy_index), engine or self.engine)
+    def settle(self, model: Model, engine: InferenceOptions | None = None) -> tuple[Model, int]:
+        """The model fitted, its variant chosen where weights leave it open, and the labels asked."""
+        return variant.choose_variant(self.fit(model), self.samples.subset(self._accuracy_index), engine or self.engine)
 
-    def scan(self, model: Model, goal: sampling.Goal | None = None, engine: Engine | None = None) -> ScanResult:
+    def scan(
+        self, model: Model, goal: sampling.StoppingRule | None = None, engine: InferenceOptions | None = None
+    ) -> ScanResult:
         """Clean accuracy, label maps and scores of one model.
 
         Args:
@@ -212,15 +216,15 @@ class Scanner:
         started = time.perf_counter()
         engine = engine or self.engine
         model, settling = self.settle(model, engine)
-        model = labels_lib.place(model, engine)
+        model = labels_lib.to_device(model, engine)
         sample = self.samples.subset(self._accuracy_index)
         predicted = labels_lib.label_images(model, sample.images, engine)
         seconds = {"accuracy": time.perf_counter() - started, "labels": 0.0, "scores": 0.0}
 
         ask = functools.partial(self._ask, model, engine, seconds)
-        survey = sampling.survey(ask, self.settings.sampling, goal, self.settings.max_queries)
+        sampled = sampling.sample_until_decided(ask, self.settings.sampling, goal, self.settings.max_queries)
         re, ats, counts = (
-            np.concatenate([getattr(batch, name) for batch in survey.batches]) for name in ("re", "ats", "counts")
+            np.concatenate([getattr(batch, name) for batch in sampled.batches]) for name in ("re", "ats", "counts")
         )
         return ScanResult(
             re=re,
@@ -229,14 +233,16 @@ class Scanner:
             clean_accuracy=float(np.mean(predicted == sample.labels)),
             accuracy_images=len(sample),
             constant=len(np.unique(predicted)) == 1,
-            queries=settling + len(sample) + survey.queries,
-            maps=LabelMaps.concatenate([batch.maps for batch in survey.batches]),
+            queries=settling + len(sample) + sampled.queries,
+            maps=LabelMaps.concatenate([batch.maps for batch in sampled.batches]),
             seconds=seconds,
-            sampling=survey.sampling,
-            stopped=survey.stopped,
+            sampling=sampled.sampling,
+            stopped=sampled.stopped,
         )
 
-    def _ask(self, model: Model, engine: Engine, seconds: dict[str, float], kind: str, batch: int) -> sampling.Batch:
+    def _ask(
+        self, model: Model, engine: InferenceOptions, seconds: dict[str, float], kind: str, batch: int
+    ) -> sampling.Batch:
         """Label maps and scores of one batch of planes."""
         started = time.perf_counter()
         layout = self._layout(model.preprocess, batch)
@@ -247,7 +253,7 @@ class Scanner:
 
         settings = self.settings
         first = batch * settings.planes
-        refined = refine.drive(
+        refined = refine.run_refinement(
             sampling.questions(kind, layout.sample_nodes, settings.density, settings.seed, first), answer
         )
         maps = LabelMaps(
@@ -267,20 +273,20 @@ class Scanner:
 
 def _wired(model: Classifier, shape: tuple[int, int, int]) -> Classifier | None:
     """The model with its own network, or another that its weights fit, for images of this shape; None without one."""
-    others = model.wirings.questions(model.network, shape, usual=True) if model.wirings else ()
+    others = model.variants.alternatives(model.network, shape, usual=True) if model.variants else ()
     networks = [model.network, *(network for axis in others[:1] for network in axis)]
     found = next((network for network in networks if _runs(dataclasses.replace(model, network=network), shape)), None)
     if found is None or found == model.network:
         return None if found is None else model
-    assert model.wirings is not None
-    usual = model.wirings.note(model.network)
-    notes = (*(note for note in model.notes if note != usual), model.wirings.note(found))
+    assert model.variants is not None
+    usual = model.variants.note(model.network)
+    notes = (*(note for note in model.notes if note != usual), model.variants.note(found))
     return dataclasses.replace(
         model,
         network=found,
-        architecture=model.wirings.describe(found),
+        architecture=model.variants.describe(found),
         notes=notes,
-        wirings=model.wirings.of_images(shape),
+        variants=model.variants.of_images(shape),
     )
 
 
@@ -294,7 +300,7 @@ def _runs(model: Classifier, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def scores(maps: LabelMaps, settings: ScanSettings, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scores(maps: LabelMaps, settings: PlanesOptions, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """RE `[N]`, ATS `[N]` and label counts `[N, C]` from label maps alone."""
     counts = metrics.label_counts(maps.labels, num_classes)
     re = metrics.renyi_entropy(counts, settings.alpha)
@@ -303,7 +309,7 @@ def scores(maps: LabelMaps, settings: ScanSettings, num_classes: int) -> tuple[n
 
 
 def scan_model(
-    model: Model, samples: Samples, settings: ScanSettings | None = None, engine: Engine | None = None
+    model: Model, samples: Samples, settings: PlanesOptions | None = None, engine: InferenceOptions | None = None
 ) -> ScanResult:
     """Scans one model. For many models over the same samples use one `Scanner`."""
     return Scanner(samples, settings, engine).scan(model)
@@ -315,7 +321,7 @@ def score(
     num_classes: int,
     *,
     preprocess: Preprocess | None = None,
-    settings: ScanSettings | None = None,
+    settings: PlanesOptions | None = None,
     batch_size: int = 256,
 ) -> ScanResult:
     """Scores any callable that gives hard labels: the true black box.
@@ -332,6 +338,6 @@ def score(
     return scan_model(model, samples, settings)
 
 
-def settings_row(settings: ScanSettings, engine: Engine) -> dict[str, Any]:
+def settings_row(settings: PlanesOptions, engine: InferenceOptions) -> dict[str, Any]:
     """Everything that can change a score, as JSON values."""
     return {**asdict(settings), "precision": engine.precision}

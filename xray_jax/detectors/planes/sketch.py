@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
-from xray_jax.detectors.planes.refine import UNKNOWN, Questions, Refined
+from xray_jax.detectors.planes.refine import UNKNOWN, Queries, Refined
 
 POINTS = 128
 """Points of a plane. A power of two keeps the sequence balanced."""
@@ -27,7 +27,7 @@ def sketch_nodes(count: int, density: int, seed: int, plane: int) -> np.ndarray:
     return np.minimum((points * density).astype(np.int64), density - 1)
 
 
-def sketch(sample_nodes: np.ndarray, density: int, seed: int, first_plane: int = 0, points: int = POINTS) -> Questions:
+def sketch(sample_nodes: np.ndarray, density: int, seed: int, first_plane: int = 0, points: int = POINTS) -> Queries:
     """Asks once, for all planes, and fills the maps by the nearest node asked for.
 
     Args:

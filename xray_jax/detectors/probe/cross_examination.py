@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 
 from xray_jax.detectors.probe.queries import Stamps
-from xray_jax.detectors.probe.search import Board
+from xray_jax.detectors.probe.search import SearchState
 from xray_jax.detectors.probe.stamps import FAMILIES, Shape
 from xray_jax.detectors.probe.stamps.family import palette
 
@@ -21,40 +21,40 @@ LOOK = 8
 """Images that a variation is tried on; the best of each class go on to all search images."""
 
 
-def challenge(board: Board, stamp: int, target: int, shape: Shape, num_classes: int, seed: int) -> None:
-    """Climbs to classes other than `target` with stamps that cost no more than `stamp` does; the board keeps them."""
+def challenge(state: SearchState, stamp: int, target: int, shape: Shape, num_classes: int, seed: int) -> None:
+    """Climbs to classes other than `target` with stamps that cost no more than `stamp` does; the state keeps them."""
     generator = np.random.default_rng(seed)
-    look = min(LOOK, board.images)
+    look = min(LOOK, state.images)
     # The same place and size in other inks is where the other classes' chance begins.
-    _ask(board, [_recoloured(board, stamp, shape)], stamp, look)
+    _ask(state, [_recoloured(state, stamp, shape)], stamp, look)
     for _ in range(ROUNDS):
-        near = np.flatnonzero(board.comparable(stamp) & ((board.labels >= 0).sum(1) >= look))
-        rates = board.rates(near)[:, :num_classes]
+        near = np.flatnonzero(state.comparable(stamp) & ((state.labels >= 0).sum(1) >= look))
+        rates = state.rates(near)[:, :num_classes]
         rates[:, target] = -1
         easiest = np.argsort(-rates.max(0), kind="stable")[: min(CLASSES, num_classes - 1)]
         born = []
         for label in easiest:
-            parents = near[np.lexsort((board.cost.price[near], -rates[:, label]))[:PARENTS]]
-            board.look(parents, board.images)
-            born += [_varied(board, int(parent), shape, generator) for parent in parents]
-        _ask(board, born, stamp, look)
+            parents = near[np.lexsort((state.cost.price[near], -rates[:, label]))[:PARENTS]]
+            state.evaluate(parents, state.images)
+            born += [_varied(state, int(parent), shape, generator) for parent in parents]
+        _ask(state, born, stamp, look)
 
 
-def _ask(board: Board, born: list[Stamps], stamp: int, look: int) -> None:
-    index = board.add(Stamps.join(*born))
-    board.look(index[board.comparable(stamp)[index]], look)
+def _ask(state: SearchState, born: list[Stamps], stamp: int, look: int) -> None:
+    index = state.add(Stamps.join(*born))
+    state.evaluate(index[state.comparable(stamp)[index]], look)
 
 
-def _varied(board: Board, parent: int, shape: Shape, generator: np.random.Generator) -> Stamps:
-    family = int(board.stamps.family[parent])
-    near = FAMILIES[family].neighbours(board.stamps.own(parent, shape), shape)
+def _varied(state: SearchState, parent: int, shape: Shape, generator: np.random.Generator) -> Stamps:
+    family = int(state.stamps.family[parent])
+    near = FAMILIES[family].neighbours(state.stamps.own(parent, shape), shape)
     return Stamps.of(family, generator.permutation(near)[:CHILDREN])
 
 
-def _recoloured(board: Board, stamp: int, shape: Shape) -> Stamps:
+def _recoloured(state: SearchState, stamp: int, shape: Shape) -> Stamps:
     """The stamp in every colour of the palette and with every unordered choice; its place and size are kept."""
-    number = int(board.stamps.family[stamp])
-    own, parameters = board.stamps.own(stamp, shape), FAMILIES[number].parameters(shape)
+    number = int(state.stamps.family[stamp])
+    own, parameters = state.stamps.own(stamp, shape), FAMILIES[number].parameters(shape)
     inks = [axis for axis, parameter in enumerate(parameters) if parameter.name in ("red", "green", "blue")]
     choices = [
         [float(own[axis]), *p.moves(float(own[axis]))] if p.values else [float(own[axis])]

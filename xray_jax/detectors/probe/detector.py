@@ -18,10 +18,10 @@ from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, judge
-from xray_jax.detectors.probe.search import Board, search
+from xray_jax.detectors.probe.search import SearchState, search
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.inference import labels as labels_lib
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.samples import Samples, SamplesError
 
 CAPACITY = 4096
@@ -35,7 +35,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
+class ProbeOptions:
     """What is asked.
 
     Attributes:
@@ -59,7 +59,7 @@ class ProbeSettings:
             raise ValueError(f"probe seed must not be negative, got {self.seed}")
 
 
-def split(samples: Samples, settings: ProbeSettings) -> tuple[np.ndarray, np.ndarray]:
+def split(samples: Samples, settings: ProbeOptions) -> tuple[np.ndarray, np.ndarray]:
     """Sample numbers to search on and to confirm on: disjoint, each balanced over the classes, the same for any model.
 
     Raises:
@@ -83,8 +83,8 @@ def split(samples: Samples, settings: ProbeSettings) -> tuple[np.ndarray, np.nda
 def probe(
     model: Model,
     samples: Samples,
-    settings: ProbeSettings | None = None,
-    engine: Engine | None = None,
+    settings: ProbeOptions | None = None,
+    engine: InferenceOptions | None = None,
     null: Null = DEFAULT_NULL,
 ) -> ProbeResult:
     """Searches for a stamp that works on `model` and confirms it.
@@ -99,17 +99,17 @@ def probe(
       SamplesError: too few samples, or labels that the model does not have.
       labels.LabelError: a black box returned no valid labels.
     """
-    settings = settings or ProbeSettings()
-    engine = dataclasses.replace(engine or Engine(), capacity=CAPACITY)
+    settings = settings or ProbeOptions()
+    engine = dataclasses.replace(engine or InferenceOptions(), capacity=CAPACITY)
     if samples.labels.max() >= model.num_classes:
         raise SamplesError(
             f"samples {samples.source}: labels reach {samples.labels.max()}, "
             f"the model ({model.architecture}) has classes 0 .. {model.num_classes - 1}"
         )
     for_search, for_confirm = split(samples, settings)
-    used = stamped.fitted(samples.subset(np.concatenate([for_search, for_confirm])), model)
+    used = stamped.resized(samples.subset(np.concatenate([for_search, for_confirm])), model)
     count, bank = len(for_search), used.images[: len(for_search)]
-    model = labels_lib.place(model, engine)
+    model = labels_lib.to_device(model, engine)
     queries = 0
 
     def ask(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
@@ -126,21 +126,21 @@ def probe(
         return ProbeResult(
             Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm)
         )
-    board = Board(
+    state = SearchState(
         ask=ask,
         measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),
         wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
         ceilings=null.table(family.name for family in FAMILIES),
     )
-    search(board, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-    answers = confirmation.confirm(board, used, count, model.num_classes, ask)
-    findings, (verdict, reason, best) = _conclude(board, answers, used, predicted, null, accuracy, settings.seed)
+    search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
+    answers = confirmation.confirm(state, used, count, model.num_classes, ask)
+    findings, (verdict, reason, best) = _conclude(state, answers, used, predicted, null, accuracy, settings.seed)
     profile = confirmation.profile(findings)
     return ProbeResult(verdict, reason, accuracy, queries, len(for_confirm), findings, profile, best, null)
 
 
 def _conclude(
-    board: Board,
+    state: SearchState,
     answers: list[confirmation.Answer],
     used: Samples,
     predicted: np.ndarray,
@@ -151,14 +151,14 @@ def _conclude(
     """Findings and the judgement on them; what would be a proof is challenged first, up to `CHALLENGES` of them."""
     challenged: list[int] = []
     while True:
-        findings = tuple(confirmation.finding(board, answer, used, predicted, board.classes) for answer in answers)
+        findings = tuple(confirmation.finding(state, answer, used, predicted, state.classes) for answer in answers)
         spent = len(challenged) == CHALLENGES
         heard = [f for n, f in enumerate(findings) if n in challenged or not (spent and f.proves(null))]
-        judged = verdict, _, best = judge(heard, null, board.classes, accuracy)
+        judged = verdict, _, best = judge(heard, null, state.classes, accuracy)
         leader = next((n for n, finding in enumerate(findings) if finding is best), -1)
-        if verdict is not Verdict.PROVED or best is None or best.target is None or leader in challenged:
+        if verdict is not Verdict.CONFIRMED or best is None or best.target is None or leader in challenged:
             return findings, judged
         challenged.append(leader)
         cross_examination.challenge(
-            board, answers[leader].claim.stamp, best.target, used.images.shape[1:], board.classes, seed
+            state, answers[leader].claim.stamp, best.target, used.images.shape[1:], state.classes, seed
         )

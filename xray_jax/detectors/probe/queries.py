@@ -21,7 +21,7 @@ from xray_jax.classifier import BlackBox, Model, Network, Variables
 from xray_jax.detectors.probe.stamps import FAMILIES, Shape, stamp
 from xray_jax.detectors.probe.stamps.cost import TOUCHED, Cost, importance
 from xray_jax.inference import labels as labels_lib
-from xray_jax.inference.labels import Engine, ResolvedEngine
+from xray_jax.inference.labels import InferenceOptions, ResolvedOptions
 from xray_jax.samples import Samples
 
 WIDTH = 64
@@ -92,7 +92,7 @@ def _put(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: jax.
 
 
 @functools.lru_cache(maxsize=256)
-def _program(network: Network, preprocess: Any, engine: ResolvedEngine, dtype: np.dtype) -> Any:
+def _program(network: Network, preprocess: Any, engine: ResolvedOptions, dtype: np.dtype) -> Any:
     def label_stamped(
         variables: Variables,
         images: jax.Array,
@@ -120,13 +120,13 @@ def label_pairs(
     stamps: Stamps,
     stamp_index: np.ndarray,
     image_index: np.ndarray,
-    engine: Engine,
+    engine: InferenceOptions,
     bank: np.ndarray | None = None,
 ) -> np.ndarray:
     """Hard labels of Q (stamp, image) pairs.
 
     Args:
-      model: placed on the engine's devices with `labels.place`.
+      model: placed on the engine's devices with `labels.to_device`.
       images: float32 `[M, H, W, C]` in [0, 1]. stamps: K stamps.
       stamp_index, image_index: integers `[Q]`.
       bank: clean images `[B, H, W, C]` that stamps may be made of; `images` unless given.
@@ -136,7 +136,7 @@ def label_pairs(
     """
     material = images if bank is None else bank
 
-    def ask(fit: Engine) -> np.ndarray:
+    def ask(fit: InferenceOptions) -> np.ndarray:
         dtype = labels_lib.label_dtype(model.num_classes)
         family = stamps.family[stamp_index]
         resolved = fit.resolve(model.batch_size)
@@ -167,10 +167,10 @@ def label_pairs(
         labels[rows[valid]] = found[valid]
         return labels
 
-    return labels_lib.shrinking(model, engine, ask)
+    return labels_lib.retry_smaller_batch(model, engine, ask)
 
 
-def fitted(samples: Samples, model: Model) -> Samples:
+def resized(samples: Samples, model: Model) -> Samples:
     """Samples no finer than the network sees them: larger images are resized here as its preprocessing would.
 
     A stamp put on before images are made smaller is blurred and may fall between pixels; triggers are put on after.
@@ -186,13 +186,17 @@ def fitted(samples: Samples, model: Model) -> Samples:
 
 
 def label_stamped(
-    model: Model, images: np.ndarray, stamps: Stamps, engine: Engine | None = None, bank: np.ndarray | None = None
+    model: Model,
+    images: np.ndarray,
+    stamps: Stamps,
+    engine: InferenceOptions | None = None,
+    bank: np.ndarray | None = None,
 ) -> np.ndarray:
     """Hard labels of every stamp on every image: `[K, M]`. Arguments as for `label_pairs`."""
     count, width = len(stamps.family), len(images)
     stamp_index, image_index = np.repeat(np.arange(count), width), np.tile(np.arange(width), count)
-    engine = engine or Engine()
-    pairs = label_pairs(labels_lib.place(model, engine), images, stamps, stamp_index, image_index, engine, bank)
+    engine = engine or InferenceOptions()
+    pairs = label_pairs(labels_lib.to_device(model, engine), images, stamps, stamp_index, image_index, engine, bank)
     return pairs.reshape(count, width)
 
 

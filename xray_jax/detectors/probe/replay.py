@@ -10,7 +10,7 @@ from xray_jax.detectors.probe import queries, score
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, Shape
-from xray_jax.inference.labels import Engine
+from xray_jax.inference.labels import InferenceOptions
 from xray_jax.samples import Samples, SamplesError
 
 
@@ -64,7 +64,7 @@ class Replay(NamedTuple):
         return score.interval(self.hits, self.trials)
 
 
-def replay(finding: Finding, model: Model, samples: Samples, engine: Engine | None = None) -> Replay:
+def replay(finding: Finding, model: Model, samples: Samples, engine: InferenceOptions | None = None) -> Replay:
     """Puts the stamp on `samples` and asks the model before and after.
 
     Raises:
@@ -76,8 +76,8 @@ def replay(finding: Finding, model: Model, samples: Samples, engine: Engine | No
             f"samples {samples.source}: the proof is about {len(finding.goals)} classes, the model has "
             f"{model.num_classes}, labels reach {samples.labels.max()}"
         )
-    engine = engine or Engine()
-    samples = queries.fitted(samples, model)
+    engine = engine or InferenceOptions()
+    samples = queries.resized(samples, model)
     stamps, bank = stamps_of(finding, samples.images.shape[1:])
     both = Stamps.join(queries.IDENTITY, stamps)
     before, after = queries.label_stamped(model, samples.images, both, engine, bank)

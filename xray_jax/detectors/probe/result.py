@@ -30,7 +30,7 @@ and nothing is proved by them."""
 
 
 class Verdict(StrEnum):
-    PROVED = "proved"
+    CONFIRMED = "proved"
     NOTHING = "nothing found"
     UNKNOWN = "unknown"
 
@@ -157,7 +157,7 @@ def judge(
     if best is not None and best.lower >= best.threshold(null):
         where = f"to label {best.target}" if best.target is not None else "to another label each"
         return (
-            Verdict.PROVED,
+            Verdict.CONFIRMED,
             f"{best.description}: sends {best.hits} of {best.trials} unseen images {where}",
             best,
         )
@@ -195,8 +195,8 @@ class ProbeResult:
         return {
             "verdict": str(self.verdict),
             "reason": self.reason,
-            "kind": best.kind if best and self.verdict is Verdict.PROVED else None,
-            "target": best.target if best and self.verdict is Verdict.PROVED else None,
+            "kind": best.kind if best and self.verdict is Verdict.CONFIRMED else None,
+            "target": best.target if best and self.verdict is Verdict.CONFIRMED else None,
             "score": best.lower if best else None,
             "threshold": best.threshold(self.null) if best else None,
             "margin": best.lower - best.threshold(self.null) if best else None,

@@ -13,7 +13,7 @@ from xray_jax.detectors.probe.stamps import FAMILIES, Shape
 from xray_jax.detectors.probe.stamps import cost as costs
 from xray_jax.detectors.probe.stamps.cost import Cost
 
-Ask = Callable[[Stamps, np.ndarray, np.ndarray], np.ndarray]
+Query = Callable[[Stamps, np.ndarray, np.ndarray], np.ndarray]
 """(stamps, stamp index `[Q]`, image number `[Q]`) -> labels `[Q]`."""
 Measure = Callable[[Stamps], Cost]
 
@@ -31,7 +31,7 @@ SAMPLED = 4
 
 
 @dataclass
-class Board:
+class SearchState:
     """Everything asked so far: K stamps, their costs, and their labels on the search images.
 
     Attributes:
@@ -42,7 +42,7 @@ class Board:
       queries: asked so far.
     """
 
-    ask: Ask
+    ask: Query
     measure: Measure
     wanted: Outcomes
     ceilings: np.ndarray
@@ -74,7 +74,7 @@ class Board:
         self.labels = np.concatenate([self.labels, np.full((len(new), self.images), -1, np.int32)])
         return np.arange(first, first + len(new))
 
-    def look(self, index: np.ndarray, images: int) -> None:
+    def evaluate(self, index: np.ndarray, images: int) -> None:
         """Asks for stamps `index` on the first `images` images, as far as that was not asked before."""
         stamp, image = np.nonzero(self.labels[index, :images] < 0)
         self.labels[index[stamp], image] = self.ask(self.stamps, index[stamp], image)
@@ -132,28 +132,28 @@ def coarse(shape: Shape, bank_size: int, count: int, seed: int) -> Stamps:
     return Stamps.join(*parts)
 
 
-def halve(board: Board, index: np.ndarray, start: int) -> None:
+def successive_halving(state: SearchState, index: np.ndarray, start: int) -> None:
     """Successive halving: stamps that were looked at on `start` images; each round a quarter gets twice the images."""
-    images, total = start, board.images
+    images, total = start, state.images
     while images < total and len(index):
         images = min(2 * images, total)
         keep = max(1, len(index) // 4)
         # Strong global stamps work on any model: they must not crowd out the local ones.
-        local = board.cost.local[index]
-        parts = [board.best(part, max(1, k)) for part, k in _split(index, local, keep)]
+        local = state.cost.local[index]
+        parts = [state.best(part, max(1, k)) for part, k in _split(index, local, keep)]
         index = np.concatenate(parts)
-        board.look(index, images)
+        state.evaluate(index, images)
 
 
-def sample_levels(board: Board, index: np.ndarray, budget: int, seed: int) -> None:
+def sample_levels(state: SearchState, index: np.ndarray, budget: int, seed: int) -> None:
     """Looks to the end at one stamp of each family and level of cost: a null needs to know what all of them do."""
-    cell = board.stamps.family[index] * LEVELS + level(board.cost.price[index])
+    cell = state.stamps.family[index] * LEVELS + level(state.cost.price[index])
     values = np.random.default_rng(seed).permutation(np.unique(cell))
-    longer = min(3 * FIRST_LOOK, board.images)
-    some = [index[cell == value] for value in values[: budget // (SAMPLED * longer + board.images)]]
-    for keep, images in ((SAMPLED, longer), (1, board.images)):
-        some = [part[np.argsort(-board.rates(part)[:, : board.classes].max(1), kind="stable")[:keep]] for part in some]
-        board.look(np.concatenate([np.empty(0, int), *some]), images)
+    longer = min(3 * FIRST_LOOK, state.images)
+    some = [index[cell == value] for value in values[: budget // (SAMPLED * longer + state.images)]]
+    for keep, images in ((SAMPLED, longer), (1, state.images)):
+        some = [part[np.argsort(-state.rates(part)[:, : state.classes].max(1), kind="stable")[:keep]] for part in some]
+        state.evaluate(np.concatenate([np.empty(0, int), *some]), images)
 
 
 def _split(index: np.ndarray, local: np.ndarray, keep: int) -> list[tuple[np.ndarray, int]]:
@@ -161,38 +161,38 @@ def _split(index: np.ndarray, local: np.ndarray, keep: int) -> list[tuple[np.nda
     return [(part, min(k, len(part))) for part, k in halves if len(part)]
 
 
-def refine(board: Board, shape: Shape, budget: int, seed: int) -> None:
+def refine(state: SearchState, shape: Shape, budget: int, seed: int) -> None:
     """Climbs from the best stamps, overall and of each class, one move of one parameter at a time."""
     generator = np.random.default_rng(seed)
-    total = board.images
+    total = state.images
     look = min(8, total)
     for _ in range(ROUNDS):
-        everything = np.arange(len(board.stamps.family))
-        seen = everything[(board.labels >= 0).sum(1) >= min(2 * FIRST_LOOK, total)]
+        everything = np.arange(len(state.stamps.family))
+        seen = everything[(state.labels >= 0).sum(1) >= min(2 * FIRST_LOOK, total)]
         if not len(seen):
             return
         # A neighbour costs its first look, and about as much again in halving.
         moves = budget // ROUNDS // (2 * look)
         parents = np.concatenate(
-            [board.best(p, k) for p, k in _split(seen, board.cost.local[seen], max(4, moves // 14))]
+            [state.best(p, k) for p, k in _split(seen, state.cost.local[seen], max(4, moves // 14))]
         )
         born = []
         for parent in parents:
-            family = FAMILIES[board.stamps.family[parent]]
-            near = family.neighbours(board.stamps.own(parent, shape), shape)
+            family = FAMILIES[state.stamps.family[parent]]
+            near = family.neighbours(state.stamps.own(parent, shape), shape)
             born.append(
-                Stamps.of(int(board.stamps.family[parent]), generator.permutation(near)[: moves // len(parents)])
+                Stamps.of(int(state.stamps.family[parent]), generator.permutation(near)[: moves // len(parents)])
             )
-        index = board.add(Stamps.join(*born))
-        board.look(index, look)
-        halve(board, index, look)
+        index = state.add(Stamps.join(*born))
+        state.evaluate(index, look)
+        successive_halving(state, index, look)
 
 
-def search(board: Board, shape: Shape, bank_size: int, budget: int, seed: int) -> None:
-    """Fills the board with about `budget` queries."""
-    first = min(FIRST_LOOK, board.images)
-    index = board.add(coarse(shape, bank_size, int(COARSE * budget) // first, seed))
-    board.look(index, first)
-    sample_levels(board, index, int(LEVELLED * budget), seed)
-    halve(board, index, first)
-    refine(board, shape, int(REFINE * budget), seed)
+def search(state: SearchState, shape: Shape, bank_size: int, budget: int, seed: int) -> None:
+    """Fills the state with about `budget` queries."""
+    first = min(FIRST_LOOK, state.images)
+    index = state.add(coarse(shape, bank_size, int(COARSE * budget) // first, seed))
+    state.evaluate(index, first)
+    sample_levels(state, index, int(LEVELLED * budget), seed)
+    successive_halving(state, index, first)
+    refine(state, shape, int(REFINE * budget), seed)

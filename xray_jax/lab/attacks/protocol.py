@@ -9,7 +9,7 @@ from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
 from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
-from xray_jax.lab.training import OnEpoch, TrainSettings, Variables
+from xray_jax.lab.training import OnEpoch, TrainOptions, Variables
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Setting:
     rate: float
     seed: int
     network: nn.Module
-    training: TrainSettings
+    training: TrainOptions
     progress: Progress = NOTHING_KEPT
 
 
