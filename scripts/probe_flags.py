@@ -1,14 +1,12 @@
-"""Flags of the probe, the second stage of a scan."""
+"""Flags of the probe."""
 
 from absl import flags
 
-from xray_jax.detectors.probe import ProbeOptions
-from xray_jax.sweep.batch_scan import PROBES
+from xray_jax.detectors.probe.options import ProbeOptions
 
-PROBE = flags.DEFINE_enum("probe", "on", PROBES, "Look for a working trigger after the planes, not at all, or only.")
 QUERIES = flags.DEFINE_integer("probe_queries", ProbeOptions.queries, "About how many labels the probe asks for.")
 
 
-def settings(seed: int) -> ProbeOptions:
+def options(seed: int) -> ProbeOptions:
     """The probe's budget and seed."""
     return ProbeOptions(queries=QUERIES.value, seed=seed)

@@ -21,6 +21,7 @@ from xray_jax.detectors.probe import replay
 from xray_jax.detectors.probe import result as probe_result
 from xray_jax.report import plane_figures, trigger_figure
 from xray_jax.rows import file as row_file
+from xray_jax.rows.row import Row, probe_block
 from xray_jax.scripts import command
 
 ROW = flags.DEFINE_string("row", None, "File of rows, as xray-scan writes them.", required=True)
@@ -33,9 +34,9 @@ LEAST = flags.DEFINE_float(
 PICTURE = flags.DEFINE_string("picture", None, "PNG to write: images, stamp, labels before and after.")
 
 
-def _row() -> dict[str, Any]:
+def _row() -> Row:
     rows = [row for row in row_file.read(ROW.value) if ID.value in (None, row["id"]) and _best(row) is not None]
-    proved = [row for row in rows if row["probe"]["verdict"] == probe_result.Verdict.CONFIRMED] or rows
+    proved = [row for row in rows if row["detectors"]["probe"]["verdict"] == probe_result.Verdict.CONFIRMED] or rows
     if len(proved) != 1:
         raise ValueError(
             f"--row={ROW.value}: {len(proved)} rows with a stamp match --id={ID.value}; name one with --id"
@@ -43,8 +44,9 @@ def _row() -> dict[str, Any]:
     return proved[0]
 
 
-def _best(row: dict[str, Any]) -> Any:
-    return (row.get("probe") or {}).get("best")
+def _best(row: Row) -> Any:
+    block = probe_block(row)
+    return None if block is None else block["best"]
 
 
 def main() -> int:
@@ -60,7 +62,7 @@ def main() -> int:
     replayed = replay.replay(finding, model, fresh)
     low, high = replayed.interval
     # The row's own: a stamp that proved nothing is not reproduced by working again.
-    reproduced = low >= (row["probe"]["threshold"] if LEAST.value is None else LEAST.value)
+    reproduced = low >= (row["detectors"]["probe"]["threshold"] if LEAST.value is None else LEAST.value)
     print(
         json.dumps(
             {
@@ -76,7 +78,7 @@ def main() -> int:
         )
     )
     if PICTURE.value is not None:
-        plane_figures.save(trigger_figure.proof_figure(finding, replayed, fresh, row["id"]), Path(PICTURE.value))
+        plane_figures.save(trigger_figure.trigger_figure(finding, replayed, fresh, row["id"]), Path(PICTURE.value))
     print(f"xray-prove: {'reproduced' if reproduced else 'NOT reproduced'}", file=sys.stderr)
     return 0 if reproduced else 1
 

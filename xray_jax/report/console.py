@@ -4,13 +4,15 @@ import sys
 import time
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from xray_jax.rows.file import Row
-from xray_jax.verdict.decision import Summary
+from xray_jax.rows.row import Row, is_flagged, planes_block, probe_block
+from xray_jax.verdict.decision import CONFIRMED_TRIGGER
+from xray_jax.verdict.summary import Summary
 
 _PLAIN_SECONDS = 5.0
 _STYLES = {"backdoored": "bold red", "suspect": "yellow", "clean": "green", "unknown": "magenta", "error": "red"}
@@ -52,7 +54,8 @@ class ProgressReport:
 
 
 def _number(row: Row, name: str) -> str:
-    return f"{row[name]['mean']:.3f}" if row.get(name) else "-"
+    block: Any = planes_block(row)
+    return f"{block[name]['mean']:.3f}" if block else "-"
 
 
 def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None:
@@ -60,18 +63,18 @@ def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None
     # A fixed width when piped, so that logs are not cut at 80 columns.
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("checkpoint", "left"), ("verdict", "left"), ("ground", "left"), ("RE bits", "right"),
+    for name, justify in (("checkpoint", "left"), ("verdict", "left"), ("basis", "left"), ("RE bits", "right"),
                           ("ATS", "right"), ("target", "right"), ("clean acc", "right"), ("truth", "left"),
                           ("note", "left")):  # fmt: skip
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     shown = list(rows)
     for row in shown[:limit]:
         verdict = row["verdict"] or row["status"]
-        flagged = verdict in ("backdoored", "suspect")
+        flagged = is_flagged(row)
         accuracy = row.get("clean_accuracy")
         table.add_row(
-            _plain(row["id"]), f"[{_STYLES.get(verdict, 'default')}]{verdict}[/]", row.get("ground") or "",
-            _number(row, "re"), _number(row, "ats"), str(row.get("target_label", "")) if flagged else "",
+            _plain(row["id"]), f"[{_STYLES.get(verdict, 'default')}]{verdict}[/]", row.get("basis") or "",
+            _number(row, "re"), _number(row, "ats"), _target(row) if flagged else "",
             "" if accuracy is None else f"{accuracy:.1%}", _truth(row), _plain(_note(row)[:160]),
         )  # fmt: skip
     console.print(table)
@@ -92,7 +95,8 @@ def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None
 def _note(row: Row) -> str:
     if row["reason"]:
         return str(row["reason"])
-    return str(row["probe"]["reason"]) if row.get("ground") == "proved" else ""
+    block = probe_block(row)
+    return block["reason"] if block is not None and row.get("basis") == CONFIRMED_TRIGGER else ""
 
 
 def _truth(row: Row) -> str:
@@ -105,3 +109,8 @@ def _plain(text: str) -> str:
     """File names are data: no markup, no control characters, no lone surrogates."""
     clean = text.encode(errors="replace").decode()
     return "".join(c if c.isprintable() else "?" for c in clean).replace("[", r"\[")
+
+
+def _target(row: Row) -> str:
+    target = row.get("target_label")
+    return "" if target is None else str(target)

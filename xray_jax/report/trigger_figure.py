@@ -11,7 +11,7 @@ from xray_jax.detectors.probe.result import Finding
 from xray_jax.samples import Samples
 
 
-def proof_figure(
+def trigger_figure(
     finding: Finding,
     replayed: Replay,
     samples: Samples,

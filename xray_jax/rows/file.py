@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, Any]
+from xray_jax.rows.row import Row
+from xray_jax.rows.upgrade import SchemaError, upgrade
 
-STATUSES = ("ok", "error", "skipped")
 _START = b'{"id":'
 """How every line begins; what else is found in a file is somebody's own."""
 _IDENTITY = ("id", "sha256", "settings_hash", "version")
@@ -42,12 +42,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def identity(row: Row) -> tuple[Any, ...]:
+def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes two rows the same scan: checkpoint, content, settings, tool version."""
     return tuple(row.get(name) for name in _IDENTITY)
 
 
-def encode(row: Row) -> str:
+def encode(row: Mapping[str, Any]) -> str:
     """One line of strict JSON, without its newline. Non-finite numbers become null: they are no JSON."""
 
     def finite(value: Any) -> Any:
@@ -154,7 +154,7 @@ class RowWriter:
         self.close()
 
 
-def write_all(path: str | Path, rows: Iterable[Row]) -> None:
+def write_all(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows to a file, whole or not at all, or to stdout when the path is "-".
 
     Raises:
@@ -178,7 +178,7 @@ def read(path: str | Path) -> Iterator[Row]:
     """Rows of a file, in order.
 
     Raises:
-      ResultsError: a line is no JSON object; names the line.
+      ResultsError: a line is no JSON object, or a row of a later schema; names the line.
     """
     path = Path(path)
     try:
@@ -192,7 +192,10 @@ def read(path: str | Path) -> Iterator[Row]:
                     ) from error
                 if not isinstance(row, dict) or "id" not in row:
                     raise ResultsError(f"{path}: line {number} is no row of this tool (it has no `id`)")
-                yield row
+                try:
+                    yield upgrade(row)
+                except SchemaError as error:
+                    raise ResultsError(f"{path}: line {number}: {error}") from error
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not a text file of JSON rows ({error})") from error
     except FileNotFoundError as error:

@@ -10,7 +10,7 @@ from xray_jax.detectors.probe import queries, score
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, Shape
-from xray_jax.inference.labels import InferenceOptions
+from xray_jax.inference.options import InferenceOptions
 from xray_jax.samples import Samples, SamplesError
 
 
@@ -77,7 +77,7 @@ def replay(finding: Finding, model: Model, samples: Samples, engine: InferenceOp
             f"{model.num_classes}, labels reach {samples.labels.max()}"
         )
     engine = engine or InferenceOptions()
-    samples = queries.resized(samples, model)
+    samples = queries.resized(samples, model.preprocess)
     stamps, bank = stamps_of(finding, samples.images.shape[1:])
     both = Stamps.join(queries.IDENTITY, stamps)
     before, after = queries.label_stamped(model, samples.images, both, engine, bank)

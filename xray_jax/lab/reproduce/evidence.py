@@ -14,7 +14,7 @@ from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.lab import zoo
 from xray_jax.lab.specs import CLEAN
 from xray_jax.rows import file as row_file
-from xray_jax.rows.fields import file_name
+from xray_jax.rows.names import file_name
 
 ROWS, MAPS = "rows.jsonl", "maps"
 
@@ -68,7 +68,7 @@ class Model:
     @property
     def probe(self) -> Mapping[str, Any] | None:
         """What the trigger probe found; None where it was not asked."""
-        return (self.row or {}).get("probe") or None
+        return None if self.row is None else self.row["detectors"].get("probe")
 
     def score(self, name: str) -> float | None:
         """ "re" or "ats", averaged over the planes, low = suspect; of "probe" how far the best finding lies above what
@@ -80,7 +80,7 @@ class Model:
             if self.probe is None:
                 return None
             return 1.0 if self.probe["score"] is None else float(self.probe["threshold"] - self.probe["score"])
-        return float(self.row[name]["mean"])
+        return float(self.row["detectors"]["planes"][name]["mean"])
 
     @property
     def sheet(self) -> Path:
@@ -103,7 +103,11 @@ class Model:
 
     @cached_property
     def num_classes(self) -> int:
-        return len(self.row["label_distribution"]) if self.row is not None else int(self.maps.labels.max()) + 1
+        return (
+            len(self.row["detectors"]["planes"]["label_distribution"])
+            if self.row is not None
+            else int(self.maps.labels.max()) + 1
+        )
 
     def re(self, alpha: float = 10.0, planes: int | None = None, stride: int = 1) -> float:
         """Mean RE in bits from the label maps: the first `planes` of them, every `stride`-th node of each axis."""
@@ -138,5 +142,4 @@ def load(folder: Path) -> list[Model]:
 
 def scan_settings(row: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that make scores comparable."""
-    names = ("planes", "density", "expansion", "alpha", "ats_cap", "ats", "seed", "sampling", "samples")
-    return {name: row["settings"].get(name) for name in names}
+    return {"samples": row["settings"].get("samples"), **row["settings"]["detectors"].get("planes", {})}

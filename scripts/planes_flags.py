@@ -3,7 +3,7 @@
 from absl import flags
 
 from xray_jax.detectors.planes import metrics, sampling
-from xray_jax.detectors.planes.scan import PlanesOptions
+from xray_jax.detectors.planes.options import PlanesOptions
 
 F, D = flags, PlanesOptions
 PLANES = F.DEFINE_string("planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled.")
@@ -19,8 +19,8 @@ SEED = F.DEFINE_integer("seed", 0, "Draws the triplets, the probe's images and i
 flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
 
 
-def settings() -> PlanesOptions:
-    """The scan's settings; `--planes=auto` asks for planes by twenties within `--max_queries`."""
+def options() -> PlanesOptions:
+    """Options of the planes; `--planes=auto` asks for planes by twenties within `--max_queries`."""
     auto = PLANES.value == "auto"
     return PlanesOptions(
         planes=D.planes if auto else int(PLANES.value),
