@@ -1,4 +1,4 @@
-"""The pictures of one scanned checkpoint, and the stamp that proves it, as files."""
+"""Figures of one scanned checkpoint, and the stamp of its confirmed trigger, as files."""
 
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from xray_jax.sweep.batch_scan import Finished
 
 
 def draw(finished: Finished, folder: Path, samples: Samples, probe: ProbeOptions, engine: InferenceOptions) -> None:
-    """Writes `<id>.planes.png` and `<id>.labels.png`, and for a proof `<id>.proof.png` and `<id>.stamp.npz`.
+    """Writes `<id>.planes.png` and `<id>.labels.png`, and for a confirmed trigger
+    `<id>.trigger.png` and `<id>.stamp.npz`.
 
     Args:
       finished: a row that is ok, with what is behind it. samples: those of the scan.
-      probe: its settings; the proof is shown on the samples that its search never saw.
+      probe: its settings; the trigger is shown on the samples that its search never saw.
     """
     row, result, probed = finished.row, finished.result, finished.probed
     name = file_name(row["id"])
@@ -31,6 +32,6 @@ def draw(finished: Finished, folder: Path, samples: Samples, probe: ProbeOptions
     if best is not None and finished.model is not None:
         unseen = samples.subset(detector.split(samples, probe)[1])
         replayed = replay.replay(best, finished.model, unseen, engine)
-        figure = trigger_figure.proof_figure(best, replayed, unseen, title, what="unseen images")
-        plane_figures.save(figure, folder / f"{name}.proof.png")
+        figure = trigger_figure.replay_figure(best, replayed, unseen, title, what="unseen images")
+        plane_figures.save(figure, folder / f"{name}.trigger.png")
         replay.save_stamp(best, folder / f"{name}.stamp.npz")
