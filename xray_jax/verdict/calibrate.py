@@ -129,18 +129,19 @@ def _clean(rows: Sequence[Row]) -> list[_Clean]:
 
 
 def _leads(row: Row) -> probe_null.Profile:
-    """Family -> the largest lead over the rival at each cost level.
+    """Family -> the largest lead over the runner-up at each cost level.
 
-    Rows tell the rivals of findings over `LISTED` only; any other may have led by the whole of its rate.
+    Rows tell the runner-up of findings over `LISTED_FLIP_RATE` only; any other may have led by the whole of its rate.
     """
     profile = row["detectors"]["probe"]["profile"]
     leads = {
-        name: [None if rate is None else min(rate, probe_result.LISTED) for rate in profile[name]] for name in profile
+        name: [None if rate is None else min(rate, probe_result.LISTED_FLIP_RATE) for rate in profile[name]]
+        for name in profile
     }
     for found in map(probe_result.from_row, row["detectors"]["probe"]["candidates"]):
         if found.kind == "all-to-one":
-            own, at = leads[found.family], int(probe_null.level(found.price))
-            own[at] = max(own[at] or 0.0, found.rate - found.rival)
+            own, at = leads[found.family], int(probe_null.level(found.weighted_rms))
+            own[at] = max(own[at] or 0.0, found.rate - found.runner_up)
     return leads
 
 

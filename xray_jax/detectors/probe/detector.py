@@ -1,8 +1,8 @@
 """The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw.
 
-Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best label maps,
-are asked on images that the search never saw; what would be a proof is challenged by the model's other classes; the
-strictest of the rules in `judge` says whether it is one.
+Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best class maps,
+are tested on images that the search never saw; what would be a confirmed trigger is cross-examined, by stamps towards
+the model's other classes; `judge` gives the verdict.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ CAPACITY = 4096
 """Queries a device holds in one call: rounds of the search are small, and buffers travel whole."""
 MEASURED = 4
 """Images over which a stamp's cost is averaged."""
-CHALLENGES = 3
-"""Findings that are cross-examined, one after the other, as long as one would be a proof."""
+MAX_CROSS_EXAMINATIONS = 3
+"""Findings that are cross-examined, one after the other, as long as one would be confirmed."""
 
 
 class Probe:
@@ -104,53 +104,53 @@ def probe(
     count, bank = len(for_search), used.images[: len(for_search)]
     queries = 0
 
-    def ask(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+    def query(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         nonlocal queries
         queries += len(stamp_index)
         found = stamped.label_pairs(model.model, used.images, stamps, stamp_index, image_index, engine, bank)
         return found.astype(np.int32)
 
     everything = np.arange(len(used))
-    # The stamp that changes nothing asks for clean labels in the same program: no second compilation.
-    predicted = ask(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
+    # The stamp that changes nothing gives clean labels by the same program: no second compilation.
+    predicted = query(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
     accuracy = float(np.mean(predicted == used.labels))
     if len(np.unique(predicted)) == 1:
         return ProbeResult(
             Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm)
         )
     state = SearchState(
-        ask=ask,
+        query=query,
         measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),
         wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
         ceilings=null.table(family.name for family in FAMILIES),
     )
     search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-    answers = confirmation.confirm(state, used, count, model.num_classes, ask)
-    findings, (verdict, reason, best) = _conclude(state, answers, used, predicted, null, accuracy, settings.seed)
+    observations = confirmation.confirm(state, used, count, model.num_classes, query)
+    findings, (verdict, reason, best) = _conclude(state, observations, used, predicted, null, accuracy, settings.seed)
     profile = confirmation.profile(findings)
     return ProbeResult(verdict, reason, accuracy, queries, len(for_confirm), findings, profile, best, null)
 
 
 def _conclude(
     state: SearchState,
-    answers: list[confirmation.Answer],
+    observations: list[confirmation.Observation],
     used: Samples,
     predicted: np.ndarray,
     null: Null,
     accuracy: float,
     seed: int,
 ) -> tuple[tuple[Finding, ...], tuple[Verdict, str, Finding | None]]:
-    """Findings and the judgement on them; what would be a proof is challenged first, up to `CHALLENGES` of them."""
-    challenged: list[int] = []
+    """Findings and the verdict; what would be confirmed is cross-examined first, `MAX_CROSS_EXAMINATIONS` at most."""
+    examined: list[int] = []
     while True:
-        findings = tuple(confirmation.finding(state, answer, used, predicted, state.classes) for answer in answers)
-        spent = len(challenged) == CHALLENGES
-        heard = [f for n, f in enumerate(findings) if n in challenged or not (spent and f.proves(null))]
+        findings = tuple(confirmation.finding(state, seen, used, predicted, state.classes) for seen in observations)
+        spent = len(examined) == MAX_CROSS_EXAMINATIONS
+        heard = [f for n, f in enumerate(findings) if n in examined or not (spent and f.is_confirmed(null))]
         judged = verdict, _, best = judge(heard, null, state.classes, accuracy)
         leader = next((n for n, finding in enumerate(findings) if finding is best), -1)
-        if verdict is not Verdict.CONFIRMED or best is None or best.target is None or leader in challenged:
+        if verdict is not Verdict.CONFIRMED or best is None or best.target is None or leader in examined:
             return findings, judged
-        challenged.append(leader)
-        cross_examination.challenge(
-            state, answers[leader].claim.stamp, best.target, used.images.shape[1:], state.classes, seed
+        examined.append(leader)
+        cross_examination.cross_examine(
+            state, observations[leader].hypothesis.stamp, best.target, used.images.shape[1:], state.classes, seed
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from xray_jax.samples import Samples, SamplesError
 
-FEWEST = 4
+MIN_IMAGES = 4
 """Images needed to search on, and to confirm on."""
 
 
@@ -30,8 +30,8 @@ class ProbeOptions:
         if self.queries < 1000:
             raise ValueError(f"probe queries must be at least 1000, got {self.queries}")
         for name in ("search_images", "confirm_images"):
-            if getattr(self, name) < FEWEST:
-                raise ValueError(f"probe {name} must be at least {FEWEST}, got {getattr(self, name)}")
+            if getattr(self, name) < MIN_IMAGES:
+                raise ValueError(f"probe {name} must be at least {MIN_IMAGES}, got {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"probe seed must not be negative, got {self.seed}")
 
@@ -50,8 +50,8 @@ def split(samples: Samples, settings: ProbeOptions) -> tuple[np.ndarray, np.ndar
         turn[labels == label] = np.arange(np.count_nonzero(labels == label))
     order = shuffled[np.argsort(turn, kind="stable")]
     count = min(settings.search_images, len(order) * 2 // 5)
-    if count < FEWEST:
+    if count < MIN_IMAGES:
         raise SamplesError(
-            f"samples {samples.source}: the probe needs at least {FEWEST * 5 // 2} images, got {len(order)}"
+            f"samples {samples.source}: the probe needs at least {MIN_IMAGES * 5 // 2} images, got {len(order)}"
         )
     return order[:count], order[count : count + settings.confirm_images]

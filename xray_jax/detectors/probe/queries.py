@@ -1,4 +1,4 @@
-"""Hard labels of stamped images: the probe's primitive.
+"""Queries: hard labels of stamped images, and the cost of stamps.
 
 One program per network, whatever the family: queries are sorted so that every batch holds stamps of one family, and a
 `lax.switch` per batch picks how they are put on. Stamped images exist only on the device; parameters and image
@@ -28,8 +28,8 @@ from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples
 
 WIDTH = 64
-"""Columns of a parameter table: the widest family's, and room. Fixed, so that a new family changes no shapes."""
-REMEMBERED = 64
+"""Columns of a parameter table: those of the widest family, and room. Fixed, so that a new family changes no shapes."""
+CACHE_SIZE = 64
 """Calls of `measure` whose results are kept; one model's search makes about a dozen."""
 
 
@@ -53,11 +53,13 @@ class Stamps(NamedTuple):
 
     @classmethod
     def join(cls, *parts: "Stamps") -> "Stamps":
+        """Stamps one after the other; none of none."""
         if not parts:
             return cls(np.empty(0, np.int32), np.empty((0, WIDTH), np.float32))
         return cls(np.concatenate([p.family for p in parts]), np.concatenate([p.parameters for p in parts]))
 
     def take(self, index: np.ndarray) -> "Stamps":
+        """The stamps `index`, integers or bools."""
         return Stamps(self.family[index], self.parameters[index])
 
     def own(self, k: int, shape: Shape) -> np.ndarray:
@@ -65,6 +67,7 @@ class Stamps(NamedTuple):
         return self.parameters[k, : len(FAMILIES[self.family[k]].parameters(shape))]
 
     def describe(self, k: int, shape: Shape) -> str:
+        """Stamp `k` in one line for people."""
         return FAMILIES[self.family[k]].describe(self.own(k, shape), shape)
 
 
@@ -190,17 +193,17 @@ def _measure(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: 
         touched = jnp.mean(jnp.any(change > TOUCHED, axis=-1), axis=(1, 2))
         square = jnp.mean(change**2, axis=-1)
         rms = jnp.sqrt(jnp.mean(square, axis=(1, 2)))
-        price = jnp.sqrt(jnp.mean(square * importance(*square.shape[1:])[None], axis=(1, 2)))
-        return touched, rms, jnp.max(change, axis=(1, 2, 3)), price
+        weighted_rms = jnp.sqrt(jnp.mean(square * importance(*square.shape[1:])[None], axis=(1, 2)))
+        return touched, rms, jnp.max(change, axis=(1, 2, 3)), weighted_rms
 
     # One image at a time: memory stays that of one batch.
     return tuple(jnp.mean(values, axis=0) for values in jax.lax.map(one, images))
 
 
 def measure(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
-    """Cost of K stamps, averaged over `images` `[M, H, W, C]`; asks no model.
+    """Cost of K stamps, averaged over `images` `[M, H, W, C]`; queries no model.
 
-    What was measured lately is remembered: every model of a sweep is tried with the same coarse stamps.
+    The last results are cached: every model of a batch scan is tried with the same coarse stamps.
     """
     total = hashlib.blake2b(repr((images.shape, bank.shape)).encode())
     for array in (images, bank, *stamps):
@@ -213,7 +216,7 @@ def measure(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
     cost = _measure_all(images, stamps, bank)
     with _measured_lock:
         _measured[key] = cost
-        while len(_measured) > REMEMBERED:
+        while len(_measured) > CACHE_SIZE:
             _measured.popitem(last=False)
     return cost
 

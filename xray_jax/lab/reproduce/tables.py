@@ -142,7 +142,7 @@ def proofs_table(models: Sequence[Model]) -> str:
             groups.setdefault(CLEAN if model.clean else _recipe(model), []).append(model)
     rows, total = [], [0, 0, 0, 0]
     for recipe, group in groups.items():
-        proofs = [(m, m.probe["target"]) for m in group if m.probe and m.probe["verdict"] == "proved"]
+        proofs = [(m, m.probe["target"]) for m in group if m.probe and m.probe["verdict"] == "confirmed"]
         right = sum(target in m.record["targets"] for m, target in proofs)
         maps = sum(target is None for _, target in proofs)
         counts = [len(group), len(proofs), right, maps]
