@@ -1,4 +1,4 @@
-"""What the laboratory has measured: training records, rows of the sweep and label maps, joined by model."""
+"""The evidence of one zoo: training records, rows of the batch scan and label maps, joined by model."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,9 @@ from xray_jax.lab.specs import CLEAN
 from xray_jax.rows import file as row_file
 from xray_jax.rows.names import file_name
 
-ROWS, MAPS = "rows.jsonl", "maps"
+ROWS, MAPS, REMARKS = "rows.jsonl", "maps", "remarks.json"
+CONFIRMED = ("confirmed", "proved")
+"""The probe's word for a confirmed trigger in rows; older rows hold the second one."""
 
 
 class EvidenceError(ValueError):
@@ -28,7 +30,9 @@ class Model:
     """One trained model with everything that is known of it.
 
     Attributes:
-      record: of its training. row: of the sweep, None when it was not scanned. maps_path: of its label maps.
+      record: of its training.
+      row: of the batch scan, None when it was not scanned.
+      maps_path: of its label maps.
     """
 
     record: Mapping[str, Any]
@@ -66,13 +70,18 @@ class Model:
         return not self.record["failed"] and self.row is not None
 
     @property
+    def confirmed(self) -> bool:
+        """Whether the trigger probe confirmed a trigger."""
+        return self.probe is not None and self.probe["verdict"] in CONFIRMED
+
+    @property
     def probe(self) -> Mapping[str, Any] | None:
         """What the trigger probe found; None where it was not asked."""
         return None if self.row is None else self.row["detectors"].get("probe")
 
     def score(self, name: str) -> float | None:
         """ "re" or "ats", averaged over the planes, low = suspect; of "probe" how far the best finding lies above what
-        a proof needs, negated, so that low is suspect too (1 where it found nothing at all).
+        confirms a trigger, negated, so that low is suspect too (1 where it found nothing at all).
         """
         if self.row is None:
             return None
@@ -138,6 +147,24 @@ def load(folder: Path) -> list[Model]:
     return [
         Model(record, rows.get(record["id"]), folder / MAPS / f"{file_name(record['id'])}.npz") for record in records
     ]
+
+
+def remarks(folder: Path) -> dict[str, str]:
+    """Attack -> why it falls short, as seen in this evidence: `remarks.json` where there is one.
+
+    Raises:
+      EvidenceError: it is not an object of strings.
+    """
+    path = folder / REMARKS
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise EvidenceError(f"{path}: not JSON: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise EvidenceError(f"{path}: expected an object of attack names and remarks")
+    return found
 
 
 def scan_settings(row: Mapping[str, Any]) -> dict[str, Any]:
