@@ -1,6 +1,7 @@
 """One whole run: what to scan, rows to a file, maps and pictures to folders, a table for people, an exit code."""
 
 import functools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.labels import InferenceOptions
-from xray_jax.report import console, figures
+from xray_jax.report import console
 from xray_jax.rows import file as row_file
 from xray_jax.rows.file import Row
 from xray_jax.samples import read as read_samples
@@ -30,7 +31,8 @@ class Job:
     """A run of the scanner.
 
     Attributes:
-      checkpoints: folder, glob, one checkpoint or manifest. samples: `.npz` or folder. out: row file, "-" for stdout.
+      checkpoints: folder, glob, one checkpoint or manifest. samples: `.npz` or folder. out: row file, "-" for stdout,
+        None to keep no rows.
       scan, sweep, engine: see there. calibration: see `decision.load_calibration`; None leaves verdicts unknown.
       null: file with the probe's null, see `decision.load_null`; None takes the calibration's or the default.
       plot: which checkpoints to draw. plots: folder for pictures.
@@ -39,7 +41,7 @@ class Job:
 
     checkpoints: str
     samples: str
-    out: str
+    out: str | None = None
     scan: PlanesOptions = field(default_factory=PlanesOptions)
     sweep: BatchScanOptions = field(default_factory=BatchScanOptions)
     engine: InferenceOptions = field(default_factory=InferenceOptions)
@@ -84,6 +86,9 @@ class Worker:
         if job.plots is None or finished.row["status"] != "ok":
             return
         if job.plot == "all" or (job.plot == "flagged" and finished.row["verdict"] in ("backdoored", "suspect")):
+            # Pictures are asked for seldom, and their libraries are a fifth of a command's start-up time.
+            from xray_jax.report import figures
+
             try:
                 samples, probe = self.sweep.scanner.samples, job.sweep.probe_settings
                 figures.draw(finished, job.plots, samples, probe, job.engine)
@@ -118,8 +123,10 @@ def run(job: Job) -> int:
     for folder in (job.plots, job.sweep.maps):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-    with row_file.RowWriter(job.out if job.out == "-" else job.shard.file(job.out)) as writer:
+    with row_file.RowWriter(_row_file(job)) as writer:
         rows = _work(worker, entries, writer)
+    if job.out is None:
+        print("xray-scan: rows were not kept: give --out=FILE", file=sys.stderr)
     if entries and all(row["status"] == "skipped" for row in rows):
         print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
         return EXIT_NOTHING
@@ -128,6 +135,13 @@ def run(job: Job) -> int:
     if summary.errors:
         return EXIT_ERRORS
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
+
+
+def _row_file(job: Job) -> str | Path:
+    """Where rows are appended: the shard's own file, stdout ("-"), or nowhere."""
+    if job.out is None:
+        return os.devnull
+    return job.out if job.out == "-" else job.shard.file(job.out)
 
 
 def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:
