@@ -4,15 +4,19 @@ from absl import flags
 
 from xray_jax.classifier import Access
 from xray_jax.detectors import registry
+from xray_jax.scripts import command_help
 
-DETECTORS = flags.DEFINE_list("detectors", list(registry.DEFAULT), "Detectors that run, in order.")
-ACCESS = flags.DEFINE_enum(
-    "access",
-    Access.WEIGHTS.name.lower(),
-    [access.name.lower() for access in Access],
-    "What may be used of a model: labels treats every checkpoint as a black box.",
-)
-PROBE = flags.DEFINE_enum("probe", None, ["on", "off", "only"], "Old name of --detectors; goes with the next version.")
+with command_help.group("Detectors"):
+    DETECTORS = flags.DEFINE_list("detectors", list(registry.DEFAULT), "Detectors that run, in order.")
+    ACCESS = flags.DEFINE_enum(
+        "access",
+        Access.WEIGHTS.name.lower(),
+        [access.name.lower() for access in Access],
+        "What may be used of a model: labels treats every checkpoint as a black box.",
+    )
+    PROBE = flags.DEFINE_enum(
+        "probe", None, ["on", "off", "only"], "Old name of --detectors; goes with the next version."
+    )
 
 _OLD = {"on": ("planes", "probe"), "off": ("planes",), "only": ("probe",)}
 

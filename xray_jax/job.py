@@ -1,6 +1,7 @@
 """One whole run: what to scan, rows to a file, maps and pictures to folders, a table for people, an exit code."""
 
 import functools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.options import ProbeOptions
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.options import InferenceOptions
-from xray_jax.report import console, figures
+from xray_jax.report import console
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import OK, SKIPPED, Row, is_flagged
 from xray_jax.samples import read as read_samples
@@ -39,7 +40,7 @@ class Job:
     Attributes:
       checkpoints: folder, glob, one checkpoint or manifest.
       samples: `.npz` or folder.
-      out: row file, "-" for stdout.
+      out: row file, "-" for stdout, None to keep no rows.
       detectors: names of those that run, in order.
       access: what may be used of a model; detectors that need more are left out.
       planes: options of the planes.
@@ -56,7 +57,7 @@ class Job:
 
     checkpoints: str
     samples: str
-    out: str
+    out: str | None = None
     detectors: tuple[str, ...] = registry.DEFAULT
     access: Access = Access.WEIGHTS
     planes: PlanesOptions = field(default_factory=PlanesOptions)
@@ -111,6 +112,9 @@ class Worker:
         if job.plots is None or finished.row["status"] != OK:
             return
         if job.plot == "all" or (job.plot == "flagged" and is_flagged(finished.row)):
+            # Pictures are asked for seldom, and their libraries are a fifth of a command's start-up time.
+            from xray_jax.report import figures
+
             try:
                 figures.draw(finished, job.plots, self.scan.samples, job.probe)
             except Exception as error:
@@ -144,8 +148,10 @@ def run(job: Job) -> int:
     for folder in (job.plots, job.scan.maps):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-    with row_file.RowWriter(job.out if job.out == "-" else job.shard.file(job.out)) as writer:
+    with row_file.RowWriter(_row_file(job)) as writer:
         rows = _work(worker, entries, writer)
+    if job.out is None:
+        print("xray-scan: rows were not kept: give --out=FILE", file=sys.stderr)
     if entries and all(row["status"] == SKIPPED for row in rows):
         print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
         return EXIT_NOTHING
@@ -154,6 +160,13 @@ def run(job: Job) -> int:
     if summary.errors:
         return EXIT_ERRORS
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
+
+
+def _row_file(job: Job) -> str | Path:
+    """Where rows are appended: the shard's own file, stdout ("-"), or nowhere."""
+    if job.out is None:
+        return os.devnull
+    return job.out if job.out == "-" else job.shard.file(job.out)
 
 
 def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:

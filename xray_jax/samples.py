@@ -2,12 +2,16 @@
 
 import dataclasses
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MAX_BYTES = 8 << 30
+SHIPPED = {"cifar10": "demo/samples.npz"}
+"""Sets that ship with the package, by the name that `read` takes: 200 CIFAR-10 test images."""
+_SETS = f"the package has these sets: {', '.join(SHIPPED)}"
 
 
 class SamplesError(ValueError):
@@ -76,10 +80,15 @@ def read(path: str | Path) -> Samples:
 
     Sub-folders that are all numbers give those labels; otherwise labels number the sorted names.
 
+    Args:
+      path: the file or folder, or a name of `SHIPPED`; a file or folder of such a name comes first.
+
     Raises:
       SamplesError: naming the path and what was expected.
     """
-    path = Path(path).expanduser()
+    name, path = str(path), Path(path).expanduser()
+    if name in SHIPPED and not path.exists():
+        return _read_npz(Path(str(resources.files("xray_jax"))) / SHIPPED[name])
     try:
         if path.is_dir():
             return _read_folder(path)
@@ -88,7 +97,7 @@ def read(path: str | Path) -> Samples:
     except OSError as error:
         raise SamplesError(f"samples {path}: cannot be read: {error}") from error
     if not path.exists():
-        raise SamplesError(f"samples {path}: no such file or folder")
+        raise SamplesError(f"samples {path}: no such file or folder, and {_SETS}")
     raise SamplesError(f"samples {path}: expected an .npz with `images` and `labels`, or a folder of class folders")
 
 
@@ -104,7 +113,7 @@ def _read_npz(path: Path) -> Samples:
     except SamplesError:
         raise
     except FileNotFoundError as error:
-        raise SamplesError(f"samples {path}: no such file") from error
+        raise SamplesError(f"samples {path}: no such file, and {_SETS}") from error
     except Exception as error:  # numpy and zipfile raise many kinds for broken archives
         raise SamplesError(f"samples {path}: not a readable .npz ({type(error).__name__}: {error})") from error
 
