@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax import models
+from xray_jax.files import atomic_write
 from xray_jax.lab import attacks, label_maps
 from xray_jax.lab.attacks import PoisoningAttack, Setting, TrainingAttack
 from xray_jax.lab.data import ImageSet
@@ -148,9 +149,8 @@ class _Log:
         self.history = [*self.history[: epoch - 1], [epoch, round(loss, 4), round(clean, 4)]]
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part = self._path.with_suffix(".part")
-            part.write_text(json.dumps({"history": self.history, "seconds": self.seconds}))
-            part.replace(self._path)
+            with atomic_write(self._path, "w") as file:
+                json.dump({"history": self.history, "seconds": self.seconds}, file)
         self._report(f"{self._spec.id}: epoch {epoch}, loss {loss:.3f}, accuracy {clean:.3f}, {self.seconds:.0f} s")
 
 

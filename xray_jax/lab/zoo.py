@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from xray_jax import checkpoints
+from xray_jax.files import atomic_write
 from xray_jax.lab import specs
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import Trigger
@@ -148,6 +149,5 @@ def write_manifests(folder: Path, records: Iterable[Record]) -> None:
             line |= {"failed": record["failed"]}
         lines[FAILED if record["failed"] else MANIFEST].append(json.dumps(line) + "\n")
     for name, content in lines.items():
-        partial_path = folder / f"{name}.part"
-        partial_path.write_text("".join(content))
-        partial_path.replace(folder / name)
+        with atomic_write(folder / name, "w") as file:
+            file.writelines(content)

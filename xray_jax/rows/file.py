@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from xray_jax.files import atomic_write
+
 Row = dict[str, Any]
 
 STATUSES = ("ok", "error", "skipped")
@@ -164,12 +166,9 @@ def write_all(path: str | Path, rows: Iterable[Row]) -> None:
     if str(path) == "-":
         sys.stdout.writelines(lines)
         return
-    path = Path(path)
-    partial = path.with_name(path.name + ".part")
     try:
-        with open(partial, "w", encoding="ascii") as file:
+        with atomic_write(path, "w", encoding="ascii") as file:
             file.writelines(lines)
-        partial.replace(path)
     except OSError as error:
         raise ResultsError(f"{path}: cannot write rows there: {error.strerror}; choose another --out") from error
 

@@ -10,6 +10,7 @@ from xray_jax.detectors.probe import queries, score
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, Shape
+from xray_jax.files import atomic_write
 from xray_jax.inference.labels import InferenceOptions
 from xray_jax.samples import Samples, SamplesError
 
@@ -98,7 +99,5 @@ def save_stamp(finding: Finding, path: Path) -> None:
     }
     if finding.bank is not None:
         arrays["bank"] = finding.bank
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "wb") as file:
+    with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path)
