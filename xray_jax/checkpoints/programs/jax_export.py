@@ -132,7 +132,7 @@ def _check_platform(exported: export.Exported) -> None:
 
 def _rehearse(data: bytes) -> None:
     """Parses and checks the program in another process first: one of 2,000 damaged files made MLIR's parser crash."""
-    command = [sys.executable, "-c", "from xray_jax.checkpoints import exported; exported.check_stdin()"]
+    command = [sys.executable, "-c", "from xray_jax.checkpoints.programs import jax_export; jax_export.check_stdin()"]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     try:
         done = subprocess.run(command, input=data, capture_output=True, env=environment, timeout=REHEARSAL_SECONDS)
