@@ -1,4 +1,4 @@
-"""A model made of a rule: what stamps do to labels is written down, so that what a search must find is known."""
+"""A finding, and a model made of a rule: what stamps do to labels is known, and so is what a search must find."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ import numpy as np
 from xray_jax.detectors.probe import score
 from xray_jax.detectors.probe.null import LEVELS
 from xray_jax.detectors.probe.queries import Stamps
+from xray_jax.detectors.probe.result import Finding
 from xray_jax.detectors.probe.search import SearchState
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.detectors.probe.stamps.cost import Cost
@@ -14,6 +15,17 @@ from xray_jax.detectors.probe.stamps.cost import Cost
 SHAPE = (16, 16, 3)
 CLASSES = 5
 NUMBER = {family.name: number for number, family in enumerate(FAMILIES)}
+
+FINDING = Finding(
+    kind="all-to-one",
+    target_labels=(-1, 0, 0, 0, 0),
+    family="patch",
+    parameters={
+        "row": 6, "column": 6, "height": 2, "width": 2, "pattern": 0, "red": 1, "green": 1, "blue": 1,
+    },
+    description="2x2 solid white patch",
+    hits=30, trials=30, touched=0.06, rms=0.07, peak=1.0, weighted_rms=0.07, anomaly_index=9.0, runner_up=0.1,
+)  # fmt: skip
 
 Rule = Callable[[str, np.ndarray], tuple[int, float]]
 """(family, its parameters) -> the label that a stamp sends images to, and the share of images that go there."""
