@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests import factory
+from tests.detectors.probe.fakes import FINDING
 from xray_jax import checkpoints
 from xray_jax.classifier import BlackBox
 from xray_jax.detectors.probe import ProbeOptions, replay, split
-from xray_jax.detectors.probe import null as probe_null
-from xray_jax.detectors.probe.null import LEVELS, Null, calibrate, merge
-from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, from_row, judge
+from xray_jax.detectors.probe.null import Null
+from xray_jax.detectors.probe.result import ProbeResult, Verdict, from_row
 from xray_jax.inference.labels import InferenceOptions
 from xray_jax.report import figures, plane_figures, trigger_figure
 from xray_jax.rows import file as row_file
@@ -22,16 +22,6 @@ from xray_jax.samples import Samples, SamplesError
 from xray_jax.sweep.batch_scan import Finished
 
 SHAPE = (8, 8, 3)
-FINDING = Finding(
-    kind="all-to-one",
-    target_labels=(-1, 0, 0, 0, 0),
-    family="patch",
-    parameters={
-        "row": 6, "column": 6, "height": 2, "width": 2, "pattern": 0, "red": 1, "green": 1, "blue": 1,
-    },
-    description="2x2 solid white patch",
-    hits=30, trials=30, touched=0.06, rms=0.07, peak=1.0, weighted_rms=0.07, anomaly_index=9.0, runner_up=0.1,
-)  # fmt: skip
 
 
 def _backdoored(images):
@@ -100,13 +90,6 @@ def test_stamps_that_do_not_fit_are_refused(change, message):
         replay.replay(dataclasses.replace(FINDING, **change), MODEL, _samples())
 
 
-def test_a_broken_row_is_refused():
-    row = FINDING.row()
-    del row["target_labels"]
-    with pytest.raises(ValueError, match="target_labels"):
-        from_row(row)
-
-
 def test_a_row_without_a_weighted_rms_can_be_replayed_but_is_not_confirmed_anew():
     row = FINDING.row()
     del row["cost"]["weighted_rms"]
@@ -138,64 +121,6 @@ def test_picture_shows_images_stamp_and_labels(tmp_path):
     assert [axis.get_title() for axis in figure.axes[8:]] == ["0"] * 4
     plane_figures.save(figure, tmp_path / "trigger.png")
     assert (tmp_path / "trigger.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_judge_needs_rate_ceiling_and_lead():
-    null = Null({"patch": (0.2,) * LEVELS}, models=3)
-    assert judge([FINDING], null, 5, 0.9)[0] is Verdict.CONFIRMED
-    assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, models=3), 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([dataclasses.replace(FINDING, runner_up=0.8)], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([dataclasses.replace(FINDING, runner_up=0.45)], null, 5, 0.9)[0] is Verdict.CONFIRMED
-    assert judge([dataclasses.replace(FINDING, runner_up=0.5)], null, 5, 0.9)[0] is Verdict.NOTHING, "a fragile model"
-    assert judge([dataclasses.replace(FINDING, hits=18)], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([FINDING], Null(), 5, 0.9)[0] is Verdict.NOTHING, "a family without a null is never confirmed"
-    assert judge([dataclasses.replace(FINDING, kind="source-specific")], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([], null, 5, 0.1)[0] is Verdict.UNKNOWN
-    two = dataclasses.replace(FINDING, target_labels=(-1, 0), hits=25)
-    assert judge([two], null, 2, 0.9)[0] is Verdict.NOTHING
-
-
-def test_a_lead_that_no_clean_model_has_confirms_a_trigger_whose_rate_does_not():
-    null = Null({"patch": (0.95,) * LEVELS}, {"patch": (0.4,) * LEVELS}, 3)
-    alone = dataclasses.replace(FINDING, runner_up=0.1)
-    assert alone.threshold(null) == pytest.approx(0.1 + 0.4 + 0.15)
-    assert alone.is_confirmed(null)
-    assert not dataclasses.replace(alone, runner_up=0.4).is_confirmed(null), "clean models lead by as much"
-    assert not alone.is_confirmed(Null(null.ceilings, {"patch": (0.7,) * LEVELS}, 3))
-    assert not alone.is_confirmed(Null(null.ceilings, models=3)), "a null that says no leads"
-    assert not alone.is_confirmed(Null(null.ceilings, {"warp": (0.1,) * LEVELS}, 3)), "nothing known of this family"
-    # The rate remains a way: a clean model's lead may be large where rates are small.
-    assert alone.is_confirmed(Null({"patch": (0.5,) * LEVELS}, {"patch": (0.9,) * LEVELS}, 3))
-
-
-def test_calibration_takes_the_highest_rate_at_each_cost():
-    profiles = [{"patch": [0.1, None, *[0.3] * 7]}, {"patch": [0.05, 0.2, *[None] * 7], "warp": [None] * LEVELS}]
-    null = calibrate(profiles, [{"patch": [0.1, 0.05, *[0.2] * 7]}])
-    assert null.ceilings == {"patch": (0.1, 0.2, *[0.3] * 7)}
-    assert null.ceiling("patch", 0.03) == pytest.approx(0.2)
-    assert null.lead("patch", 0.03) == pytest.approx(0.1), "a stamp of higher cost does no less"
-    assert null.models == 2
-    assert probe_null.from_row(null.row()) == null
-    assert (
-        probe_null.from_row({"ceilings": {"patch": [0.1] * LEVELS}, "models": 1, "source": "old"}).lead("patch", 0) == 1
-    )
-    assert null.ceiling("sinusoid", 0.01) == null.ceiling("warp", 0.01) == 1
-
-
-def test_calibration_fills_what_was_not_seen():
-    null = calibrate([{"patch": [None, None, 0.9, None, 0.4, None, None, None, None]}], [])
-    assert null.ceilings["patch"] == (0.1, 0.4, 0.9, 0.9, 0.9, 1, 1, 1, 1)
-
-
-def test_lines_are_patches_and_searches_of_one_model_merge():
-    null = calibrate([{"patch": [0.5] * LEVELS, "line": [0.2] * 8 + [0.9]}], [])
-    assert null.ceilings["line"] == (0.5,) * 8 + (0.9,)
-    assert calibrate([{"patch": [0.5] * LEVELS, "ripple": [0.0] * LEVELS}], []).ceiling("ripple", 0.01) == 1
-    assert merge([{"patch": [0.1, None]}, {"patch": [0.2, None], "warp": [None, 0.3]}]) == {
-        "patch": [0.2, None], "warp": [None, 0.3],
-    }  # fmt: skip
-    with pytest.raises(ValueError, match="patch"):
-        Null({"patch": (0.1,)})
 
 
 def test_confirm_command(tmp_path):

@@ -1,5 +1,9 @@
 """Scores against slow loops."""
 
+import math
+import statistics
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -15,6 +19,30 @@ def _slow_rate(labels, truth, predicted, target_of):
         trials += 1
         hits += label == target
     return hits, trials
+
+
+def _commonest(labels: list[int]) -> int:
+    """The commonest label, the smallest of several."""
+    return max(sorted(set(labels)), key=labels.count)
+
+
+def _slow_class_map(labels, truth, num_classes):
+    pairs = list(zip(labels.tolist(), truth.tolist(), strict=True))
+    targets = []
+    for own in range(num_classes):
+        seen = [label for label, y in pairs if y == own]
+        label = _commonest(seen) if seen else -1
+        targets.append(label if label != own and Counter(seen)[label] >= 2 else -1)
+    agreed = 0
+    for k, (label, own) in enumerate(pairs):
+        others = [other for j, (other, y) in enumerate(pairs) if y == own and j != k]
+        agreed += label != own and bool(others) and _commonest(others) == label
+    return targets, agreed / len(pairs)
+
+
+def _at_least(hits: int, trials: int, rate: float) -> float:
+    """Probability of `hits` or more in `trials` at this rate."""
+    return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(hits, trials + 1))
 
 
 def test_flips_are_the_slow_loops():
@@ -84,3 +112,32 @@ def test_anomaly_index_and_runner_up():
     assert score.runner_up(rates, 1) == pytest.approx(0.2)
     assert score.runner_up(np.asarray([0.3, 0.9]), 1) == pytest.approx(0.3)
     assert score.anomaly_index(np.asarray([0.9]), 0) == 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_class_map_is_the_slow_loops(seed):
+    generator = np.random.default_rng(seed)
+    classes, images = 4, 6 + 3 * seed
+    truth = generator.integers(0, classes, images)
+    labels = np.where(generator.random(images) < 0.5, (truth + 1) % classes, generator.integers(0, classes, images))
+    targets, agreement = score.class_map(labels, truth, classes)
+    expected, share = _slow_class_map(labels, truth, classes)
+    assert (targets.tolist(), agreement) == (expected, pytest.approx(share))
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(1, 7), (9, 10), (40, 133), (132, 133)])
+def test_the_ends_of_an_interval_leave_a_tail_of_one_in_forty_each(hits, trials):
+    low, high = score.interval(hits, trials)
+    assert _at_least(hits, trials, low) == pytest.approx(0.025)
+    assert 1 - _at_least(hits + 1, trials, high) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 11])
+def test_standing_among_classes_is_the_slow_loops(classes):
+    rates = np.random.default_rng(classes).random(classes)
+    for at in range(classes):
+        others = sorted(rates[k] for k in range(classes) if k != at)
+        middle = statistics.median(others)
+        spread = statistics.median(abs(rate - middle) for rate in others)
+        assert score.anomaly_index(rates, at) == pytest.approx((rates[at] - middle) / (1.4826 * spread + 0.05))
+        assert score.runner_up(rates, at) == others[max(len(others) - 2, 0)]
