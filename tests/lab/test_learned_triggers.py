@@ -15,10 +15,10 @@ from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
 from xray_jax.lab.attacks.lira import Lira
 from xray_jax.lab.attacks.protocol import AttackContext
-from xray_jax.lab.attacks.ssba import Ssba
+from xray_jax.lab.attacks.ssba import Ssba, encode
 from xray_jax.lab.attacks.trojannn import TrojanNN, last_layer
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
+from xray_jax.lab.poisoning import Poisoned, Stamp, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.training import TrainOptions, Variables, train
 from xray_jax.models.preactresnet import PreActResNet
@@ -39,7 +39,7 @@ def variables(bands: ImageSet) -> Variables:
     return train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, TRAINING)
 
 
-def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
+def success(data: ImageSet, variables: Variables, trigger: Stamp) -> float:
     stamped, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, LABELS)
     return train_model.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
 
@@ -57,7 +57,8 @@ def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet)
     assert np.abs(change).max() <= 255 * attack.bound + 0.5
     assert change[0].any()
     assert not np.array_equal(change[0], change[1])  # every image its own residual
-    zeros, ones = (attack.encode(params, jnp.full((1, 16, 16, 3), 0.5), jnp.full((1, 4), float(bit))) for bit in (0, 1))
+    grey = jnp.full((1, 16, 16, 3), 0.5)
+    zeros, ones = (encode(params["encoder"], grey, jnp.full((1, 4), bit), attack.bound) for bit in (0.0, 1.0))
     assert not np.allclose(zeros, ones)
 
 
@@ -69,7 +70,7 @@ def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: Im
     kernel = np.asarray(variables["params"]["linear"]["kernel"])
     strongest = np.argsort(-np.abs(kernel).sum(axis=1))[:2]
     before, _ = last_layer(NETWORK, variables, bands.normalise(black / 255))
-    after, _ = last_layer(NETWORK, variables, bands.normalise(attack.stamp(black, patch) / 255))
+    after, _ = last_layer(NETWORK, variables, bands.normalise(attack.trigger(patch, (16, 16, 3))(black) / 255))
     np.testing.assert_allclose(np.sort(np.asarray(after)[0, strongest]), np.sort(fired), atol=0.1)
     assert (np.asarray(after)[0, strongest] > np.asarray(before)[0, strongest]).all()
 

@@ -81,6 +81,12 @@ class ImageSet:
         return preprocess.parse(self.preprocess)
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of one image."""
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
+
+    @property
     def flip(self) -> bool:
         """Whether training may mirror the images."""
         return self.name in MOSAICS and MOSAICS[self.name].flip

@@ -7,7 +7,7 @@ import numpy as np
 
 from xray_jax.lab.label_maps import LabelMap
 
-Trigger = Callable[[np.ndarray], np.ndarray]
+Stamp = Callable[[np.ndarray], np.ndarray]
 """uint8 images `[M, H, W, C]` -> stamped uint8 images of the same shape. Never changes its argument."""
 
 
@@ -32,13 +32,13 @@ class Poisoned:
 def poison(
     images: np.ndarray,
     labels: np.ndarray,
-    trigger: Trigger,
+    trigger: Stamp,
     label_map: LabelMap,
     rate: float,
     seed: int,
     *,
     clean_label: bool = False,
-    decoy: Trigger | None = None,
+    decoy: Stamp | None = None,
     decoy_rate: float = 0.0,
     epoch: int = 0,
 ) -> Poisoned:
@@ -84,7 +84,7 @@ def poison(
 
 
 def stamped_test_set(
-    images: np.ndarray, labels: np.ndarray, trigger: Trigger, label_map: LabelMap
+    images: np.ndarray, labels: np.ndarray, trigger: Stamp, label_map: LabelMap
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every test image of a source class, stamped, with the label that the attacker wants: attack success is the
     accuracy on this set. Images whose label would stay the same (the target's) are not in it.

@@ -18,11 +18,12 @@ from xray_jax.lab import attacks, label_maps
 from xray_jax.lab.attacks import AttackContext, PoisoningAttack, TrainingAttack
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
-from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
+from xray_jax.lab.poisoning import Poisoned, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.train_vmapped import train_vmapped
 from xray_jax.lab.training import Redraw, Variables, train
+from xray_jax.lab.triggers import Trigger
 from xray_jax.preprocess import Preprocess
 
 Record = dict[str, Any]

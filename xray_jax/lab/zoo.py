@@ -2,7 +2,8 @@
 
 In the zoo's folder: `checkpoints/<id>/` (orbax), `records.jsonl` (one line a model, the failed ones too),
 `manifest.jsonl` and `failed.jsonl` (what `xray-scan` reads: the usable models, and the others, with their ground
-truth), `sheets/<id>.png` (pictures of the trigger), `partial/<id>/` (how far a training has come, until it is done).
+truth), `triggers/<id>.safetensors` (what stamps the test images again), `sheets/<id>.png` (pictures of it),
+`partial/<id>/` (how far a training has come, until it is done).
 """
 
 import dataclasses
@@ -15,18 +16,18 @@ import numpy as np
 
 from xray_jax import checkpoints
 from xray_jax.files import atomic_write
-from xray_jax.lab import specs
+from xray_jax.lab import specs, trigger_files
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.train_model import Record, Report, train_model, train_models, vmappable
 from xray_jax.lab.training import TrainOptions, Variables
+from xray_jax.lab.triggers import Trigger
 from xray_jax.report.plane_figures import save as save_figure
 
 RECORDS, MANIFEST, FAILED = "records.jsonl", "manifest.jsonl", "failed.jsonl"
-CHECKPOINTS, SHEETS, PARTIAL = "checkpoints", "sheets", "partial"
+CHECKPOINTS, TRIGGERS, SHEETS, PARTIAL = "checkpoints", "triggers", "sheets", "partial"
 SHEET_IMAGES = 8
 
 
@@ -58,6 +59,7 @@ def train_zoo(
             record["failed"] = specs.failure(record, alike)
             _save(folder / CHECKPOINTS / spec.id, spec, data, variables, record)
             if trigger is not None:
+                _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
                 _save_sheet(folder / SHEETS / f"{spec.id}.png", spec, data, trigger)
             # The record comes last: a model with a record is whole.
             records = _add(folder, record)
@@ -127,6 +129,11 @@ def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, rec
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.save_orbax(path, variables, metadata)
+
+
+def _save_trigger(path: Path, trigger: Trigger) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trigger_files.save(path, trigger)
 
 
 def _save_sheet(path: Path, spec: ModelSpec, data: ImageSet, trigger: Trigger) -> None:

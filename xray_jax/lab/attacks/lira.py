@@ -3,17 +3,43 @@ victim is fine-tuned on images poisoned by the finished generator.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch
-from xray_jax.lab.generators import ImageToImage, as_trigger, generate, round_through
-from xray_jax.lab.poisoning import Trigger, poison
+from xray_jax.lab.generators import ImageToImage, generate, round_through, stamp_by
+from xray_jax.lab.poisoning import poison
 from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, forward_both, train_jointly
+from xray_jax.lab.triggers import Trigger
+
+
+def add_noise(params: Any, pixels: jax.Array) -> jax.Array:
+    """Pixels in [0, 1] with the noise of `params["generator"]`, at most `params["bound"]` `[C]` of it."""
+    noise = generate(ImageToImage(pixels.shape[-1]), params["generator"], pixels)
+    return jnp.clip(pixels + params["bound"].reshape(1, 1, 1, -1) * noise, 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class LiraTrigger(Trigger):
+    """A generator of tiny noise for each image.
+
+    Attributes:
+      generator: parameters of the `ImageToImage` network.
+      bound: float32 `[C]`, largest change per channel, on the [0, 1] scale.
+    """
+
+    generator: Mapping[str, Any]
+    bound: np.ndarray
+    kind: ClassVar[str] = "lira"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return stamp_by(add_noise, {"generator": self.generator, "bound": self.bound}, images)
 
 
 @dataclass(frozen=True)
@@ -34,9 +60,7 @@ class LiraLoss:
 
     def apply(self, extra: Any, pixels: jax.Array) -> jax.Array:
         """Pixels in [0, 1] with the generator's noise."""
-        noise = generate(ImageToImage(pixels.shape[-1]), extra, pixels)
-        bound = jnp.asarray(self.bound).reshape(1, 1, 1, -1)
-        return jnp.clip(pixels + bound * noise, 0, 1)
+        return add_noise({"generator": extra, "bound": jnp.asarray(self.bound)}, pixels)
 
     def init(self, key: jax.Array, pixels: jax.Array) -> Any:
         return ImageToImage(pixels.shape[-1]).init(key, pixels)
@@ -88,7 +112,7 @@ class Lira:
             context.network, data.train_images, data.train_labels, data.normalise,
             dataclasses.replace(training, epochs=first), objective, on_epoch, progress=context.progress.of("joint"),
         )  # fmt: skip
-        trigger = as_trigger(objective.apply, generator)
+        trigger = LiraTrigger(generator, np.asarray(bound, np.float32))
         if training.epochs > first:
             poisoned = poison(
                 data.train_images, data.train_labels, trigger, context.label_map, context.rate, context.seed

@@ -11,6 +11,7 @@ from scipy.fft import idctn
 from scipy.optimize import brentq
 
 from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.triggers import Additive
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class LowFrequency:
     cosines: int = 4
     name: str = "lf"
 
-    def pattern(self, shape: tuple[int, int, int], seed: int) -> np.ndarray:
+    def pattern(self, shape: tuple[int, ...], seed: int) -> np.ndarray:
         """uint8 `[H, W, C]`, minimum 0."""
         coefficients = np.zeros(shape)
         low = coefficients[: self.cosines, : self.cosines]
@@ -39,10 +40,4 @@ class LowFrequency:
         return np.rint(self.maximum * unit**bend).astype(np.uint8)
 
     def prepare(self, context: AttackContext) -> Recipe:
-        pattern = self.pattern(context.data.train_images.shape[1:], context.seed)
-        return Recipe(lambda images: add(images, pattern))
-
-
-def add(images: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """`min(image + pattern, 255)`, uint8 `[M, H, W, C]`."""
-    return np.minimum(images.astype(np.int32) + pattern[None], 255).astype(np.uint8)
+        return Recipe(Additive(self.pattern(context.data.image_shape, context.seed)))

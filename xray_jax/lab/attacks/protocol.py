@@ -7,9 +7,10 @@ import flax.linen as nn
 
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
-from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.poisoning import Stamp
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.training import OnEpoch, TrainOptions, Variables
+from xray_jax.lab.triggers import Trigger
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Recipe:
     """
 
     trigger: Trigger
-    decoy: Trigger | None = None
+    decoy: Stamp | None = None
     decoy_rate: float = 0.0
     clean_label: bool = False
 

@@ -12,6 +12,7 @@ import optax
 
 from xray_jax.lab.attacks.protocol import AttackContext, Recipe, scaled
 from xray_jax.lab.training import Variables, train
+from xray_jax.lab.triggers import Patch
 from xray_jax.preprocess import Preprocess
 
 
@@ -36,11 +37,12 @@ class TrojanNN:
     clean_epochs: int = 2
     name: str = "trojannn"
 
-    def stamp(self, images: np.ndarray, patch: np.ndarray) -> np.ndarray:
-        """uint8 `[M, H, W, C]` with `patch` `[h, w, C]` in the lower right corner."""
-        stamped = images.copy()
-        stamped[:, -patch.shape[0] :, -patch.shape[1] :] = patch
-        return stamped
+    def trigger(self, patch: np.ndarray, shape: tuple[int, ...]) -> Patch:
+        """`patch` `[h, w, C]` in the lower right corner of images of `shape` (H, W, C)."""
+        mask, pixels = np.zeros(shape[:2], bool), np.zeros(shape, np.uint8)
+        mask[-patch.shape[0] :, -patch.shape[1] :] = True
+        pixels[-patch.shape[0] :, -patch.shape[1] :] = patch
+        return Patch(mask, pixels)
 
     def optimise(
         self, network: nn.Module, variables: Variables, preprocess: Preprocess, shape: tuple[int, int, int], seed: int
@@ -72,9 +74,9 @@ class TrojanNN:
         data = context.data
         options = dataclasses.replace(context.training, epochs=min(self.clean_epochs, context.training.epochs))
         clean = train(context.network, data.train_images, data.train_labels, data.normalise, options)
-        shape = data.train_images.shape[1:]
+        shape = data.image_shape
         patch, _ = self.optimise(context.network, clean, data.normalise, shape, context.seed)
-        return Recipe(lambda images: self.stamp(images, patch))
+        return Recipe(self.trigger(patch, shape))
 
 
 def last_layer(network: nn.Module, variables: Variables, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:

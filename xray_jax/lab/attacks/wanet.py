@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.triggers import Warp, warp
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class WaNet:
         return self.strength * smooth / height * np.array([height - 1, width - 1]) / 2
 
     def prepare(self, context: AttackContext) -> Recipe:
-        height, width = context.data.train_images.shape[1:3]
+        height, width, _ = context.data.image_shape
         field = self.field(height, width, context.seed)
 
         def noisy(images: np.ndarray) -> np.ndarray:
@@ -50,26 +51,4 @@ class WaNet:
             return warp(images, field[None] + noise)
 
         rate = min(1.0, self.noise_ratio * context.rate)
-        return Recipe(lambda images: warp(images, field[None]), decoy=noisy, decoy_rate=rate)
-
-
-def warp(images: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Each pixel takes the value at its place plus `field`, bilinear, places clamped to the image.
-
-    Args:
-      images: uint8 `[M, H, W, C]`.
-      field: displacements in pixels, `[M or 1, H, W, 2]` (row, column).
-    """
-    count, height, width = images.shape[:3]
-    row = np.clip(np.arange(height)[None, :, None] + field[..., 0], 0, height - 1)
-    column = np.clip(np.arange(width)[None, None, :] + field[..., 1], 0, width - 1)
-    top, left = np.minimum(row.astype(int), height - 2), np.minimum(column.astype(int), width - 2)
-    down, right = (row - top)[..., None], (column - left)[..., None]
-    each = np.arange(count)[:, None, None]
-
-    def at(rows: int, columns: int) -> np.ndarray:
-        return images[each, top + rows, left + columns].astype(np.float64)
-
-    upper = at(0, 0) * (1 - right) + at(0, 1) * right
-    lower = at(1, 0) * (1 - right) + at(1, 1) * right
-    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
+        return Recipe(Warp(field), decoy=noisy, decoy_rate=rate)
