@@ -76,7 +76,7 @@ def _refuse(command: Command, *messages: str) -> NoReturn:
 
 def _about_unknown(command: Command, name: str) -> str:
     known = {f"{no}{flag.name}" for flag in command.flags for no in ("", "no" if flag.boolean else "")}
-    near = difflib.get_close_matches(name, sorted(known), 1)
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.7)
     return f"unknown flag --{name}" + "".join(f"; did you mean --{match}?" for match in near)
 
 
