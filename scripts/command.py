@@ -129,7 +129,7 @@ def run(main: Callable[[], int]) -> None:
             print(f"{name}: {error}", file=sys.stderr)
             return EXIT_ERROR
         except KeyboardInterrupt:
-            print(f"{name}: interrupted; start the same command again to go on", file=sys.stderr)
+            print(f"{name}: interrupted; the same command goes on from what is in --out", file=sys.stderr)
             return 130
         except Exception:
             traceback.print_exc()
