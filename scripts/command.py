@@ -76,7 +76,7 @@ def _refuse(command: Command, *messages: str) -> NoReturn:
 
 def _about_unknown(command: Command, name: str) -> str:
     known = {f"{no}{flag.name}" for flag in command.flags for no in ("", "no" if flag.boolean else "")}
-    near = difflib.get_close_matches(name, sorted(known), 1)
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.7)
     return f"unknown flag --{name}" + "".join(f"; did you mean --{match}?" for match in near)
 
 
@@ -129,7 +129,7 @@ def run(main: Callable[[], int]) -> None:
             print(f"{name}: {error}", file=sys.stderr)
             return EXIT_ERROR
         except KeyboardInterrupt:
-            print(f"{name}: interrupted; start the same command again to go on", file=sys.stderr)
+            print(f"{name}: interrupted; the same command goes on from what is in --out", file=sys.stderr)
             return 130
         except Exception:
             traceback.print_exc()

@@ -15,7 +15,7 @@ _LAST = "what was found"
 _NUMBERS = ("RE bits", "ATS", "target", "clean acc")
 _GIVE_WAY = ("ATS", "RE bits", "clean acc", "target", "truth")
 """Columns that are left out, the first one first, until the last column has `_ENOUGH` room."""
-_ENOUGH = 48
+_ENOUGH = 40
 _LONGEST_NAME, _LONGEST_TRUTH, _LONGEST = 40, 20, 200
 _LEAST = 8
 
@@ -31,7 +31,7 @@ class VerdictTable:
     def __init__(self, rows: Sequence[Row], width: int | None) -> None:
         self.rows = list(rows)
         self.width = width
-        longest = _LONGEST_NAME if width is None else max(12, min(_LONGEST_NAME, width // 4))
+        longest = _LONGEST_NAME if width is None else max(12, min(_LONGEST_NAME, width // 3))
         tails = distinct_tails([printable(str(row["id"])) for row in self.rows])
         self.names = [cut_middle(tail, longest) for tail in tails]
         self._columns = self._lay_out()
