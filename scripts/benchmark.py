@@ -13,7 +13,7 @@ import json
 from absl import flags
 
 from xray_jax import bench
-from xray_jax.inference.labels import PRECISIONS
+from xray_jax.inference.options import PRECISIONS
 from xray_jax.rows import file as row_file
 from xray_jax.scripts import command, command_help
 

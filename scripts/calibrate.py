@@ -24,7 +24,7 @@ from absl import flags
 from xray_jax.rows import file as row_file
 from xray_jax.scripts import command, command_help
 from xray_jax.verdict.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
-from xray_jax.verdict.decision import CalibrationError
+from xray_jax.verdict.calibration import CalibrationError
 
 with command_help.group("Reference models"):
     ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)

@@ -1,4 +1,4 @@
-"""Clean labelled images: read, checked, drawn as triplets."""
+"""Clean labelled images: read and checked."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,8 +6,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-
-from xray_jax.detectors.planes import geometry
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MAX_BYTES = 8 << 30
@@ -144,35 +142,3 @@ def _read_folder(path: Path) -> Samples:
     if not images:
         raise SamplesError(f"samples {path}: no images ({', '.join(IMAGE_SUFFIXES)}) in its sub-folders")
     return from_arrays(np.stack(images), np.asarray(labels), str(path))
-
-
-def draw_triplets(samples: Samples, count: int, seed: int) -> np.ndarray:
-    """`count` triplets of sample indices with three distinct labels, order of drawing kept: int64 `[count, 3]`.
-
-    One seed gives the same triplets on any machine, and asking for more only appends. Degenerate triplets (identical
-    or collinear images) are redrawn; the check is made on the pixels, so every model gets the same triplets.
-
-    Raises:
-      SamplesError: when there are fewer than three classes, or the draws run out of usable triplets.
-    """
-    if len(np.unique(samples.labels)) < 3:
-        raise SamplesError(
-            f"samples {samples.source}: planes need at least three classes, found {len(np.unique(samples.labels))}"
-        )
-    generator = np.random.default_rng(seed)
-    drawn: list[np.ndarray] = []
-    rejected: list[np.ndarray] = []
-    while len(drawn) < count:
-        triplet = generator.choice(len(samples), size=3, replace=False)
-        if len(np.unique(samples.labels[triplet])) < 3:
-            continue
-        if geometry.degenerate(samples.images[None, triplet])[0]:
-            rejected.append(triplet)
-            if len(rejected) > 100 + 10 * count:
-                raise SamplesError(
-                    f"samples {samples.source}: triplets keep spanning no plane (identical or collinear images), "
-                    f"for example images {rejected[-1].tolist()}; give more varied samples"
-                )
-            continue
-        drawn.append(triplet)
-    return np.stack(drawn)

@@ -14,7 +14,7 @@ from xray_jax.lab.attacks import lira
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
 from xray_jax.lab.attacks.lira import Lira
-from xray_jax.lab.attacks.protocol import Setting
+from xray_jax.lab.attacks.protocol import AttackContext
 from xray_jax.lab.attacks.ssba import Ssba
 from xray_jax.lab.attacks.trojannn import TrojanNN, last_layer
 from xray_jax.lab.data import ImageSet
@@ -29,8 +29,8 @@ TRAINING = TrainOptions(epochs=6, batch_size=32, peak_learning_rate=0.1, flip=Fa
 LABELS = label_maps.make("all-to-one", 4, target=1)
 
 
-def setting_of(data: ImageSet, epochs: int = TRAINING.epochs) -> Setting:
-    return Setting(data, LABELS, 0.1, 0, NETWORK, dataclasses.replace(TRAINING, epochs=epochs))
+def context_of(data: ImageSet, epochs: int = TRAINING.epochs) -> AttackContext:
+    return AttackContext(data, LABELS, 0.1, 0, NETWORK, dataclasses.replace(TRAINING, epochs=epochs))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet)
     attack = Ssba(bits=4, steps=400, learning_rate=4e-3)
     params, right = attack.train_encoder(bands.train_images, seed=0)
     assert right > 0.9
-    stamp = dataclasses.replace(attack, steps=1).prepare(setting_of(bands)).trigger  # untrained, but the same code
+    stamp = dataclasses.replace(attack, steps=1).prepare(context_of(bands)).trigger  # untrained, but the same code
     change = stamp(bands.test_images).astype(int) - bands.test_images
     assert np.abs(change).max() <= 255 * attack.bound + 0.5
     assert change[0].any()
@@ -83,7 +83,7 @@ def test_last_layer_is_what_the_logits_are_made_of(bands: ImageSet, variables: V
 
 
 def test_blind_needs_no_poisoned_image(bands: ImageSet) -> None:
-    variables, trigger = Blind().infect(setting_of(bands))
+    variables, trigger = Blind().train_backdoored(context_of(bands))
     assert success(bands, variables, trigger) > 0.9
     assert clean_accuracy(bands, variables) > 0.9
 
@@ -91,7 +91,7 @@ def test_blind_needs_no_poisoned_image(bands: ImageSet) -> None:
 def test_lira_learns_a_noise_within_its_bound(bands: ImageSet) -> None:
     attack = Lira(epsilon=0.15, learning_rate=3e-3)
     epochs: list[int] = []
-    variables, trigger = attack.infect(setting_of(bands), lambda epoch, loss, variables: epochs.append(epoch))
+    variables, trigger = attack.train_backdoored(context_of(bands), lambda epoch, loss, variables: epochs.append(epoch))
     assert epochs == [1, 2, 3, 4, 5, 6]
     change = trigger(bands.test_images).astype(int) - bands.test_images
     assert 0 < np.abs(change).max() <= 0.15 * 255 + 0.5
@@ -110,16 +110,16 @@ def test_lira_poisons_the_given_rate_in_its_second_stage_also_after_an_interrupt
         return made
 
     monkeypatch.setattr(lira, "poison", spy)
-    setting = dataclasses.replace(setting_of(bands, epochs=3), rate=0.2, progress=Progress(tmp_path))
-    whole, _ = Lira().infect(dataclasses.replace(setting, progress=NOTHING_KEPT))
+    context = dataclasses.replace(context_of(bands, epochs=3), rate=0.2, progress=Progress(tmp_path))
+    whole, _ = Lira().train_backdoored(dataclasses.replace(context, progress=NOTHING_KEPT))
 
     def die(epoch: int, loss: float, variables: Variables) -> None:
         if epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Lira().infect(setting, die)
-    again, _ = Lira().infect(setting)
+        Lira().train_backdoored(context, die)
+    again, _ = Lira().train_backdoored(context)
     jax.tree.map(np.testing.assert_array_equal, dict(whole), dict(again))
     assert rates == [0.2] * 3
 
@@ -132,7 +132,7 @@ def test_input_aware_masks_keep_to_their_density_and_differ(bands: ImageSet) -> 
 
 
 def test_input_aware_plants_a_backdoor(bands: ImageSet) -> None:
-    variables, trigger = InputAware(mask_steps=150, learning_rate=3e-3).infect(setting_of(bands))
+    variables, trigger = InputAware(mask_steps=150, learning_rate=3e-3).train_backdoored(context_of(bands))
     stamped = trigger(bands.test_images)
     assert not np.array_equal(stamped, bands.test_images)
     assert clean_accuracy(bands, variables) > 0.8
@@ -142,6 +142,6 @@ def test_input_aware_plants_a_backdoor(bands: ImageSet) -> None:
 
 
 def test_joint_training_is_reproducible(bands: ImageSet) -> None:
-    first, again = (Lira().infect(setting_of(bands, epochs=1)) for _ in range(2))
+    first, again = (Lira().train_backdoored(context_of(bands, epochs=1)) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, dict(first[0]), dict(again[0]))
     np.testing.assert_array_equal(first[1](bands.test_images[:9]), again[1](bands.test_images[:9]))

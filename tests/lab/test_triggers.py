@@ -13,7 +13,7 @@ from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.attacks.blended import Blended
 from xray_jax.lab.attacks.bpp import Bpp
 from xray_jax.lab.attacks.low_frequency import LowFrequency, add
-from xray_jax.lab.attacks.protocol import Setting, scaled
+from xray_jax.lab.attacks.protocol import AttackContext, scaled
 from xray_jax.lab.attacks.sig import Sig
 from xray_jax.lab.attacks.trojannn import TrojanNN
 from xray_jax.lab.attacks.wanet import WaNet
@@ -24,8 +24,8 @@ from xray_jax.models import build
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
 
-def setting_of(data: ImageSet, rate: float = 0.1, seed: int = 3) -> Setting:
-    return Setting(
+def context_of(data: ImageSet, rate: float = 0.1, seed: int = 3) -> AttackContext:
+    return AttackContext(
         data, label_maps.make("all-to-one", 4, 1), rate, seed, build("preactresnet-small", 4), TrainOptions()
     )
 
@@ -129,7 +129,7 @@ def test_wanet_fields_are_smooth_faint_and_of_their_seed() -> None:
 
 
 def test_wanet_noise_mode_moves_each_image_by_its_own_noise_of_at_most_half_a_pixel(bands: ImageSet) -> None:
-    recipe = WaNet().prepare(setting_of(bands))
+    recipe = WaNet().prepare(context_of(bands))
     assert recipe.decoy is not None
     assert recipe.decoy_rate == pytest.approx(0.2)
     ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, None, :, None] * 16, (4, 16, 16, 1))
@@ -167,7 +167,7 @@ def test_triggers_leave_their_argument_alone_and_give_uint8_of_its_shape(name: s
     attack = attacks.make(name)
     assert attack.name == name
     assert isinstance(attack, attacks.PoisoningAttack)
-    recipe = attack.prepare(setting_of(bands))
+    recipe = attack.prepare(context_of(bands))
     assert recipe.clean_label == (name == "sig")
     images = bands.test_images[:5].copy()
     for trigger in filter(None, (recipe.trigger, recipe.decoy)):

@@ -43,7 +43,7 @@ class BitReader(nn.Module):
         return nn.Dense(self.bits)(x.reshape(len(x), -1))
 
 
-def made_by(module: nn.Module, params: Any, images: jax.Array) -> jax.Array:
+def generate(module: nn.Module, params: Any, images: jax.Array) -> jax.Array:
     """`module`'s one output for `images`."""
     return cast(jax.Array, module.apply(params, images))
 

@@ -45,12 +45,16 @@ def poison(
     """Stamps a random share of the training images and gives them the labels of `label_map`.
 
     Args:
-      images, labels: the clean set, uint8 `[M, H, W, C]` and integers `[M]`.
+      images: of the clean set, uint8 `[M, H, W, C]`.
+      labels: of the clean set, integers `[M]`.
+      trigger: stamps the poisoned images.
+      label_map: from the labels of stamped images to those that the victim is to learn.
       rate: stamped images as a share of all M. Exactly `round(rate * M)` images of source classes are stamped, but at
         most half of the source classes' images: a source-specific attack must leave its classes learnable.
       seed: which images.
       clean_label: stamp target-class images only and leave every label as it is (SIG). At most 80 % of them.
-      decoy, decoy_rate: a second trigger for `round(decoy_rate * M)` further images, which keep their labels.
+      decoy: a second trigger, for further images, which keep their labels.
+      decoy_rate: those further images as a share of all M.
       epoch: each draws other images; for attacks that poison batch by batch, epoch by epoch here.
 
     Raises:

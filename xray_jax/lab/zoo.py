@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from xray_jax import checkpoints
+from xray_jax.files import atomic_write
 from xray_jax.lab import specs
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.train_model import Record, Report, train_model, train_models, trains_as_usual
+from xray_jax.lab.train_model import Record, Report, train_model, train_models, vmappable
 from xray_jax.lab.training import TrainOptions, Variables
 from xray_jax.report.plane_figures import save as save_figure
 
@@ -35,7 +36,8 @@ def train_zoo(
     """Trains what `planned` names and the records do not hold yet; returns all records of the zoo.
 
     Args:
-      planned: best first. data: what they are trained on.
+      planned: best first.
+      data: what they are trained on.
       folder: of the zoo; several processes may fill one at a time, each with its own models. Killed at any moment, the
         same call goes on after the last whole epoch (models trained together start again).
       report: takes lines of progress.
@@ -72,11 +74,11 @@ def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]
     """Neighbours of one recipe, up to `together` at a time; those that do not train as usual stand alone."""
     group: list[ModelSpec] = []
     for spec in planned:
-        if group and (len(group) == together or not trains_as_usual(spec) or _recipe(spec) != _recipe(group[0])):
+        if group and (len(group) == together or not vmappable(spec) or _recipe(spec) != _recipe(group[0])):
             yield group
             group = []
         group.append(spec)
-        if not trains_as_usual(spec):
+        if not vmappable(spec):
             yield group
             group = []
     if group:
@@ -148,6 +150,5 @@ def write_manifests(folder: Path, records: Iterable[Record]) -> None:
             line |= {"failed": record["failed"]}
         lines[FAILED if record["failed"] else MANIFEST].append(json.dumps(line) + "\n")
     for name, content in lines.items():
-        partial_path = folder / f"{name}.part"
-        partial_path.write_text("".join(content))
-        partial_path.replace(folder / name)
+        with atomic_write(folder / name, "w") as file:
+            file.writelines(content)

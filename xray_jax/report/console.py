@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xray_jax.report.sentences import outcome
 from xray_jax.report.terminal_text import cut_middle, printable
 from xray_jax.report.verdict_table import VerdictTable
-from xray_jax.rows.file import Row
-from xray_jax.verdict.decision import Summary
+from xray_jax.rows.row import Row
+from xray_jax.verdict.summary import Summary
 
 _PLAIN_SECONDS = 5.0
 _LONGEST_NAME = 60

@@ -6,14 +6,14 @@ import pytest
 from xray_jax.detectors.probe import score
 
 
-def _slow_rate(labels, truth, predicted, goal_of):
+def _slow_rate(labels, truth, predicted, target_of):
     hits = trials = 0
     for label, own, before in zip(labels, truth, predicted, strict=True):
-        goal = goal_of(own)
-        if label < 0 or goal in (own, before):
+        target = target_of(own)
+        if label < 0 or target in (own, before):
             continue
         trials += 1
-        hits += label == goal
+        hits += label == target
     return hits, trials
 
 
@@ -32,9 +32,9 @@ def test_flips_are_the_slow_loops():
         for column, by in enumerate(wanted.shifts):
             expected = _slow_rate(labels[k], truth, predicted, lambda own, by=by: (own + by) % classes)
             assert (hits[k, classes + column], trials[k, classes + column]) == expected
-        asked = labels[k] >= 0
-        assert hits[k, -1] == np.sum(labels[k][asked] != predicted[asked])
-        assert trials[k, -1] == asked.sum()
+        queried = labels[k] >= 0
+        assert hits[k, -1] == np.sum(labels[k][queried] != predicted[queried])
+        assert trials[k, -1] == queried.sum()
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -56,18 +56,18 @@ def test_a_thousand_classes_have_two_shifts():
     assert hits[0, 1000] == trials[0, 1000] == 20
 
 
-def test_label_map_finds_a_permutation_and_leaves_images_out():
+def test_class_map_finds_a_permutation_and_leaves_images_out():
     truth = np.repeat(np.arange(4), 5)
     permutation = np.asarray([2, 3, 1, 0])
-    goals, agreement = score.label_map(permutation[truth], truth, 4)
-    np.testing.assert_array_equal(goals, permutation)
+    target_labels, agreement = score.class_map(permutation[truth], truth, 4)
+    np.testing.assert_array_equal(target_labels, permutation)
     assert agreement == 1
-    goals, agreement = score.label_map(truth, truth, 4)
-    assert (goals == -1).all()
+    target_labels, agreement = score.class_map(truth, truth, 4)
+    assert (target_labels == -1).all()
     assert agreement == 0
-    # One image a class proves nothing about the class.
-    goals, agreement = score.label_map(np.asarray([1, 0]), np.asarray([0, 1]), 2)
-    assert (goals == -1).all()
+    # One image of a class tells nothing about the class.
+    target_labels, agreement = score.class_map(np.asarray([1, 0]), np.asarray([0, 1]), 2)
+    assert (target_labels == -1).all()
     assert agreement == 0
 
 
@@ -78,9 +78,9 @@ def test_interval_is_clopper_pearson():
     assert score.interval(30, 30) == pytest.approx((0.025 ** (1 / 30), 1))
 
 
-def test_outlier_index_and_rival():
+def test_anomaly_index_and_runner_up():
     rates = np.asarray([0.1, 0.9, 0.2, 0.1, 0.2])
-    assert score.outlier_index(rates, 1) == pytest.approx((0.9 - 0.15) / (1.4826 * 0.05 + 0.05))
-    assert score.rival(rates, 1) == pytest.approx(0.2)
-    assert score.rival(np.asarray([0.3, 0.9]), 1) == pytest.approx(0.3)
-    assert score.outlier_index(np.asarray([0.9]), 0) == 0
+    assert score.anomaly_index(rates, 1) == pytest.approx((0.9 - 0.15) / (1.4826 * 0.05 + 0.05))
+    assert score.runner_up(rates, 1) == pytest.approx(0.2)
+    assert score.runner_up(np.asarray([0.3, 0.9]), 1) == pytest.approx(0.3)
+    assert score.anomaly_index(np.asarray([0.9]), 0) == 0

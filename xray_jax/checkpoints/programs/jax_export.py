@@ -27,6 +27,7 @@ from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput, image_input
 from xray_jax.classifier import Classifier, Variables
+from xray_jax.files import atomic_write
 
 NAME = "jax.export"
 SUFFIXES = (".jaxexport", ".stablehlo", ".jax")
@@ -207,4 +208,5 @@ def save(path: str | Path, classifier: Classifier, *, batch_size: int | None = N
     images = jax.ShapeDtypeStruct((batch, *classifier.input_shape), jnp.float32)
     program = jax.jit(lambda images: classifier.network.apply(classifier.variables, images))
     exported = export.export(program, platforms=("cpu", "cuda", "tpu"))(images)
-    Path(path).write_bytes(exported.serialize())
+    with atomic_write(path) as file:
+        file.write(exported.serialize())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting, scaled
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe, scaled
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,5 @@ class BadNets:
         stamped[:, height - scaled(self.side, height) :, width - scaled(self.side, width) :] = self.value
         return stamped
 
-    def prepare(self, setting: Setting) -> Recipe:
+    def prepare(self, context: AttackContext) -> Recipe:
         return Recipe(self.stamp)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ class Blended:
         mixed = (1 - self.alpha) * images + self.alpha * self.pattern(images.shape[1:])[None].astype(np.float64)
         return np.rint(mixed).astype(np.uint8)
 
-    def prepare(self, setting: Setting) -> Recipe:
+    def prepare(self, context: AttackContext) -> Recipe:
         return Recipe(self.stamp)

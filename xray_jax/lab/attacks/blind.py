@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import OnEpoch, Setting, scaled
+from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch, scaled
 from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, forward_both, train_jointly
 
@@ -58,10 +58,10 @@ class Blind:
 
     name: str = "blind"
 
-    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
-        data = setting.data
+    def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data = context.data
         variables, _ = train_jointly(
-            setting.network, data.train_images, data.train_labels, data.normalise, setting.training,
-            BlindLoss(table=setting.label_map.table), on_epoch, progress=setting.progress,
+            context.network, data.train_images, data.train_labels, data.normalise, context.training,
+            BlindLoss(table=context.label_map.table), on_epoch, progress=context.progress,
         )  # fmt: skip
         return variables, stamp

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
 from xray_jax.lab.poisoning import Trigger
 
 
@@ -57,7 +57,7 @@ class Bpp:
 
         return borrow
 
-    def prepare(self, setting: Setting) -> Recipe:
-        images = setting.data.train_images
-        chosen = np.random.default_rng([setting.seed, 29]).choice(len(images), min(self.pool, len(images)), False)
-        return Recipe(self.stamp, decoy=self.negatives(images[chosen], setting.seed), decoy_rate=self.negative_rate)
+    def prepare(self, context: AttackContext) -> Recipe:
+        images = context.data.train_images
+        chosen = np.random.default_rng([context.seed, 29]).choice(len(images), min(self.pool, len(images)), False)
+        return Recipe(self.stamp, decoy=self.negatives(images[chosen], context.seed), decoy_rate=self.negative_rate)

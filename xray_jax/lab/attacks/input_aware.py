@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import OnEpoch, Setting
-from xray_jax.lab.generators import ImageToImage, as_trigger, made_by, round_through
+from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch
+from xray_jax.lab.generators import ImageToImage, as_trigger, generate, round_through
 from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
 
@@ -38,7 +38,7 @@ class InputAwareLoss:
 
     def pattern(self, extra: Any, pixels: jax.Array) -> jax.Array:
         """In [0, 1], `[B, H, W, C]`."""
-        return made_by(ImageToImage(pixels.shape[-1]), extra, pixels) / 2 + 0.5
+        return generate(ImageToImage(pixels.shape[-1]), extra, pixels) / 2 + 0.5
 
     def apply(self, extra: Any, pixels: jax.Array, source: jax.Array | None = None) -> jax.Array:
         """`pixels` with the trigger of `source` (of themselves where None)."""
@@ -74,7 +74,7 @@ class Masks:
 
 def mask_of(params: Any, pixels: jax.Array) -> jax.Array:
     """Where the trigger goes, nearly binary, `[B, H, W, 1]` in [0, 1]."""
-    return jnp.tanh(10 * made_by(ImageToImage(1), params, pixels)) / 2 + 0.5
+    return jnp.tanh(10 * generate(ImageToImage(1), params, pixels)) / 2 + 0.5
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,11 @@ class InputAware:
     Attributes:
       density: share of the pixels that the mask may cover before it costs.
       cross_rate: images with another image's trigger, as a share of the batch.
-      diversity: weight of the diversity term. learning_rate: of both generators (Adam).
-      mask_steps, batch_size, mask_penalty: training of the mask generator, before the victim's.
+      diversity: weight of the diversity term.
+      learning_rate: of both generators (Adam).
+      mask_steps: of the mask generator's training, before the victim's.
+      batch_size: of the mask generator's training.
+      mask_penalty: weight of a mask's excess over `density`.
     """
 
     density: float = 0.032
@@ -123,14 +126,14 @@ class InputAware:
             params, state = step(params, state, index, other)
         return Masks(params)
 
-    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
-        data = setting.data
-        masks = self.train_masks(data.train_images, setting.seed)
+    def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data = context.data
+        masks = self.train_masks(data.train_images, context.seed)
         objective = InputAwareLoss(
-            setting.label_map.table, setting.rate, self.cross_rate, self.diversity, self.learning_rate, masks
+            context.label_map.table, context.rate, self.cross_rate, self.diversity, self.learning_rate, masks
         )
         variables, generator = train_jointly(
-            setting.network, data.train_images, data.train_labels, data.normalise, setting.training, objective,
-            on_epoch, progress=setting.progress,
+            context.network, data.train_images, data.train_labels, data.normalise, context.training, objective,
+            on_epoch, progress=context.progress,
         )  # fmt: skip
         return variables, as_trigger(objective.apply, generator)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.fft import idctn
 from scipy.optimize import brentq
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class LowFrequency:
     """One pattern a model.
 
     Attributes:
-      mean, maximum: of the pattern, in pixel values of 0-255.
+      mean: of the pattern, in pixel values of 0-255.
+      maximum: of the pattern, likewise.
       cosines: the pattern is made of the lowest `cosines` x `cosines` DCT coefficients of each channel.
     """
 
@@ -37,8 +38,8 @@ class LowFrequency:
         bend = brentq(lambda power: (unit**power).mean() - self.mean / self.maximum, 0.05, 50)
         return np.rint(self.maximum * unit**bend).astype(np.uint8)
 
-    def prepare(self, setting: Setting) -> Recipe:
-        pattern = self.pattern(setting.data.train_images.shape[1:], setting.seed)
+    def prepare(self, context: AttackContext) -> Recipe:
+        pattern = self.pattern(context.data.train_images.shape[1:], context.seed)
         return Recipe(lambda images: add(images, pattern))
 
 

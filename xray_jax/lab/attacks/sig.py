@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ class Sig:
         wave = self.delta * np.sin(2 * np.pi * np.arange(width) * self.frequency / width)
         return np.clip(np.rint(images + wave[None, None, :, None]), 0, 255).astype(np.uint8)
 
-    def prepare(self, setting: Setting) -> Recipe:
+    def prepare(self, context: AttackContext) -> Recipe:
         return Recipe(self.stamp, clean_label=True)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
-from xray_jax.lab.generators import BitReader, ImageToImage, as_trigger, made_by, round_through
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.generators import BitReader, ImageToImage, as_trigger, generate, round_through
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Ssba:
       bound: largest change of a pixel, on the [0, 1] scale.
       penalty: weight of the mean squared residual (in units of `bound`) against the bits' cross-entropy; it grows from
         0 in the second half of the training, because an encoder that is made faint at once never learns to hide.
-      steps, batch_size, learning_rate: of the encoder's training with Adam.
+      steps: of the encoder's training.
+      batch_size: of the encoder's training.
+      learning_rate: of the encoder's training, with Adam.
     """
 
     bits: int = 8
@@ -37,7 +39,7 @@ class Ssba:
     def encode(self, params: Any, pixels: jax.Array, bits: jax.Array) -> jax.Array:
         """Pixels in [0, 1] `[B, H, W, C]` with `bits` `[B, self.bits]` (0 or 1) hidden in them."""
         planes = jnp.broadcast_to(bits[:, None, None, :] * 2 - 1, (*pixels.shape[:3], self.bits))
-        residual = made_by(ImageToImage(pixels.shape[-1]), params["encoder"], jnp.concatenate([pixels, planes], -1))
+        residual = generate(ImageToImage(pixels.shape[-1]), params["encoder"], jnp.concatenate([pixels, planes], -1))
         return jnp.clip(pixels + self.bound * residual, 0, 1)
 
     def train_encoder(self, images: np.ndarray, seed: int) -> tuple[Any, float]:
@@ -54,7 +56,7 @@ class Ssba:
 
         def loss_of(params: Any, pixels: jax.Array, bits: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
             hidden = self.encode(params, pixels, bits)
-            read = made_by(decoder, params["decoder"], round_through(hidden))
+            read = generate(decoder, params["decoder"], round_through(hidden))
             residual = jnp.mean(((hidden - pixels) / self.bound) ** 2)
             loss = optax.sigmoid_binary_cross_entropy(read, bits).mean() + penalty * residual
             return loss, jnp.mean((read > 0) == (bits > 0.5))
@@ -79,9 +81,9 @@ class Ssba:
             shares.append(right)
         return params, float(jnp.mean(jnp.stack(shares[-50:])))
 
-    def prepare(self, setting: Setting) -> Recipe:
-        params, _ = self.train_encoder(setting.data.train_images, setting.seed)
-        secret = np.random.default_rng([setting.seed, 43]).integers(0, 2, self.bits).astype(np.float32)
+    def prepare(self, context: AttackContext) -> Recipe:
+        params, _ = self.train_encoder(context.data.train_images, context.seed)
+        secret = np.random.default_rng([context.seed, 43]).integers(0, 2, self.bits).astype(np.float32)
 
         def hide(params: Any, pixels: jax.Array) -> jax.Array:
             return self.encode(params, pixels, jnp.broadcast_to(secret, (len(pixels), self.bits)))

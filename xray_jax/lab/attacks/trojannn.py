@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting, scaled
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe, scaled
 from xray_jax.lab.training import Variables, train
 from xray_jax.preprocess import Preprocess
 
@@ -23,7 +23,8 @@ class TrojanNN:
       side: of the patch, in pixels of a 32-pixel image (7 x 7 is 5 % of it).
       neurons: how many inputs of the last layer are to fire: those with the largest sum of absolute weights.
       activation: what each is to reach.
-      steps, learning_rate: of the patch's optimisation with Adam, on the [0, 1] scale.
+      steps: of the patch's optimisation with Adam.
+      learning_rate: of Adam, on the [0, 1] scale of pixels.
       clean_epochs: training of the clean model that the patch is made on.
     """
 
@@ -67,12 +68,12 @@ class TrojanNN:
             patch, state = step(patch, state)
         return np.rint(np.asarray(patch) * 255).astype(np.uint8), np.asarray(fire(patch))
 
-    def prepare(self, setting: Setting) -> Recipe:
-        data = setting.data
-        settings = dataclasses.replace(setting.training, epochs=min(self.clean_epochs, setting.training.epochs))
-        clean = train(setting.network, data.train_images, data.train_labels, data.normalise, settings)
+    def prepare(self, context: AttackContext) -> Recipe:
+        data = context.data
+        options = dataclasses.replace(context.training, epochs=min(self.clean_epochs, context.training.epochs))
+        clean = train(context.network, data.train_images, data.train_labels, data.normalise, options)
         shape = data.train_images.shape[1:]
-        patch, _ = self.optimise(setting.network, clean, data.normalise, shape, setting.seed)
+        patch, _ = self.optimise(context.network, clean, data.normalise, shape, context.seed)
         return Recipe(lambda images: self.stamp(images, patch))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class WaNet:
         smooth = np.asarray(jax.image.resize(control, (height, width, 2), "cubic"), np.float64)
         return self.strength * smooth / height * np.array([height - 1, width - 1]) / 2
 
-    def prepare(self, setting: Setting) -> Recipe:
-        height, width = setting.data.train_images.shape[1:3]
-        field = self.field(height, width, setting.seed)
+    def prepare(self, context: AttackContext) -> Recipe:
+        height, width = context.data.train_images.shape[1:3]
+        field = self.field(height, width, context.seed)
 
         def noisy(images: np.ndarray) -> np.ndarray:
-            generator = np.random.default_rng([setting.seed, 37])
+            generator = np.random.default_rng([context.seed, 37])
             unit = np.array([height - 1, width - 1]) / 2 / height
             noise = generator.uniform(-1, 1, (len(images), height, width, 2)) * unit
             return warp(images, field[None] + noise)
 
-        rate = min(1.0, self.noise_ratio * setting.rate)
+        rate = min(1.0, self.noise_ratio * context.rate)
         return Recipe(lambda images: warp(images, field[None]), decoy=noisy, decoy_rate=rate)
 
 

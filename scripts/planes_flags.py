@@ -3,7 +3,7 @@
 from absl import flags
 
 from xray_jax.detectors.planes import metrics, sampling
-from xray_jax.detectors.planes.scan import PlanesOptions
+from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.scripts import command_help
 
 F, D = flags, PlanesOptions
@@ -23,8 +23,8 @@ with command_help.group("Planes"):
 flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
 
 
-def settings() -> PlanesOptions:
-    """The scan's settings; `--planes=auto` asks for planes by twenties within `--max_queries`."""
+def options() -> PlanesOptions:
+    """Options of the planes; `--planes=auto` asks for planes by twenties within `--max_queries`."""
     auto = PLANES.value == "auto"
     return PlanesOptions(
         planes=D.planes if auto else int(PLANES.value),
