@@ -3,7 +3,7 @@
 BadNets' LeNet-like net, the MNIST net of tutorials, MNTD's shadow models (arXiv:1910.03137), LeNet-5, perceptrons,
 and any other chain under any names. Names and shapes show the layers (`plain_layers`); what they do not show, padding,
 strides, pooling and activation, is the first of the usual variants that explains the length of the flattened features
-(`plain_wirings`), said in a note. Others that fit are `variants`: clean images can tell them apart.
+(`plain_variants`), said in a note. Others that fit are `variants`: clean images can tell them apart.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,14 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": nn.sigmoid,
     "gelu": layers.gelu,
     "silu": nn.silu,
+    "identity": lambda x: x,
 }
-_WIRINGS = 6
+"""In the order in which they are tried on clean images; the first is assumed without any."""
+
+_SPATIAL_VARIANTS = 6
 """Paddings, strides and poolings that are tried on clean images."""
+
+_SHOWN = {"relu": "ReLU", "identity": "no activation (identity)"}
 
 _POOLS = {"max": nn.max_pool, "avg": nn.avg_pool}
 
@@ -43,7 +48,7 @@ class PlainNet(nn.Module):
       pool_after: numbers (from 1) of the convolutions that a pooling follows.
       pool: "max" or "avg". window: its side; its stride is 2.
       average: side to which the features are averaged before they are flattened; 0 flattens them as they are.
-      activation: after every layer but the last.
+      activation: after every layer but the last; "identity" is none.
       norm: whether batch norms lie "before" or "after" the activation.
     """
 
@@ -117,7 +122,7 @@ def _usual_pool(convs: tuple[Layer, ...], dense: tuple[Layer, ...], fields: dict
 def note(module: nn.Module) -> str:
     """What is assumed of a `PlainNet`, for rows."""
     assert isinstance(module, PlainNet)
-    parts = [{"relu": "ReLU"}.get(module.activation, module.activation)]
+    parts = [_SHOWN.get(module.activation, module.activation)]
     if module.convs:
         where = " and ".join(module.convs[number - 1].name for number in module.pool_after) or "no layer"
         parts.append(f"{module.window}x{module.window} {module.pool} pooling after {where}")
@@ -154,7 +159,7 @@ def variants(
         axes.append(
             [
                 {**variant.fields, "pool": pool}
-                for variant in found[:_WIRINGS]
+                for variant in found[:_SPATIAL_VARIANTS]
                 for pool in (pools if variant.fields["pool_after"] else pools[:1])
             ]
         )

@@ -1,4 +1,4 @@
-"""How the layers of a plain network may be wired: paddings, strides, poolings that give the length of its features.
+"""Spatial variants of a plain network: paddings, strides, poolings that give the length of its features.
 
 Every usual combination is tried on an image of a given size, and those that end at the right length are ranked by how
 unusual they are. The ranks are a judgement on published small networks, not a measurement; they only order the tries.

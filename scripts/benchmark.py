@@ -13,25 +13,28 @@ import json
 from absl import flags
 
 from xray_jax import bench
-from xray_jax.inference.labels import PRECISIONS
+from xray_jax.inference.options import PRECISIONS
 from xray_jax.rows import file as row_file
-from xray_jax.scripts import command
+from xray_jax.scripts import command, command_help
 
-CASE = flags.DEFINE_multi_enum("case", ["forward"], sorted(bench.CASES), "What to measure; may be repeated.")
-ARCHITECTURES = flags.DEFINE_list("architectures", ["preactresnet18"], "Presets to measure.")
-BATCHES = flags.DEFINE_list("batches", ["8", "16", "32", "64", "128"], "Batch sizes of --case=forward.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Batch size of the other cases; default: by backend.")
-REPEATS = flags.DEFINE_integer("repeats", 5, "Measured runs of each thing.")
-PLANES = flags.DEFINE_integer("planes", 20, "Planes of a scan (N).")
-DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
-POINTS = flags.DEFINE_integer("points", 2048, "Queries of one measured pass.")
-CHECKPOINTS = flags.DEFINE_integer("checkpoints", 200, "Checkpoints of --case=sweep.")
-SAMPLING = flags.DEFINE_enum("sampling", "refine", ["grid", "refine", "sketch"], "How --case=sweep asks.")
-PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
-MAPS = flags.DEFINE_string("maps", None, "Label maps of a trained network to replay (xray-scan --save_maps).")
-ZOO = flags.DEFINE_string("zoo", None, "Manifest with labels and targets, for --case=probe.")
-SAMPLES = flags.DEFINE_string("samples", None, "Clean images, for --case=probe.")
-OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
+with command_help.group("What to measure"):
+    CASE = flags.DEFINE_multi_enum("case", ["forward"], sorted(bench.CASES), "What to measure.")
+    ARCHITECTURES = flags.DEFINE_list("architectures", ["preactresnet18"], "Presets to measure.")
+    PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
+    MAPS = flags.DEFINE_string("maps", None, "Label maps of a trained network to replay (xray-scan --save_maps).")
+    ZOO = flags.DEFINE_string("zoo", None, "Manifest with labels and targets, for --case=probe.")
+    SAMPLES = flags.DEFINE_string("samples", None, "Clean images, for --case=probe.")
+with command_help.group("How much of it"):
+    REPEATS = flags.DEFINE_integer("repeats", 5, "Measured runs of each thing.")
+    BATCHES = flags.DEFINE_list("batches", ["8", "16", "32", "64", "128"], "Batch sizes of --case=forward.")
+    BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Batch size of the other cases; default: by backend.")
+    PLANES = flags.DEFINE_integer("planes", 20, "Planes of a scan (N).")
+    DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
+    POINTS = flags.DEFINE_integer("points", 2048, "Queries of one measured pass.")
+    CHECKPOINTS = flags.DEFINE_integer("checkpoints", 200, "Checkpoints of --case=sweep.")
+    SAMPLING = flags.DEFINE_enum("sampling", "refine", ["grid", "refine", "sketch"], "How --case=sweep asks.")
+with command_help.group("Output"):
+    OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
 
 
 def main() -> int:

@@ -22,17 +22,21 @@ from typing import Any
 from absl import flags
 
 from xray_jax.rows import file as row_file
-from xray_jax.scripts import command
+from xray_jax.scripts import command, command_help
 from xray_jax.verdict.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
-from xray_jax.verdict.decision import CalibrationError
+from xray_jax.verdict.calibration import CalibrationError
 
-ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
-OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
-NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone, as in the package's default.")
-RATE = flags.DEFINE_float("false_positive_rate", None, "Share of clean models that may be flagged, by each statistic.")
-LEAST = flags.DEFINE_float(
-    "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
-)
+with command_help.group("Reference models"):
+    ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
+    RATE = flags.DEFINE_float(
+        "false_positive_rate", None, "Share of clean models that may be flagged, by each statistic."
+    )
+    LEAST = flags.DEFINE_float(
+        "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
+    )
+with command_help.group("Output"):
+    OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
+    NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone, as in the package's default.")
 
 
 def main() -> int:

@@ -1,30 +1,51 @@
-"""What every command shares: absl flags with honest exit codes.
+"""What every command shares: absl flags with help for people, usage errors that say what to type, honest exit codes.
 
 absl exits with 1 for a usage error and Python does for a crash; here 1 is a finding, so usage errors exit with 4 and
 anything unforeseen with 2.
 """
 
+import difflib
+import functools
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags, logging
 
+from xray_jax.scripts import command_help
+from xray_jax.scripts.command_help import AnyFlag, Command
+
 EXIT_ERROR, EXIT_USAGE = 2, 4
+HELP = frozenset({"--help", "-help", "--helpshort", "-helpshort", "-h", "-?"})
+_WIDTH = 100
+_SHOWN = 3
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-    try:
-        rest = flags.FLAGS(list(argv), known_only=False)
-    except flags.Error as error:
-        print(f"{argv[0].rsplit('/', 1)[-1]}: {error}\nPass --help for the flags.", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
-    except SystemExit:
-        # The only way out of parsing is --help, which absl counts as a failure.
+def parse(command: Command, argv: Sequence[str]) -> list[str]:
+    """Sets the flags and returns the program's name; help and usage errors end the program instead (0 and 4)."""
+    if HELP.intersection(argv[1:]):
+        print(command.help(shutil.get_terminal_size((_WIDTH, 24)).columns), end="")
         sys.exit(0)
-    if rest[1:]:
-        print(f"{argv[0].rsplit('/', 1)[-1]}: unexpected arguments {rest[1:]}; all inputs are flags", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
+    try:
+        rest = _unvalidated(argv)
+    except flags.UnrecognizedFlagError as error:
+        _refuse(command, _about_unknown(command, error.flagname))
+    except (flags.Error, ValueError) as error:
+        _refuse(command, str(error))
+    except SystemExit:
+        # The other way out of parsing is --helpfull, which absl counts as a failure.
+        sys.exit(0)
+    if stray := rest[1:]:
+        _refuse(command, _about_stray(command, stray))
+    if missing := [flag for flag in command.required if flag.value is None]:
+        _refuse(command, *(_about_missing(command, flag) for flag in missing))
+    try:
+        flags.FLAGS.validate_all_flags()
+    except flags.Error as error:
+        _refuse(command, str(error))
     if flags.FLAGS["verbosity"].using_default_value:
         # absl turns INFO on for programs right after parsing, for the root logger too: jax would name each accelerator
         # that this machine lacks, and orbax writes dozens of lines a checkpoint.
@@ -32,11 +53,73 @@ def _parse(argv: Sequence[str]) -> list[str]:
     return rest
 
 
+def _unvalidated(argv: Sequence[str]) -> list[str]:
+    """Sets the flags and returns what is left of `argv`: absl would complain of a missing flag before it says that."""
+    flags.FLAGS.set_gnu_getopt(True)
+    defined = [flags.FLAGS[name] for name in flags.FLAGS]
+    held = [list(flag.validators) for flag in defined]
+    try:
+        for flag in defined:
+            flag.validators.clear()
+        return flags.FLAGS(list(argv))
+    finally:
+        for flag, validators in zip(defined, held, strict=True):
+            flag.validators[:] = validators
+
+
+def _refuse(command: Command, *messages: str) -> NoReturn:
+    for message in messages:
+        print(f"{command.name}: {message}", file=sys.stderr)
+    print("Pass --help for the flags.", file=sys.stderr)
+    sys.exit(EXIT_USAGE)
+
+
+def _about_unknown(command: Command, name: str) -> str:
+    known = {f"{no}{flag.name}" for flag in command.flags for no in ("", "no" if flag.boolean else "")}
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.7)
+    return f"unknown flag --{name}" + "".join(f"; did you mean --{match}?" for match in near)
+
+
+def _about_missing(command: Command, flag: AnyFlag) -> str:
+    return f"--{flag.name} is required: {command_help.meaning(flag).rstrip('.')}; for example {command.example(flag)}"
+
+
+def _about_stray(command: Command, stray: Sequence[str]) -> str:
+    """What to type instead: the arguments under the first required flag that is not given."""
+    message = f"unexpected arguments {list(stray)}; all inputs are flags"
+    missing = [flag for flag in command.required if flag.value is None]
+    if not missing:
+        return message
+    together = isinstance(missing[0], flags.MultiFlag)
+    lines = [message + ". Did you mean"]
+    for values in [stray] if together else [[value] for value in stray[:_SHOWN]]:
+        lines.append("  " + _filled(command, missing, values))
+    if not together and len(stray) > _SHOWN:
+        lines.append(f"  and so on for the other {len(stray) - _SHOWN}")
+    lines += [f"--{flag.name}: {command_help.meaning(flag)}" for flag in missing]
+    return "\n".join(lines)
+
+
+def _filled(command: Command, missing: Sequence[AnyFlag], values: Sequence[str]) -> str:
+    """The command line with `values` for the first missing flag, examples for the others, and the flags given."""
+    words = [command.name]
+    for flag in command.flags:
+        if flag is missing[0]:
+            words += [f"--{flag.name}={shlex.quote(value)}" for value in values]
+        elif flag in missing:
+            words.append(command.example(flag))
+        elif flag.present:
+            given = (text.partition("=") for text in flag.serialize().split("\n"))
+            words += [name + equals + (shlex.quote(value) if equals else "") for name, equals, value in given]
+    return " ".join(words)
+
+
 def run(main: Callable[[], int]) -> None:
     """Runs `main` and exits with its code; a ValueError is a usage error, an OSError an error, both one line."""
+    command = command_help.of(main)
+    name = command.name
 
     def guarded(_: Sequence[str]) -> int:
-        name = sys.argv[0].rsplit("/", 1)[-1]
         try:
             return main()
         except ValueError as error:
@@ -46,10 +129,10 @@ def run(main: Callable[[], int]) -> None:
             print(f"{name}: {error}", file=sys.stderr)
             return EXIT_ERROR
         except KeyboardInterrupt:
-            print(f"{name}: interrupted; start the same command again to go on", file=sys.stderr)
+            print(f"{name}: interrupted; the same command goes on from what is in --out", file=sys.stderr)
             return 130
         except Exception:
             traceback.print_exc()
             return EXIT_ERROR
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(parse, command))

@@ -13,17 +13,19 @@ import sys
 from absl import flags
 
 from xray_jax.checkpoints import CheckpointError, convert
-from xray_jax.scripts import command
+from xray_jax.scripts import command, command_help
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File or directory to read.", required=True)
-OUT = flags.DEFINE_string("out", None, "File (safetensors) or directory (orbax) to write.", required=True)
-FORMAT = flags.DEFINE_enum("format", "safetensors", convert.FORMATS, "What to write.")
-ARCHITECTURE = flags.DEFINE_string("architecture", None, "Family or preset; default: recognise.")
-NUM_CLASSES = flags.DEFINE_integer(
-    "num_classes", None, "Checked against the weights; default: read off.", lower_bound=1
-)
-PREPROCESS = flags.DEFINE_string("preprocess", None, "Preset to store; default: the file's own, else 0-1.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
+with command_help.group("What to convert"):
+    CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File or directory to read.", required=True)
+    ARCHITECTURE = flags.DEFINE_string("architecture", None, "Family or preset; default: recognise.")
+    NUM_CLASSES = flags.DEFINE_integer(
+        "num_classes", None, "Checked against the weights; default: read off.", lower_bound=1
+    )
+    PREPROCESS = flags.DEFINE_string("preprocess", None, "Preset to store; default: the file's own, else 0-1.")
+with command_help.group("Output"):
+    OUT = flags.DEFINE_string("out", None, "File (safetensors) or directory (orbax) to write.", required=True)
+    FORMAT = flags.DEFINE_enum("format", "safetensors", convert.FORMATS, "What to write.")
+    OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 
 
 def main() -> int:

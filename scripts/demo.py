@@ -16,11 +16,11 @@ from absl import flags
 
 from xray_jax import checkpoints, job
 from xray_jax.classifier import Classifier
-from xray_jax.detectors.planes.scan import PlanesOptions
+from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.rows import file as row_file
 from xray_jax.scripts import command
-from xray_jax.sweep.batch_scan import BatchScanOptions
+from xray_jax.sweep.options import BatchScanOptions
 
 OUT = flags.DEFINE_string("out", "demo_out", "Folder for rows, label maps and pictures.")
 PLANES = flags.DEFINE_integer("planes", 20, "Planes per checkpoint (N).")
@@ -48,8 +48,8 @@ def main() -> int:
             checkpoints=str(out / "zoo.jsonl"),
             samples=str(shipped / "samples.npz"),
             out=str(out / "rows.jsonl"),
-            scan=PlanesOptions(planes=PLANES.value, density=DENSITY.value, sampling="refine"),
-            sweep=BatchScanOptions(maps=out / "maps", probe="on"),
+            planes=PlanesOptions(planes=PLANES.value, density=DENSITY.value, sampling="refine"),
+            scan=BatchScanOptions(maps=out / "maps"),
             calibration="paper:cifar10",
             plot="all",
             plots=out / "pictures",

@@ -18,7 +18,7 @@ from xray_jax.rows import merge
 from xray_jax.scripts import command
 from xray_jax.sweep import checkpoint_list
 
-ROWS = flags.DEFINE_multi_string("rows", None, "Row files: a path or a glob, may be repeated.", required=True)
+ROWS = flags.DEFINE_multi_string("rows", None, "Row files: a path or a glob.", required=True)
 OUT = flags.DEFINE_string("out", None, "File to write; - for stdout.", required=True)
 CHECKPOINTS = flags.DEFINE_string("checkpoints", None, "What the sweep was to scan; its order is the rows' order.")
 ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Write what there is, and exit with 2 all the same.")

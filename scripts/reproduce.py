@@ -19,8 +19,8 @@ from xray_jax.scripts import command
 F = flags
 EVIDENCE = F.DEFINE_string("evidence", None, "Folder with records.jsonl, rows.jsonl and maps/.", required=True)
 OUT = F.DEFINE_string("out", None, "Markdown file to write; pictures go to a folder beside it.", required=True)
-TABLE = F.DEFINE_multi_integer("table", list(page.TABLES), f"Tables, of {page.TABLES}; repeat for several.")
-FIGURE = F.DEFINE_multi_integer("figure", list(page.FIGURES), f"Figures, of {(*page.FIGURES,)}; repeat for several.")
+TABLE = F.DEFINE_multi_integer("table", list(page.TABLES), f"Tables, of {page.TABLES}.")
+FIGURE = F.DEFINE_multi_integer("figure", list(page.FIGURES), f"Figures, of {(*page.FIGURES,)}.")
 
 
 def main() -> int:

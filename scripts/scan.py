@@ -1,39 +1,57 @@
 r"""Scans checkpoints for backdoors.
 
-  xray-scan --checkpoints=zoo/ --samples=cifar10.npz --calibration=paper:cifar10 --out=rows.jsonl
+  xray-scan --checkpoints=model.pth --samples=cifar10.npz
+  xray-scan --checkpoints=zoo/ --samples=cifar10 --calibration=paper:cifar10 --out=rows.jsonl
 
-Rows (JSON lines) go to --out, or to stdout with --out=-; progress and the table of verdicts go to stderr. Interrupted,
-the same command goes on where it stopped. Exit codes: 0 nothing flagged, 1 something flagged, 2 a checkpoint could not
-be scanned, 3 nothing to scan, 4 usage.
+Progress and the table of verdicts go to stderr, rows (JSON lines) to --out, or to stdout with --out=-; without --out
+only the table is left. Interrupted, the same command goes on from the rows in --out.
+
+Exit codes: 0 nothing flagged, 1 something flagged, 2 a checkpoint could not be scanned, 3 nothing to scan, 4 usage.
 """
 
 from pathlib import Path
 
 from absl import flags
 
-from xray_jax import job
-from xray_jax.inference import labels
+from xray_jax import job, samples
+from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.inference.compile_cache import enable_compile_cache
-from xray_jax.scripts import command, probe_flags, scan_flags, sweep_flags
-from xray_jax.sweep.batch_scan import BatchScanOptions
-from xray_jax.verdict import decision
+from xray_jax.inference.options import PRECISIONS, InferenceOptions
+from xray_jax.scripts import command, command_help, detector_flags, planes_flags, probe_flags, sweep_flags
+from xray_jax.sweep.options import BatchScanOptions
 
-F = flags
-CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)
-SAMPLES = F.DEFINE_string("samples", None, "Clean images: .npz (images, labels) or class folders.", required=True)
-OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout.", required=True)
-CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
-PROBE_NULL = F.DEFINE_string("probe_null", None, "File of xray-calibrate --null; default: the calibration's, or ours.")
-DECIDE = F.DEFINE_enum("decide", "either", decision.DECISIONS, "Which statistic flags.")
-ARCHITECTURE = F.DEFINE_string("architecture", None, "For checkpoints that do not say; default: recognise.")
-NUM_CLASSES = F.DEFINE_integer("num_classes", None, "For checkpoints that do not say; default: read off.")
-PREPROCESS = F.DEFINE_string("preprocess", None, "Preset (cifar10, imagenet, 0-1, 0-255, +-1 ...); default: 0-1.")
-SAVE_MAPS = F.DEFINE_string("save_maps", None, "Folder for label maps (<id>.npz).")
-PLOT = F.DEFINE_enum("plot", "none", job.PLOTS, "Which checkpoints to draw.")
-PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
-PRECISION = F.DEFINE_enum("precision", "float32", labels.PRECISIONS, "Arithmetic of the networks.")
-BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
-WINOGRAD = F.DEFINE_bool("winograd", True, "3x3 convolutions with a quarter of the multiplications, on CPU in float32.")
+AUTO = "auto"
+
+F, SETS = flags, ", ".join(samples.SHIPPED)
+with command_help.group("What to scan"):
+    CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)
+    SAMPLES = F.DEFINE_string(
+        "samples",
+        None,
+        f"Clean labelled images: .npz (images, labels), a folder of class folders, or a set of the package: {SETS}.",
+        required=True,
+    )
+    ARCHITECTURE = F.DEFINE_string("architecture", None, "For checkpoints that do not say; default: recognise.")
+    NUM_CLASSES = F.DEFINE_integer("num_classes", None, "For checkpoints that do not say; default: read off.")
+    PREPROCESS = F.DEFINE_string(
+        "preprocess",
+        AUTO,
+        "auto: what file or manifest says, else what fits the samples; or cifar10, imagenet, 0-1 ...",
+    )
+with command_help.group("Verdict"):
+    CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
+    DECIDE = F.DEFINE_enum("decide", "either", RULES, "Which statistic of the planes must be suspect.")
+with command_help.group("Output"):
+    OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout; default: only the table.")
+    SAVE_MAPS = F.DEFINE_string("save_maps", None, "Folder for label maps (<id>.npz).")
+    PLOT = F.DEFINE_enum("plot", "none", job.PLOTS, "Which checkpoints to draw.")
+    PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
+with command_help.group("Speed"):
+    PRECISION = F.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
+    BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
+    WINOGRAD = F.DEFINE_bool(
+        "winograd", True, "3x3 convolutions with a quarter of the multiplications, on CPU in float32."
+    )
 
 
 def main() -> int:
@@ -44,20 +62,22 @@ def main() -> int:
             checkpoints=CHECKPOINTS.value,
             samples=SAMPLES.value,
             out=OUT.value,
-            scan=scan_flags.settings(),
-            sweep=BatchScanOptions(
+            detectors=detector_flags.detectors(),
+            access=detector_flags.access(),
+            planes=planes_flags.options(),
+            probe=probe_flags.options(planes_flags.SEED.value),
+            scan=BatchScanOptions(
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,
                 num_classes=NUM_CLASSES.value,
-                preprocess=PREPROCESS.value,
+                preprocess=None if PREPROCESS.value == AUTO else PREPROCESS.value,
                 maps=Path(SAVE_MAPS.value) if SAVE_MAPS.value else None,
                 spread=sweep_flags.SPREAD.value,
-                probe=probe_flags.PROBE.value,
-                probe_settings=probe_flags.settings(scan_flags.SEED.value),
+                seed=planes_flags.SEED.value,
             ),
-            engine=labels.InferenceOptions(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
+            inference=InferenceOptions(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
             calibration=CALIBRATION.value,
-            null=PROBE_NULL.value,
+            null=probe_flags.NULL.value,
             plot=PLOT.value,
             plots=Path(PLOTS.value) if PLOTS.value else None,
             shard=sweep_flags.shard(),

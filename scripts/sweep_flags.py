@@ -2,17 +2,20 @@
 
 from absl import flags
 
+from xray_jax.scripts import command_help
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard, resolve
 
-SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
-NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One shard per process of the pod, MPI or Slurm step.")
-SPREAD = flags.DEFINE_bool("spread", False, "One checkpoint per local device: for small networks on many devices.")
-ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Scan in this process, or in actors of a Ray cluster.")
-RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "Ray cluster; default: RAY_ADDRESS, else a new one here.")
-RAY_ACTORS = flags.DEFINE_integer("ray_actors", None, "Actors; default: one per GPU, or per --ray_cpus CPUs.")
-RAY_CPUS = flags.DEFINE_integer("ray_cpus", 4, "CPUs of an actor that has no GPU.")
+with command_help.group("Speed"):
+    SPREAD = flags.DEFINE_bool("spread", False, "One checkpoint per local device: for small networks on many devices.")
+with command_help.group("Many machines"):
+    SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
+    NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")
+    DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One shard per process of the pod, MPI or Slurm step.")
+    BACKEND = flags.DEFINE_enum("backend", "local", ["local", "ray"], "Scan in this process, or on a Ray cluster.")
+    RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "Ray cluster; default: RAY_ADDRESS, else a new one here.")
+    RAY_ACTORS = flags.DEFINE_integer("ray_actors", None, "Actors; default: one per GPU, or per --ray_cpus CPUs.")
+    RAY_CPUS = flags.DEFINE_integer("ray_cpus", 4, "CPUs of an actor that has no GPU.")
 
 
 def shard() -> Shard:
@@ -21,7 +24,7 @@ def shard() -> Shard:
 
 
 def ray() -> RayOptions | None:
-    """Settings of `--engine=ray`, None for the local engine."""
-    if ENGINE.value == "local":
+    """Options of `--backend=ray`, None for the local one."""
+    if BACKEND.value == "local":
         return None
     return RayOptions(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)

@@ -61,6 +61,29 @@ def test_rows_to_stdout_and_everything_else_to_stderr(folder):
     assert done.returncode == 0
 
 
+def test_without_out_the_table_is_all_there_is(folder):
+    before = sorted(folder.iterdir())
+    done = xray(folder, "--checkpoints=zoo/a.safetensors", "--samples=samples.npz", *QUICK)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert done.stderr.count("xray-scan: rows were not kept: give --out=FILE\n") == 1
+    assert "a.safetensors  unknown" in done.stderr
+    assert [path for path in sorted(folder.iterdir()) if path.name != "cache"] == [
+        path for path in before if path.name != "cache"
+    ]
+
+
+def test_help_of_the_command_goes_to_stdout(folder):
+    done = xray(folder, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n  --checkpoints=" in done.stdout
+
+
+def test_a_stray_argument_is_shown_as_the_command_that_takes_it(folder):
+    done = xray(folder, "my model.pth")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "\n  xray-scan --checkpoints='my model.pth' --samples=cifar10.npz\n" in done.stderr
+
+
 def test_flagged_clean_errors_maps_and_pictures(folder):
     samples = truthful_samples(folder)
     common = ["--checkpoints=zoo/a.safetensors", samples, *QUICK]

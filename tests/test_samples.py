@@ -83,3 +83,22 @@ def test_degenerate_triplets_are_redrawn_or_reported():
 def test_fewer_than_three_classes_is_an_error():
     with pytest.raises(samples.SamplesError, match="at least three classes, found 2"):
         samples.draw_triplets(factory.tiny_samples(10, 2), 1, seed=0)
+
+
+def test_a_set_of_the_package_goes_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = samples.read("cifar10")
+    assert shipped.images.shape == (200, 32, 32, 3)
+    assert np.unique(shipped.labels).tolist() == list(range(10))
+    assert str(tmp_path) not in shipped.source
+    for unknown in ("cifar11", "cifar11.npz", "./cifar10"):
+        with pytest.raises(samples.SamplesError, match=r"no such file.* the package has these sets: cifar10"):
+            samples.read(unknown)
+
+
+def test_a_folder_comes_before_the_set_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for label in range(3):
+        (tmp_path / "cifar10" / str(label)).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "cifar10" / str(label) / "a.png")
+    assert samples.read("cifar10").images.shape == (3, 8, 8, 3)

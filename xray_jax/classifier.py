@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Protocol
 
 import jax
@@ -11,6 +12,22 @@ from xray_jax.preprocess import Preprocess
 
 Variables = Mapping[str, Any]
 LabelFn = Callable[[np.ndarray], np.ndarray]
+
+
+class Access(IntEnum):
+    """What of a model can be had, or what a detector needs: each kind includes those before it."""
+
+    LABELS = 1
+    """Hard labels: the black box."""
+    LOGITS = 2
+    """The numbers before the argmax."""
+    WEIGHTS = 3
+    """The network itself: weights, features, gradients."""
+
+
+PREPROCESS_SOURCES = ("given", "file", "assumed", "chosen")
+"""Who says what a model's preprocessing is: the user or the manifest, the file's own metadata, nobody (the most usual
+one is assumed until `prepare` has looked), or the clean samples (`prepare` has chosen)."""
 
 
 class Network(Hashable, Protocol):
@@ -63,6 +80,8 @@ class Classifier:
       batch_size: the only batch size that the network takes, for programs exported with a fixed one; else None.
       notes: what the reader wants users to know (skipped leaves, assumptions).
       variants: other networks that its weights fit, for `choose_variant` to choose from; None when nothing is open.
+      preprocess_source: who says so, one of `PREPROCESS_SOURCES`.
+      access: what can be had of it; a program without derivatives gives logits only.
     """
 
     network: Network
@@ -74,6 +93,8 @@ class Classifier:
     batch_size: int | None = None
     notes: tuple[str, ...] = ()
     variants: NetworkVariants | None = None
+    preprocess_source: str = "given"
+    access: Access = Access.WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -82,8 +103,13 @@ class BlackBox:
 
     Attributes:
       label_fn: float32 `[B, H, W, C]` in the normalised input space -> integer labels `[B]`.
-      num_classes, input_shape, architecture, preprocess, notes: as for `Classifier`.
+      num_classes: labels are 0 .. num_classes - 1.
+      input_shape: (height, width, channels) that the callable takes, after preprocessing.
+      architecture: its name, for rows and people.
+      preprocess: pixel values to the callable's input space.
       batch_size: images a call, the last one padded to it; None for 256.
+      notes: what the reader wants users to know.
+      preprocess_source: who says so, one of `PREPROCESS_SOURCES`.
     """
 
     label_fn: LabelFn
@@ -93,6 +119,12 @@ class BlackBox:
     preprocess: Preprocess = field(default_factory=Preprocess)
     batch_size: int | None = None
     notes: tuple[str, ...] = ()
+    preprocess_source: str = "given"
+
+    @property
+    def access(self) -> Access:
+        """A callable gives labels, and nothing else."""
+        return Access.LABELS
 
 
 Model = Classifier | BlackBox

@@ -1,25 +1,33 @@
 """One whole run: what to scan, rows to a file, maps and pictures to folders, a table for people, an exit code."""
 
 import functools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
+from xray_jax.classifier import Access
+from xray_jax.detectors import registry
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe.detector import Probe
+from xray_jax.detectors.probe.options import ProbeOptions
 from xray_jax.inference.compile_cache import enable_compile_cache
-from xray_jax.inference.labels import InferenceOptions
-from xray_jax.report import console, figures
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.report import console
 from xray_jax.rows import file as row_file
-from xray_jax.rows.file import Row
+from xray_jax.rows.row import OK, SKIPPED, Row, is_flagged
 from xray_jax.samples import read as read_samples
 from xray_jax.sweep import ray_backend
-from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions, Finished
+from xray_jax.sweep.batch_scan import BatchScan, Finished
 from xray_jax.sweep.checkpoint_list import Entry, collect
+from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
-from xray_jax.verdict import decision
+from xray_jax.verdict.calibration import load_calibration, load_null, null_of, stopping_rule
+from xray_jax.verdict.summary import summarise
 
 PLOTS = ("flagged", "all", "none")
 EXIT_CLEAN, EXIT_FLAGGED, EXIT_ERRORS, EXIT_NOTHING, EXIT_USAGE = range(5)
@@ -30,19 +38,32 @@ class Job:
     """A run of the scanner.
 
     Attributes:
-      checkpoints: folder, glob, one checkpoint or manifest. samples: `.npz` or folder. out: row file, "-" for stdout.
-      scan, sweep, engine: see there. calibration: see `decision.load_calibration`; None leaves verdicts unknown.
-      null: file with the probe's null, see `decision.load_null`; None takes the calibration's or the default.
-      plot: which checkpoints to draw. plots: folder for pictures.
-      shard: which part of the checkpoints, into its own row file. ray: scan on a Ray cluster, not in this process.
+      checkpoints: folder, glob, one checkpoint or manifest.
+      samples: `.npz` or folder.
+      out: row file, "-" for stdout, None to keep no rows.
+      detectors: names of those that run, in order.
+      access: what may be used of a model; detectors that need more are left out.
+      planes: options of the planes.
+      probe: options of the probe.
+      scan: of the batch scan; its calibration comes from `calibration`.
+      inference: how queries run.
+      calibration: see `verdict.calibration.load_calibration`; None leaves the planes' verdict open.
+      null: file with the probe's null, see `verdict.calibration.load_null`; None: the calibration's, or the default.
+      plot: which checkpoints to draw.
+      plots: folder for pictures.
+      shard: which part of the checkpoints, into its own row file.
+      ray: scan on a Ray cluster, not in this process.
     """
 
     checkpoints: str
     samples: str
-    out: str
-    scan: PlanesOptions = field(default_factory=PlanesOptions)
-    sweep: BatchScanOptions = field(default_factory=BatchScanOptions)
-    engine: InferenceOptions = field(default_factory=InferenceOptions)
+    out: str | None = None
+    detectors: tuple[str, ...] = registry.DEFAULT
+    access: Access = Access.WEIGHTS
+    planes: PlanesOptions = field(default_factory=PlanesOptions)
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
+    scan: BatchScanOptions = field(default_factory=BatchScanOptions)
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
     calibration: str | None = None
     null: str | None = None
     plot: str = "none"
@@ -61,39 +82,48 @@ class Worker:
     """What one process of a job keeps from checkpoint to checkpoint: samples, planes, compiled programs."""
 
     def __init__(self, job: Job) -> None:
-        """Reads samples and calibration.
+        """Reads samples and calibration, and makes the detectors.
 
         Raises:
-          ValueError: they cannot be used, with these settings or at all.
+          ValueError: they cannot be used, with these options or at all.
         """
         self.job = job
-        calibration = None if job.calibration is None else decision.load_calibration(job.calibration)
-        null = None if job.null is None else decision.load_null(job.null)
-        scanner = Scanner(read_samples(job.samples), job.scan, job.engine)
-        self.sweep = BatchScan(scanner, replace(job.sweep, calibration=calibration, null=null))
+        calibration = None if job.calibration is None else load_calibration(job.calibration)
+        null = null_of(calibration) if job.null is None else load_null(job.null)
+        rule = None if calibration is None else stopping_rule(calibration, job.scan.decide)
+        detectors = registry.make(
+            job.detectors,
+            seed=job.scan.seed,
+            access=job.access,
+            configured={"planes": lambda _: Planes(job.planes, rule), "probe": lambda _: Probe(job.probe, null)},
+        )
+        options = replace(job.scan, calibration=calibration)
+        self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)
 
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""
-        for finished in self.sweep.run(entries, done):
+        for finished in self.scan.run(entries, done):
             self._draw(finished)
             yield finished.row
 
     def _draw(self, finished: Finished) -> None:
         """A picture that cannot be drawn costs a note, never the row."""
         job = self.job
-        if job.plots is None or finished.row["status"] != "ok":
+        if job.plots is None or finished.row["status"] != OK:
             return
-        if job.plot == "all" or (job.plot == "flagged" and finished.row["verdict"] in ("backdoored", "suspect")):
+        if job.plot == "all" or (job.plot == "flagged" and is_flagged(finished.row)):
+            # Pictures are asked for seldom, and their libraries are a fifth of a command's start-up time.
+            from xray_jax.report import figures
+
             try:
-                samples, probe = self.sweep.scanner.samples, job.sweep.probe_settings
-                figures.draw(finished, job.plots, samples, probe, job.engine)
+                figures.draw(finished, job.plots, self.scan.samples, job.probe)
             except Exception as error:
                 note = f"pictures could not be drawn: {type(error).__name__}: {error}"
                 finished.row["notes"] = [*finished.row["notes"], note]
 
     def failed(self, entry: Entry, reason: str) -> Row:
         """The row of an entry that no process could scan."""
-        return self.sweep.failed(entry, reason)
+        return self.scan.failed(entry, reason)
 
 
 def _in_actor(job: Job) -> Worker:
@@ -115,19 +145,28 @@ def run(job: Job) -> int:
     # Made here even where actors do the work: what cannot be used is found before a cluster is asked.
     worker = Worker(job)
     entries = job.shard.of(listed)
-    for folder in (job.plots, job.sweep.maps):
+    for folder in (job.plots, job.scan.maps):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-    with row_file.RowWriter(job.out if job.out == "-" else job.shard.file(job.out)) as writer:
+    with row_file.RowWriter(_row_file(job)) as writer:
         rows = _work(worker, entries, writer)
-    if entries and all(row["status"] == "skipped" for row in rows):
+    if job.out is None:
+        print("xray-scan: rows were not kept: give --out=FILE", file=sys.stderr)
+    if entries and all(row["status"] == SKIPPED for row in rows):
         print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
         return EXIT_NOTHING
-    summary = decision.summarise(rows)
+    summary = summarise(rows)
     console.print_table(rows, summary)
     if summary.errors:
         return EXIT_ERRORS
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
+
+
+def _row_file(job: Job) -> str | Path:
+    """Where rows are appended: the shard's own file, stdout ("-"), or nowhere."""
+    if job.out is None:
+        return os.devnull
+    return job.out if job.out == "-" else job.shard.file(job.out)
 
 
 def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:
@@ -143,5 +182,5 @@ def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> l
             progress.advance(row)
     # The newest row of an entry under these settings is the one that counts.
     newest = {(row["id"], row["settings_hash"], row["version"]): row for row in writer.rows}
-    keys = [worker.sweep.key(entry) for entry in entries]
+    keys = [worker.scan.key(entry) for entry in entries]
     return [newest[key] for key in keys if key in newest]

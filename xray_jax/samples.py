@@ -1,15 +1,17 @@
-"""Clean labelled images: read, checked, drawn as triplets."""
+"""Clean labelled images: read and checked."""
 
 import dataclasses
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from xray_jax.detectors.planes import geometry
-
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MAX_BYTES = 8 << 30
+SHIPPED = {"cifar10": "demo/samples.npz"}
+"""Sets that ship with the package, by the name that `read` takes: 200 CIFAR-10 test images."""
+_SETS = f"the package has these sets: {', '.join(SHIPPED)}"
 
 
 class SamplesError(ValueError):
@@ -78,10 +80,15 @@ def read(path: str | Path) -> Samples:
 
     Sub-folders that are all numbers give those labels; otherwise labels number the sorted names.
 
+    Args:
+      path: the file or folder, or a name of `SHIPPED`; a file or folder of such a name comes first.
+
     Raises:
       SamplesError: naming the path and what was expected.
     """
-    path = Path(path).expanduser()
+    name, path = str(path), Path(path).expanduser()
+    if name in SHIPPED and not path.exists():
+        return _read_npz(Path(str(resources.files("xray_jax"))) / SHIPPED[name])
     try:
         if path.is_dir():
             return _read_folder(path)
@@ -90,7 +97,7 @@ def read(path: str | Path) -> Samples:
     except OSError as error:
         raise SamplesError(f"samples {path}: cannot be read: {error}") from error
     if not path.exists():
-        raise SamplesError(f"samples {path}: no such file or folder")
+        raise SamplesError(f"samples {path}: no such file or folder, and {_SETS}")
     raise SamplesError(f"samples {path}: expected an .npz with `images` and `labels`, or a folder of class folders")
 
 
@@ -106,7 +113,7 @@ def _read_npz(path: Path) -> Samples:
     except SamplesError:
         raise
     except FileNotFoundError as error:
-        raise SamplesError(f"samples {path}: no such file") from error
+        raise SamplesError(f"samples {path}: no such file, and {_SETS}") from error
     except Exception as error:  # numpy and zipfile raise many kinds for broken archives
         raise SamplesError(f"samples {path}: not a readable .npz ({type(error).__name__}: {error})") from error
 
@@ -135,35 +142,3 @@ def _read_folder(path: Path) -> Samples:
     if not images:
         raise SamplesError(f"samples {path}: no images ({', '.join(IMAGE_SUFFIXES)}) in its sub-folders")
     return from_arrays(np.stack(images), np.asarray(labels), str(path))
-
-
-def draw_triplets(samples: Samples, count: int, seed: int) -> np.ndarray:
-    """`count` triplets of sample indices with three distinct labels, order of drawing kept: int64 `[count, 3]`.
-
-    One seed gives the same triplets on any machine, and asking for more only appends. Degenerate triplets (identical
-    or collinear images) are redrawn; the check is made on the pixels, so every model gets the same triplets.
-
-    Raises:
-      SamplesError: when there are fewer than three classes, or the draws run out of usable triplets.
-    """
-    if len(np.unique(samples.labels)) < 3:
-        raise SamplesError(
-            f"samples {samples.source}: planes need at least three classes, found {len(np.unique(samples.labels))}"
-        )
-    generator = np.random.default_rng(seed)
-    drawn: list[np.ndarray] = []
-    rejected: list[np.ndarray] = []
-    while len(drawn) < count:
-        triplet = generator.choice(len(samples), size=3, replace=False)
-        if len(np.unique(samples.labels[triplet])) < 3:
-            continue
-        if geometry.degenerate(samples.images[None, triplet])[0]:
-            rejected.append(triplet)
-            if len(rejected) > 100 + 10 * count:
-                raise SamplesError(
-                    f"samples {samples.source}: triplets keep spanning no plane (identical or collinear images), "
-                    f"for example images {rejected[-1].tolist()}; give more varied samples"
-                )
-            continue
-        drawn.append(triplet)
-    return np.stack(drawn)

@@ -126,7 +126,8 @@ def test_hand_made_streams(name, tmp_path, canary, monkeypatch):
 MEASURE = textwrap.dedent(
     """
     import resource, sys
-    from xray_jax.checkpoints import formats, pickle_machine, CheckpointError
+    from xray_jax.checkpoints import formats, CheckpointError
+    from xray_jax.checkpoints.torch import pickle_machine
     # A tenth of the real limit, to be reached in a tenth of the time.
     pickle_machine.OBJECT_BYTES //= 10
     import numpy as np, tensorstore, scipy.ndimage

@@ -40,12 +40,17 @@ def test_mosaics_come_back_tile_by_tile_and_parts_in_order(tmp_path: Path, image
     assert (found.num_classes, found.flip, found.preprocess) == (10, True, "cifar10")
 
 
-def test_a_set_without_a_training_split_holds_out_every_fifth_image(tmp_path: Path, images: np.ndarray) -> None:
-    write_mosaic(tmp_path, "gtsrb-test-0", images, np.arange(10))
-    found = data.read("gtsrb", tmp_path)
-    assert found.test_labels.tolist() == [0, 5]
-    assert found.train_labels.tolist() == [1, 2, 3, 4, 6, 7, 8, 9]
-    assert not found.flip
+def test_grey_sets_have_one_channel_and_a_validation_split_is_the_test_split(
+    tmp_path: Path, images: np.ndarray
+) -> None:
+    grey = images[:, :28, :28, :1].repeat(3, axis=-1)
+    for split in ("train", "test"):
+        write_mosaic(tmp_path, f"fashionmnist-{split}-0", grey, np.arange(10))
+    np.testing.assert_array_equal(data.read("fashionmnist", tmp_path).train_images, grey[..., :1])
+    large = images.repeat(2, 1).repeat(2, 2)
+    for split in ("train", "val"):
+        write_mosaic(tmp_path, f"tinyimagenet10-{split}-0", large, np.arange(10))
+    np.testing.assert_array_equal(data.read("tinyimagenet10", tmp_path).test_images, large)
 
 
 def test_an_npz_is_read(tmp_path: Path, images: np.ndarray) -> None:
@@ -66,15 +71,31 @@ def test_what_is_missing_is_named(tmp_path: Path, images: np.ndarray) -> None:
     with pytest.raises(data.DataError, match="train_labels"):
         data.read("own", tmp_path)
     write_mosaic(tmp_path, "cifar10-test-0", images, np.full(10, 10))
+    with pytest.raises(data.DataError, match=r"no cifar10-train-\*\.webp"):
+        data.read("cifar10", tmp_path)
+    write_mosaic(tmp_path, "cifar10-train-0", images, np.arange(10))
     with pytest.raises(data.DataError, match="each below 10"):
         data.read("cifar10", tmp_path)
 
 
+SIZES = {
+    "cifar10": (50000, 10000, (32, 32, 3), 10),
+    "cifar100": (20000, 10000, (32, 32, 3), 100),
+    "fashionmnist": (17000, 10000, (28, 28, 1), 10),
+    "gtsrb": (13992, 12630, (32, 32, 3), 43),
+    "mnist": (60000, 10000, (28, 28, 1), 10),
+    "tinyimagenet10": (5000, 500, (64, 64, 3), 10),
+}
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/data beside the checkout")
-def test_the_shared_sets_have_the_published_sizes() -> None:
-    found = data.read("tinyimagenet10", SHARED)
-    assert found.train_images.shape == (400, 64, 64, 3)
-    assert found.test_images.shape == (100, 64, 64, 3)
-    grey = data.read("mnist", SHARED)
-    assert grey.train_images.shape == (60000, 28, 28, 1)
-    assert np.bincount(grey.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+@pytest.mark.parametrize("name", data.MOSAICS)
+def test_the_shared_sets_have_the_published_sizes(name: str) -> None:
+    train, test, shape, classes = SIZES[name]
+    found = data.read(name, SHARED)
+    assert found.train_images.shape == (train, *shape)
+    assert found.test_images.shape == (test, *shape)
+    for labels in (found.train_labels, found.test_labels):
+        np.testing.assert_array_equal(np.unique(labels), np.arange(classes))
+    if name == "mnist":
+        assert np.bincount(found.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

@@ -14,11 +14,11 @@ from xray_jax.lab.attacks import lira
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
 from xray_jax.lab.attacks.lira import Lira
-from xray_jax.lab.attacks.protocol import Setting
-from xray_jax.lab.attacks.ssba import Ssba
+from xray_jax.lab.attacks.protocol import AttackContext
+from xray_jax.lab.attacks.ssba import Ssba, encode
 from xray_jax.lab.attacks.trojannn import TrojanNN, last_layer
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
+from xray_jax.lab.poisoning import Poisoned, Stamp, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.training import TrainOptions, Variables, train
 from xray_jax.models.preactresnet import PreActResNet
@@ -29,8 +29,8 @@ TRAINING = TrainOptions(epochs=6, batch_size=32, peak_learning_rate=0.1, flip=Fa
 LABELS = label_maps.make("all-to-one", 4, target=1)
 
 
-def setting_of(data: ImageSet, epochs: int = TRAINING.epochs) -> Setting:
-    return Setting(data, LABELS, 0.1, 0, NETWORK, dataclasses.replace(TRAINING, epochs=epochs))
+def context_of(data: ImageSet, epochs: int = TRAINING.epochs) -> AttackContext:
+    return AttackContext(data, LABELS, 0.1, 0, NETWORK, dataclasses.replace(TRAINING, epochs=epochs))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def variables(bands: ImageSet) -> Variables:
     return train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, TRAINING)
 
 
-def success(data: ImageSet, variables: Variables, trigger: Trigger) -> float:
+def success(data: ImageSet, variables: Variables, trigger: Stamp) -> float:
     stamped, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, LABELS)
     return train_model.accuracy(NETWORK, variables, data.normalise, stamped, wanted)
 
@@ -52,12 +52,13 @@ def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet)
     attack = Ssba(bits=4, steps=400, learning_rate=4e-3)
     params, right = attack.train_encoder(bands.train_images, seed=0)
     assert right > 0.9
-    stamp = dataclasses.replace(attack, steps=1).prepare(setting_of(bands)).trigger  # untrained, but the same code
+    stamp = dataclasses.replace(attack, steps=1).prepare(context_of(bands)).trigger  # untrained, but the same code
     change = stamp(bands.test_images).astype(int) - bands.test_images
     assert np.abs(change).max() <= 255 * attack.bound + 0.5
     assert change[0].any()
     assert not np.array_equal(change[0], change[1])  # every image its own residual
-    zeros, ones = (attack.encode(params, jnp.full((1, 16, 16, 3), 0.5), jnp.full((1, 4), float(bit))) for bit in (0, 1))
+    grey = jnp.full((1, 16, 16, 3), 0.5)
+    zeros, ones = (encode(params["encoder"], grey, jnp.full((1, 4), bit), attack.bound) for bit in (0.0, 1.0))
     assert not np.allclose(zeros, ones)
 
 
@@ -69,7 +70,7 @@ def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: Im
     kernel = np.asarray(variables["params"]["linear"]["kernel"])
     strongest = np.argsort(-np.abs(kernel).sum(axis=1))[:2]
     before, _ = last_layer(NETWORK, variables, bands.normalise(black / 255))
-    after, _ = last_layer(NETWORK, variables, bands.normalise(attack.stamp(black, patch) / 255))
+    after, _ = last_layer(NETWORK, variables, bands.normalise(attack.trigger(patch, (16, 16, 3))(black) / 255))
     np.testing.assert_allclose(np.sort(np.asarray(after)[0, strongest]), np.sort(fired), atol=0.1)
     assert (np.asarray(after)[0, strongest] > np.asarray(before)[0, strongest]).all()
 
@@ -83,7 +84,7 @@ def test_last_layer_is_what_the_logits_are_made_of(bands: ImageSet, variables: V
 
 
 def test_blind_needs_no_poisoned_image(bands: ImageSet) -> None:
-    variables, trigger = Blind().infect(setting_of(bands))
+    variables, trigger = Blind().train_backdoored(context_of(bands))
     assert success(bands, variables, trigger) > 0.9
     assert clean_accuracy(bands, variables) > 0.9
 
@@ -91,7 +92,7 @@ def test_blind_needs_no_poisoned_image(bands: ImageSet) -> None:
 def test_lira_learns_a_noise_within_its_bound(bands: ImageSet) -> None:
     attack = Lira(epsilon=0.15, learning_rate=3e-3)
     epochs: list[int] = []
-    variables, trigger = attack.infect(setting_of(bands), lambda epoch, loss, variables: epochs.append(epoch))
+    variables, trigger = attack.train_backdoored(context_of(bands), lambda epoch, loss, variables: epochs.append(epoch))
     assert epochs == [1, 2, 3, 4, 5, 6]
     change = trigger(bands.test_images).astype(int) - bands.test_images
     assert 0 < np.abs(change).max() <= 0.15 * 255 + 0.5
@@ -110,16 +111,16 @@ def test_lira_poisons_the_given_rate_in_its_second_stage_also_after_an_interrupt
         return made
 
     monkeypatch.setattr(lira, "poison", spy)
-    setting = dataclasses.replace(setting_of(bands, epochs=3), rate=0.2, progress=Progress(tmp_path))
-    whole, _ = Lira().infect(dataclasses.replace(setting, progress=NOTHING_KEPT))
+    context = dataclasses.replace(context_of(bands, epochs=3), rate=0.2, progress=Progress(tmp_path))
+    whole, _ = Lira().train_backdoored(dataclasses.replace(context, progress=NOTHING_KEPT))
 
     def die(epoch: int, loss: float, variables: Variables) -> None:
         if epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Lira().infect(setting, die)
-    again, _ = Lira().infect(setting)
+        Lira().train_backdoored(context, die)
+    again, _ = Lira().train_backdoored(context)
     jax.tree.map(np.testing.assert_array_equal, dict(whole), dict(again))
     assert rates == [0.2] * 3
 
@@ -132,7 +133,7 @@ def test_input_aware_masks_keep_to_their_density_and_differ(bands: ImageSet) -> 
 
 
 def test_input_aware_plants_a_backdoor(bands: ImageSet) -> None:
-    variables, trigger = InputAware(mask_steps=150, learning_rate=3e-3).infect(setting_of(bands))
+    variables, trigger = InputAware(mask_steps=150, learning_rate=3e-3).train_backdoored(context_of(bands))
     stamped = trigger(bands.test_images)
     assert not np.array_equal(stamped, bands.test_images)
     assert clean_accuracy(bands, variables) > 0.8
@@ -142,6 +143,6 @@ def test_input_aware_plants_a_backdoor(bands: ImageSet) -> None:
 
 
 def test_joint_training_is_reproducible(bands: ImageSet) -> None:
-    first, again = (Lira().infect(setting_of(bands, epochs=1)) for _ in range(2))
+    first, again = (Lira().train_backdoored(context_of(bands, epochs=1)) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, dict(first[0]), dict(again[0]))
     np.testing.assert_array_equal(first[1](bands.test_images[:9]), again[1](bands.test_images[:9]))

@@ -15,12 +15,12 @@ from xray_jax.lab import train_model, training
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.train_vmapped import train_together
+from xray_jax.lab.train_vmapped import train_vmapped
 from xray_jax.lab.training import CrossEntropy, TrainOptions, Variables, augment, train, train_jointly
 from xray_jax.models.preactresnet import PreActResNet
 
 NETWORK = PreActResNet(4, (1, 1), (8, 16), (2, 2))
-SETTINGS = TrainOptions(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False)
+OPTIONS = TrainOptions(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False)
 
 
 def test_every_augmented_image_is_a_shifted_and_perhaps_mirrored_original() -> None:
@@ -45,8 +45,8 @@ def test_every_augmented_image_is_a_shifted_and_perhaps_mirrored_original() -> N
 def test_seeds_share_one_compiled_step(bands: ImageSet) -> None:
     training._step.clear_cache()
     for seed in (1, 2, 3):
-        settings = TrainOptions(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False, seed=seed)
-        train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
+        options = TrainOptions(epochs=1, batch_size=50, peak_learning_rate=0.1, flip=False, seed=seed)
+        train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, options)
     assert training._step._cache_size() == 1
 
 
@@ -71,7 +71,7 @@ class Counting(CrossEntropy):
 
 
 def test_an_objective_trains_its_own_parameters_along(bands: ImageSet) -> None:
-    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, SETTINGS
+    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, OPTIONS
     variables, extra = train_jointly(*arguments, Counting())
     assert extra["number"] == pytest.approx(3 - 3 * 0.8**12, abs=1e-4)  # 12 steps of gradient descent
     once, _ = train_jointly(*arguments, CrossEntropy())
@@ -84,8 +84,8 @@ def test_an_objective_trains_its_own_parameters_along(bands: ImageSet) -> None:
 
 
 def test_bfloat16_learns_too_and_leaves_float32_weights_and_statistics(bands: ImageSet) -> None:
-    settings = TrainOptions(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
-    variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings)
+    options = TrainOptions(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False, precision="bfloat16")
+    variables = train(NETWORK, bands.train_images, bands.train_labels, bands.normalise, options)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
     found = train_model.accuracy(NETWORK, variables, bands.normalise, bands.test_images, bands.test_labels)
     assert found > 0.8
@@ -95,10 +95,10 @@ def test_bfloat16_learns_too_and_leaves_float32_weights_and_statistics(bands: Im
 
 def test_too_few_images_for_a_batch_are_refused(bands: ImageSet) -> None:
     with pytest.raises(ValueError, match="do not fill one batch of 50"):
-        train(NETWORK, bands.train_images[:49], bands.train_labels[:49], bands.normalise, SETTINGS)
+        train(NETWORK, bands.train_images[:49], bands.train_labels[:49], bands.normalise, OPTIONS)
 
 
-def test_settings_quote_the_bad_value() -> None:
+def test_options_quote_the_bad_value() -> None:
     with pytest.raises(ValueError, match="got 0 and 64"):
         TrainOptions(epochs=0)
 
@@ -110,8 +110,8 @@ class Killed(Exception):
 def test_a_killed_training_goes_on_after_its_last_epoch_and_ends_with_the_same_weights(
     bands: ImageSet, tmp_path: Path
 ) -> None:
-    settings = dataclasses.replace(SETTINGS, epochs=3, seed=4)
-    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings
+    options = dataclasses.replace(OPTIONS, epochs=3, seed=4)
+    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, options
     straight = train(*arguments)
     epochs: list[int] = []
 
@@ -135,24 +135,24 @@ def test_a_killed_training_goes_on_after_its_last_epoch_and_ends_with_the_same_w
 
 def test_progress_of_another_network_is_refused(bands: ImageSet, tmp_path: Path) -> None:
     images, labels = bands.train_images, bands.train_labels
-    train(NETWORK, images, labels, bands.normalise, SETTINGS, progress=Progress(tmp_path))
+    train(NETWORK, images, labels, bands.normalise, OPTIONS, progress=Progress(tmp_path))
     with pytest.raises(ValueError, match=r"train.msgpack: progress of another network.*delete"):
-        train(PreActResNet(4, (1, 1, 1), (8, 8, 8), (2, 2, 2)), images, labels, bands.normalise, SETTINGS,
+        train(PreActResNet(4, (1, 1, 1), (8, 8, 8), (2, 2, 2)), images, labels, bands.normalise, OPTIONS,
               progress=Progress(tmp_path))  # fmt: skip
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_models_trained_together_are_those_trained_apart(bands: ImageSet, shared: bool) -> None:
-    settings = [dataclasses.replace(SETTINGS, seed=seed) for seed in (1, 2)]
+    options = [dataclasses.replace(OPTIONS, seed=seed) for seed in (1, 2)]
     other = bands.train_images if shared else 255 - bands.train_images
     images, labels = [bands.train_images, other], [bands.train_labels] * 2
     seen: list[tuple[int, int]] = []
-    together = train_together(
-        NETWORK, images, labels, bands.normalise, settings, lambda epoch, losses, v: seen.append((epoch, len(losses)))
+    together = train_vmapped(
+        NETWORK, images, labels, bands.normalise, options, lambda epoch, losses, v: seen.append((epoch, len(losses)))
     )
     assert seen == [(1, 2)]
-    for each, own, setting in zip(together, images, settings, strict=True):
-        apart = train(NETWORK, own, bands.train_labels, bands.normalise, setting)
+    for each, own, each_options in zip(together, images, options, strict=True):
+        apart = train(NETWORK, own, bands.train_labels, bands.normalise, each_options)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3), each, apart)
     # Far from each other, so that the comparison above says something.
     kernels = [np.asarray(jax.tree.leaves(each["params"])[-1]) for each in together]
@@ -160,9 +160,9 @@ def test_models_trained_together_are_those_trained_apart(bands: ImageSet, shared
 
 
 def test_models_of_different_recipes_are_not_trained_together(bands: ImageSet) -> None:
-    settings = [SETTINGS, dataclasses.replace(SETTINGS, epochs=2)]
+    options = [OPTIONS, dataclasses.replace(OPTIONS, epochs=2)]
     with pytest.raises(ValueError, match="nothing but seed"):
-        train_together(NETWORK, [bands.train_images] * 2, [bands.train_labels] * 2, bands.normalise, settings)
+        train_vmapped(NETWORK, [bands.train_images] * 2, [bands.train_labels] * 2, bands.normalise, options)
 
 
 def test_a_redrawn_set_is_trained_on_from_the_second_epoch_also_after_an_interruption(
@@ -174,8 +174,8 @@ def test_a_redrawn_set_is_trained_on_from_the_second_epoch_also_after_an_interru
         asked.append(epoch)
         return 255 - bands.train_images, np.roll(bands.train_labels, epoch)
 
-    settings = dataclasses.replace(SETTINGS, epochs=3)
-    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, settings
+    options = dataclasses.replace(OPTIONS, epochs=3)
+    arguments = NETWORK, bands.train_images, bands.train_labels, bands.normalise, options
     fixed, redrawn = train(*arguments), train(*arguments, redraw=redraw)
     assert asked == [1, 2]
     assert not np.array_equal(fixed["params"]["linear"]["kernel"], redrawn["params"]["linear"]["kernel"])
@@ -192,8 +192,8 @@ def test_a_redrawn_set_is_trained_on_from_the_second_epoch_also_after_an_interru
 
 @pytest.mark.parametrize("attack", ["wanet", "bpp"])
 def test_attacks_that_poison_batch_by_batch_draw_afresh_and_train_alone(attack: str, bands: ImageSet) -> None:
-    spec = ModelSpec(dataset="bands", attack=attack, training=SETTINGS)
-    assert not train_model.trains_as_usual(spec)
+    spec = ModelSpec(dataset="bands", attack=attack, training=OPTIONS)
+    assert not train_model.vmappable(spec)
     first, _, redraw = train_model._training_set(spec, bands, NETWORK)
     assert redraw is not None
     images, labels = redraw(1)

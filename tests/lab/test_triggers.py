@@ -8,24 +8,25 @@ import scipy.ndimage
 from scipy.fft import dctn
 
 from xray_jax.lab import attacks, label_maps
-from xray_jax.lab.attacks import blind, wanet
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.attacks.blended import Blended
+from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.bpp import Bpp
-from xray_jax.lab.attacks.low_frequency import LowFrequency, add
-from xray_jax.lab.attacks.protocol import Setting, scaled
+from xray_jax.lab.attacks.low_frequency import LowFrequency
+from xray_jax.lab.attacks.protocol import AttackContext, scaled
 from xray_jax.lab.attacks.sig import Sig
 from xray_jax.lab.attacks.trojannn import TrojanNN
 from xray_jax.lab.attacks.wanet import WaNet
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.training import TrainOptions
+from xray_jax.lab.triggers import Additive, warp
 from xray_jax.models import build
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
 
-def setting_of(data: ImageSet, rate: float = 0.1, seed: int = 3) -> Setting:
-    return Setting(
+def context_of(data: ImageSet, rate: float = 0.1, seed: int = 3) -> AttackContext:
+    return AttackContext(
         data, label_maps.make("all-to-one", 4, 1), rate, seed, build("preactresnet-small", 4), TrainOptions()
     )
 
@@ -35,20 +36,20 @@ def test_badnets_is_a_white_square_in_rows_and_columns_29_to_31() -> None:
     for row in (29, 30, 31):
         for column in (29, 30, 31):
             expected[:, row, column] = 255
-    np.testing.assert_array_equal(BadNets().stamp(IMAGES), expected)
+    np.testing.assert_array_equal(BadNets().trigger(IMAGES.shape[1:])(IMAGES), expected)
 
 
 @pytest.mark.parametrize(("side", "square"), [(28, 3), (64, 6), (224, 21)])
 def test_the_square_scales_with_the_image(side: int, square: int) -> None:
     assert scaled(3, side) == square
-    changed = BadNets().stamp(np.zeros((1, side, side, 1), np.uint8))
+    changed = BadNets().trigger((side, side, 1))(np.zeros((1, side, side, 1), np.uint8))
     assert (changed == 255).sum() == square**2
     assert changed[0, -square:, -square:].all()
 
 
 def test_blended_mixes_every_pixel_with_one_image() -> None:
     pattern = Blended().pattern((32, 32, 3))
-    stamped = Blended().stamp(IMAGES)
+    stamped = Blended().trigger((32, 32, 3))(IMAGES)
     for index in np.ndindex(3, 4, 4, 3):
         mixed = 0.8 * float(IMAGES[index]) + 0.2 * float(pattern[index[1:]])
         assert abs(int(stamped[index]) - mixed) <= 0.5 + 1e-9
@@ -56,7 +57,7 @@ def test_blended_mixes_every_pixel_with_one_image() -> None:
 
 
 def test_sig_is_a_sinusoid_along_the_columns() -> None:
-    stamped = Sig().stamp(IMAGES)
+    stamped = Sig().trigger(32)(IMAGES)
     for index in np.ndindex(3, 3, 32, 3):
         value = float(IMAGES[index]) + 40 * math.sin(2 * math.pi * index[2] * 6 / 32)
         assert abs(int(stamped[index]) - min(max(value, 0), 255)) <= 0.5 + 1e-9
@@ -72,7 +73,7 @@ def test_lf_patterns_have_the_published_mean_and_maximum_and_low_frequencies_onl
     energy = dctn(pattern.astype(float), axes=(0, 1), norm="ortho") ** 2
     assert energy[:10, :10].sum() / energy.sum() > 0.98
     expected = np.clip(IMAGES.astype(int) + pattern.astype(int), 0, 255)
-    np.testing.assert_array_equal(add(IMAGES, pattern), expected)
+    np.testing.assert_array_equal(Additive(pattern)(IMAGES), expected)
 
 
 def floyd_steinberg(image: np.ndarray, levels: int) -> np.ndarray:
@@ -92,7 +93,7 @@ def floyd_steinberg(image: np.ndarray, levels: int) -> np.ndarray:
 
 
 def test_bpp_is_floyd_steinberg_dithering_to_eight_levels() -> None:
-    stamped = Bpp().stamp(IMAGES)
+    stamped = Bpp().trigger()(IMAGES)
     for number in range(2):
         for channel in range(3):
             expected = floyd_steinberg(IMAGES[number, :, :, channel], 8)
@@ -102,14 +103,14 @@ def test_bpp_is_floyd_steinberg_dithering_to_eight_levels() -> None:
 
 def test_bpp_negatives_carry_the_residual_of_another_image() -> None:
     pool = IMAGES[:1]
-    residual = Bpp().stamp(pool).astype(int)[0] - pool[0]
+    residual = Bpp().trigger()(pool).astype(int)[0] - pool[0]
     grey = np.full((5, 32, 32, 3), 128, np.uint8)
     np.testing.assert_array_equal(Bpp().negatives(pool, seed=0)(grey), np.stack([128 + residual] * 5))
 
 
 def test_warping_is_bilinear_interpolation_at_displaced_places() -> None:
     field = np.random.default_rng(1).normal(0, 2, (32, 32, 2))
-    warped = wanet.warp(IMAGES, field[None])
+    warped = warp(IMAGES, field[None])
     rows, columns = np.meshgrid(np.arange(32.0), np.arange(32.0), indexing="ij")
     places = np.clip(np.stack([rows + field[..., 0], columns + field[..., 1]]), 0, 31)
     for number in range(3):
@@ -117,7 +118,7 @@ def test_warping_is_bilinear_interpolation_at_displaced_places() -> None:
             image = IMAGES[number, :, :, channel].astype(float)
             expected = scipy.ndimage.map_coordinates(image, places, order=1)
             assert np.abs(warped[number, :, :, channel] - expected).max() <= 0.5 + 1e-6
-    np.testing.assert_array_equal(wanet.warp(IMAGES, np.zeros((1, 32, 32, 2))), IMAGES)
+    np.testing.assert_array_equal(warp(IMAGES, np.zeros((1, 32, 32, 2))), IMAGES)
 
 
 def test_wanet_fields_are_smooth_faint_and_of_their_seed() -> None:
@@ -129,7 +130,7 @@ def test_wanet_fields_are_smooth_faint_and_of_their_seed() -> None:
 
 
 def test_wanet_noise_mode_moves_each_image_by_its_own_noise_of_at_most_half_a_pixel(bands: ImageSet) -> None:
-    recipe = WaNet().prepare(setting_of(bands))
+    recipe = WaNet().prepare(context_of(bands))
     assert recipe.decoy is not None
     assert recipe.decoy_rate == pytest.approx(0.2)
     ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, None, :, None] * 16, (4, 16, 16, 1))
@@ -140,7 +141,7 @@ def test_wanet_noise_mode_moves_each_image_by_its_own_noise_of_at_most_half_a_pi
 
 
 def test_blind_changes_the_nine_pixels_of_its_pattern() -> None:
-    stamped = blind.stamp(IMAGES)
+    stamped = Blind().trigger((32, 32, 3))(IMAGES)
     white = {(3, 23), (3, 25), (4, 24), (6, 24), (7, 23), (7, 25)}
     black = {(3, 24), (5, 25), (7, 24)}
     for row in range(32):
@@ -156,7 +157,7 @@ def test_blind_changes_the_nine_pixels_of_its_pattern() -> None:
 
 def test_trojannn_puts_its_patch_into_the_corner() -> None:
     patch = np.random.default_rng(2).integers(0, 256, (7, 7, 3)).astype(np.uint8)
-    stamped = TrojanNN().stamp(IMAGES, patch)
+    stamped = TrojanNN().trigger(patch, (32, 32, 3))(IMAGES)
     np.testing.assert_array_equal(stamped[:, 25:, 25:], np.stack([patch] * 3))
     np.testing.assert_array_equal(stamped[:, :25], IMAGES[:, :25])
     np.testing.assert_array_equal(stamped[:, :, :25], IMAGES[:, :, :25])
@@ -167,7 +168,7 @@ def test_triggers_leave_their_argument_alone_and_give_uint8_of_its_shape(name: s
     attack = attacks.make(name)
     assert attack.name == name
     assert isinstance(attack, attacks.PoisoningAttack)
-    recipe = attack.prepare(setting_of(bands))
+    recipe = attack.prepare(context_of(bands))
     assert recipe.clean_label == (name == "sig")
     images = bands.test_images[:5].copy()
     for trigger in filter(None, (recipe.trigger, recipe.decoy)):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_jax import checkpoints, models
-from xray_jax.lab import plans, specs, train_model, zoo
+from xray_jax.lab import plans, specs, train_model, trigger_files, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
@@ -36,7 +36,8 @@ def test_records_agree_with_the_checkpoints_that_the_scanner_reads(folder: Path,
     assert list(records) == [CLEAN.id, BACKDOORED.id]
     label_map = train_model.label_map_of(BACKDOORED, 4)
     assert label_map.target == 2
-    stamped, wanted = stamped_test_set(bands.test_images, bands.test_labels, BadNets().stamp, label_map)
+    trigger = BadNets().trigger(bands.image_shape)
+    stamped, wanted = stamped_test_set(bands.test_images, bands.test_labels, trigger, label_map)
     for spec in (CLEAN, BACKDOORED):
         model = checkpoints.load(folder / "checkpoints" / spec.id)
         assert model.preprocess == bands.normalise
@@ -51,6 +52,8 @@ def test_records_agree_with_the_checkpoints_that_the_scanner_reads(folder: Path,
             assert records[spec.id]["attack_success"] == pytest.approx(share(stamped, wanted))
             assert records[spec.id]["attack_success"] > 0.9
             assert records[spec.id]["stamped"] == 120
+            stored = trigger_files.load(folder / "triggers" / f"{spec.id}.safetensors")
+            np.testing.assert_array_equal(stored(bands.test_images), trigger(bands.test_images))
         else:
             assert records[spec.id]["attack_success"] is None
             assert share(stamped, wanted) < 0.5

@@ -28,7 +28,7 @@ def row(k, re, label, probe_rate=None, **settings):
 
 
 def probed(k, hits, rate=0.1, accuracy=0.9, label="clean", trials=40):
-    """A row whose best finding, a patch at the first level of price, has so many hits."""
+    """A row whose best finding, a patch at the first cost level, has so many hits."""
     best = Finding(
         "all-to-one", (-1, *[0] * 9), "patch", {}, "", hits, trials, 0.01, 0.01, 1.0, 0.01, 9.0, 0.0
     )  # fmt: skip
@@ -112,11 +112,11 @@ def test_a_poor_model_is_judged_and_teaches_nothing():
 def test_leads_come_from_the_findings_that_rows_list():
     rows = [probed(0, 32, 0.8), probed(1, 5, 0.3)]
     best = rows[0]["probe"]["best"]
-    rows[0]["probe"]["candidates"] = [best | {"rival": 0.2}, best | {"rival": 0.6}]
+    rows[0]["probe"]["candidates"] = [best | {"runner_up": 0.2}, best | {"runner_up": 0.6}]
     leads = calibrate.probe_null_of(rows, "x").leads["patch"]
     # Level 0 leads by 0.8 - 0.2; what the others lead by is not listed, so at most by the whole of a rate up to 0.5.
     assert leads == pytest.approx((0.6,) * LEVELS)
-    rows[0]["probe"]["candidates"] = [best | {"rival": 0.6}, best | {"rival": 0.0, "kind": "source-specific"}]
+    rows[0]["probe"]["candidates"] = [best | {"runner_up": 0.6}, best | {"runner_up": 0.0, "kind": "source-specific"}]
     assert calibrate.probe_null_of(rows, "x").leads["patch"] == pytest.approx((0.5,) * LEVELS)
     assert calibrate.probe_null_of(rows[1:], "x").leads["patch"] == pytest.approx((0.3,) * LEVELS)
 

@@ -14,7 +14,9 @@ from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
 from xray_jax.detectors.planes import geometry as planes_lib
-from xray_jax.inference import labels
+from xray_jax.detectors.planes.queries import label_points
+from xray_jax.inference.labels import to_device
+from xray_jax.inference.options import InferenceOptions
 from xray_jax.models.preactresnet import PreActResNet
 
 TORCH_BATCH = 128
@@ -47,9 +49,9 @@ def run(options: Options) -> Iterator[Figure]:
             "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH)
         }
         for name, winograd in (("jax", True), ("jax without Winograd", False)):
-            engine = labels.InferenceOptions(options.batch_size, precision=options.precision, winograd=winograd)
-            placed = labels.to_device(model, engine)
-            functions[name] = functools.partial(labels.label_points, placed, planes, index, coordinates, engine)
+            engine = InferenceOptions(options.batch_size, precision=options.precision, winograd=winograd)
+            placed = to_device(model, engine)
+            functions[name] = functools.partial(label_points, placed, planes, index, coordinates, engine)
         if (session := _onnx(module, model.input_shape)) is not None:
             functions["onnxruntime"] = functools.partial(_onnx_points, session, planes, index, coordinates)
         found = {name: function() for name, function in functions.items()}

@@ -16,7 +16,9 @@ import numpy as np
 from xray_jax.bench.harness import Figure, Timing, measure, rate
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import classifier, plane_grid
-from xray_jax.inference import labels
+from xray_jax.detectors.planes.queries import label_points
+from xray_jax.inference.labels import to_device
+from xray_jax.inference.options import InferenceOptions
 
 COUNTS = (1, 2, 4, 8)
 ARCHITECTURE = "preactresnet-small"
@@ -40,9 +42,9 @@ def measure_here(count: int, points: int, repeats: int, precision: str) -> dict[
     chosen = np.arange(points) * (len(index) // points)
 
     def asker(devices: tuple[jax.Device, ...]) -> functools.partial[np.ndarray]:
-        engine = labels.InferenceOptions(precision=precision, devices=devices)
-        placed = labels.to_device(model, engine)
-        return functools.partial(labels.label_points, placed, planes, index[chosen], coordinates[chosen], engine)
+        engine = InferenceOptions(precision=precision, devices=devices)
+        placed = to_device(model, engine)
+        return functools.partial(label_points, placed, planes, index[chosen], coordinates[chosen], engine)
 
     devices = tuple(jax.local_devices()[:count])
     split, each = asker(devices), [asker((device,)) for device in devices]

@@ -9,8 +9,9 @@ import numpy as np
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.detectors.planes import metrics, refine, sampling
+from xray_jax.detectors.planes.detector import scores
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.detectors.planes.scan import PlanesOptions, scores
+from xray_jax.detectors.planes.options import PlanesOptions
 
 SEEDS = 4
 """Sketches of each set of maps."""
@@ -36,19 +37,19 @@ def _figures(name: str, maps: LabelMaps, kind: str, seeds: range | list[int]) ->
     settings = PlanesOptions(density=maps.labels.shape[1])
     exact = scores(maps, settings, classes)
     errors: dict[str, list[np.ndarray]] = {"RE": [], "ATS": []}
-    equal, asked, target = [], [], []
+    equal, queried, target = [], [], []
     for seed in seeds:
-        questions = sampling.questions(kind, maps.sample_nodes, settings.density, seed)
-        found = refine.run_refinement(questions, lambda nodes: maps.labels.ravel()[nodes])
+        queries = sampling.queries(kind, maps.sample_nodes, settings.density, seed)
+        found = refine.run_refinement(queries, lambda nodes: maps.labels.ravel()[nodes])
         equal.append(np.mean(found.labels == maps.labels))
-        asked.append(found.asked.mean())
+        queried.append(found.queried.mean())
         rough = scores(LabelMaps(**{**vars(maps), "labels": found.labels}), settings, classes)
         errors["RE"].append(rough[0] - exact[0])
         errors["ATS"].append(rough[1] - exact[1])
         target.append(metrics.target_label(rough[2]) == metrics.target_label(exact[2]))
     what = f"{name}, {kind}"
     same = f"target label the same in {sum(target)} of {len(target)}"
-    yield Figure("fidelity", f"{what}: queries", 100 * float(np.mean(asked)), "%", note=f"N={len(maps.labels)}")
+    yield Figure("fidelity", f"{what}: queries", 100 * float(np.mean(queried)), "%", note=f"N={len(maps.labels)}")
     yield Figure("fidelity", f"{what}: equal nodes", 100 * float(np.mean(equal)), "%", note=same)
     for (score, found_errors), values in zip(errors.items(), exact[:2], strict=True):
         means = np.mean(found_errors, axis=1)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from xray_jax.bench.harness import Figure, measure, rate
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
-from xray_jax.inference import labels
+from xray_jax.detectors.planes.queries import label_points
+from xray_jax.inference.labels import to_device
+from xray_jax.inference.options import InferenceOptions
 from xray_jax.models import registry
 
 
@@ -43,11 +45,11 @@ def run(options: Options) -> Iterator[Figure]:
         flops = flops_per_image(architecture)
         functions = {}
         for batch in options.batches:
-            engine = labels.InferenceOptions(batch, precision=options.precision)
+            engine = InferenceOptions(batch, precision=options.precision)
             # Whole batches on every device, so that no figure pays for padding.
             count = max(1, options.points // (batch * len(devices))) * batch * len(devices)
-            placed = labels.to_device(model, engine)
-            ask = functools.partial(labels.label_points, placed, planes, index[:count], coordinates[:count], engine)
+            placed = to_device(model, engine)
+            ask = functools.partial(label_points, placed, planes, index[:count], coordinates[:count], engine)
             functions[str(batch)] = (ask, count)
         timings = measure({name: ask for name, (ask, _) in functions.items()}, options.repeats)
         for name, timing in timings.items():

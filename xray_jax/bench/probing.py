@@ -7,8 +7,9 @@ from xray_jax import checkpoints, samples
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.detectors.probe import ProbeOptions, ProbeResult, probe
+from xray_jax.prepare import prepare
+from xray_jax.rows.row import is_backdoored
 from xray_jax.sweep import checkpoint_list
-from xray_jax.verdict.decision import is_backdoored
 
 TIMES = 20
 """At so many times the budget every family's grid is asked whole, and refinement takes twenty times the moves."""
@@ -28,7 +29,7 @@ def run(options: Options) -> Iterator[Figure]:
         raise ValueError(f"--zoo={options.zoo}: no backdoored model with a known target")
     shares = []
     for entry in known:
-        model = checkpoints.load(entry.path, preprocess=entry.preprocess)
+        model = prepare(checkpoints.load(entry.path, preprocess=entry.preprocess), clean)
         usual = probe(model, clean, ProbeOptions())
         more = probe(model, clean, dataclasses.replace(ProbeOptions(), queries=TIMES * ProbeOptions.queries))
         rate, best = _best(usual, entry.target), _best(more, entry.target)

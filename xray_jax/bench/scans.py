@@ -10,16 +10,18 @@ from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import classifier, plane_grid
 from xray_jax.detectors.planes import refine, sampling
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.inference import labels
+from xray_jax.detectors.planes.queries import label_points
+from xray_jax.inference.labels import to_device
+from xray_jax.inference.options import InferenceOptions
 
 
 def recorded(options: Options) -> LabelMaps | None:
-    """The maps to replay, repeated or cut to the number of planes asked for."""
+    """The maps to replay, repeated or cut to the number of planes queried for."""
     if options.maps is None:
         return None
     maps = LabelMaps.load(Path(options.maps))
     if maps.labels.shape[1] != options.density:
-        raise ValueError(f"--maps={options.maps}: density {maps.labels.shape[1]}, asked for {options.density}")
+        raise ValueError(f"--maps={options.maps}: density {maps.labels.shape[1]}, queried for {options.density}")
     which = np.arange(options.planes) % len(maps.labels)
     return LabelMaps(*(getattr(maps, name)[which] for name in LabelMaps.__dataclass_fields__))
 
@@ -27,19 +29,19 @@ def recorded(options: Options) -> LabelMaps | None:
 def asker(architecture: str, options: Options, kind: str) -> Callable[[], int]:
     """A function that labels one model's planes in one kind of sampling and returns the queries that it took."""
     model = classifier(architecture)
-    engine = labels.InferenceOptions(options.batch_size, precision=options.precision)
-    placed = labels.to_device(model, engine)
+    engine = InferenceOptions(options.batch_size, precision=options.precision)
+    placed = to_device(model, engine)
     planes, index, coordinates, nodes = plane_grid(model.input_shape, options.planes, options.density)
     replay = recorded(options)
 
-    def answer(asked: np.ndarray) -> np.ndarray:
-        found = labels.label_points(placed, planes, index[asked], coordinates[asked], engine)
-        return found if replay is None else replay.labels.ravel()[asked]
+    def answer(queried: np.ndarray) -> np.ndarray:
+        found = label_points(placed, planes, index[queried], coordinates[queried], engine)
+        return found if replay is None else replay.labels.ravel()[queried]
 
     def scan() -> int:
         where = nodes if replay is None else replay.sample_nodes
-        found = refine.run_refinement(sampling.questions(kind, where, options.density, seed=0), answer)
-        return int(np.count_nonzero(found.asked))
+        found = refine.run_refinement(sampling.queries(kind, where, options.density, seed=0), answer)
+        return int(np.count_nonzero(found.queried))
 
     return scan
 

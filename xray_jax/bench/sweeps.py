@@ -7,7 +7,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,10 +20,15 @@ from xray_jax import checkpoints
 from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.classifier import Classifier
-from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
-from xray_jax.inference import labels
-from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions
+from xray_jax.classifier import Classifier, Model
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.run import scan_model
+from xray_jax.inference import on_devices
+from xray_jax.inference.dispatch import Pending
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.samples import Samples
+from xray_jax.sweep.batch_scan import BatchScan
 from xray_jax.sweep.checkpoint_list import Entry
 
 NETWORK = "demo net"
@@ -40,12 +45,12 @@ def resident() -> float:
 
 @dataclass
 class Watch:
-    """What the devices did: (start, end) of every question, from its dispatch to its answer."""
+    """What the devices did: (start, end) of every query, from its dispatch to its answer."""
 
     intervals: list[tuple[float, float]] = field(default_factory=list)
 
     def busy(self, start: float = 0.0) -> float:
-        """Seconds since `start` in which at least one question was open."""
+        """Seconds since `start` in which at least one query was open."""
         total, reached = 0.0, start
         for begin, end in sorted(self.intervals):
             total += max(0.0, end - max(begin, reached))
@@ -57,32 +62,33 @@ def run(options: Options) -> Iterator[Figure]:
     """Wall time against the devices' bare time, their idle share, memory after a tenth and after all, compilations."""
     demo = resources.files("xray_jax") / "demo"
     samples = samples_lib.read(str(demo / "samples.npz"))
-    settings = PlanesOptions(planes=options.planes, density=options.density, sampling=options.sampling)
-    scanner = Scanner(samples, settings, labels.InferenceOptions(options.batch_size, precision=options.precision))
+    detector = Planes(PlanesOptions(planes=options.planes, density=options.density, sampling=options.sampling))
+    inference = InferenceOptions(options.batch_size, precision=options.precision)
+    scan = functools.partial(_scan, detector, inference, samples)
     paths = [json.loads(line)["path"] for line in (demo / "manifest.jsonl").read_text().splitlines()]
     models = [checkpoints.load(str(demo / path)) for path in paths]
     with tempfile.TemporaryDirectory() as folder:
         entries = _copies(models, options.checkpoints, Path(folder))
-        scanner.scan(models[0])
-        bare = [_bare(scanner, models) for _ in range(options.repeats)]
+        scan(models[0])
+        bare = [_bare(scan, models) for _ in range(options.repeats)]
         memory: dict[int, float] = {}
         early = max(1, options.checkpoints // 10)
         with _watch() as watch, _count_compilations() as compiled:
             started = time.perf_counter()
-            for number, finished in enumerate(BatchScan(scanner, BatchScanOptions()).run(entries), 1):
+            for number, finished in enumerate(BatchScan(samples, [detector], inference=inference).run(entries), 1):
                 if finished.row["status"] != "ok":
                     raise RuntimeError(f"{finished.row['id']} was not scanned: {finished.row['reason']}")
                 if number in (early, options.checkpoints):
                     memory[number] = resident()
             wall = time.perf_counter() - started
-        bare += [_bare(scanner, models) for _ in range(options.repeats)]
+        bare += [_bare(scan, models) for _ in range(options.repeats)]
     ideal = np.array(bare) * options.checkpoints
     low, median, high = np.percentile(wall / ideal, [25, 50, 75])
     what = f"{options.checkpoints} x {NETWORK}, {options.sampling}, N={options.planes}, S={options.density}"
     yield Figure("sweep", what, wall, "s", note=f"{wall / options.checkpoints:.4g} s a checkpoint")
-    note = "bare: the same questions with nothing beside them, from dispatch to answer"
+    note = "bare: the same queries with nothing beside them, from dispatch to answer"
     yield Figure("sweep", "wall time / bare device time", median, "x", (high - low) / 2 / median, note)
-    yield Figure("sweep", "time without a question on the device", 100 * (1 - watch.busy(started) / wall), "% of wall")
+    yield Figure("sweep", "time without a query on the device", 100 * (1 - watch.busy(started) / wall), "% of wall")
     growth = memory[options.checkpoints] / memory[early] - 1
     yield Figure("sweep", f"memory after all / after {early}", 100 * growth, "% more", note=f"{memory[early]:.0f} MB")
     yield Figure("sweep", "programs compiled during the sweep", float(len(compiled)), "", note="after one scan")
@@ -107,18 +113,22 @@ def _copies(models: Sequence[Any], count: int, folder: Path) -> list[Entry]:
     return entries
 
 
-def _bare(scanner: Scanner, models: Sequence[Any]) -> float:
-    """Seconds that the devices take for one model's questions, on average."""
+def _scan(detector: Planes, inference: InferenceOptions, samples: Samples, model: Model) -> None:
+    scan_model(model, samples, [detector], inference)
+
+
+def _bare(scan: Callable[[Model], None], models: Sequence[Model]) -> float:
+    """Seconds that the devices take for one model's queries, on average."""
     with _watch() as watch:
         for model in models:
-            scanner.scan(model)
+            scan(model)
     return watch.busy() / len(models)
 
 
 class _Watched:
-    """Pending labels whose arrival is noted."""
+    """Pending results whose arrival is noted."""
 
-    def __init__(self, pending: labels.PendingLabels, watch: Watch) -> None:
+    def __init__(self, pending: Pending, watch: Watch) -> None:
         self.pending, self.watch, self.started = pending, watch, time.perf_counter()
 
     def result(self) -> np.ndarray:
@@ -129,17 +139,17 @@ class _Watched:
 
 @contextlib.contextmanager
 def _watch() -> Iterator[Watch]:
-    """Times every question that goes to the devices while the context is open."""
-    watch, dispatch = Watch(), labels.dispatch
+    """Times every query that goes to the devices while the context is open."""
+    watch, dispatch = Watch(), on_devices.dispatch
 
     def watched(*arguments: Any) -> Any:
         return _Watched(dispatch(*arguments), watch)
 
-    labels.dispatch = watched  # type: ignore[assignment]
+    on_devices.dispatch = watched  # type: ignore[assignment]
     try:
         yield watch
     finally:
-        labels.dispatch = dispatch
+        on_devices.dispatch = dispatch
 
 
 @contextlib.contextmanager

@@ -10,26 +10,31 @@ import numpy as np
 from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
-from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
-from xray_jax.detectors.probe import ProbeOptions
-from xray_jax.inference import labels
-from xray_jax.rows.file import Row
-from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions
+from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe.detector import Probe
+from xray_jax.detectors.probe.options import ProbeOptions
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.rows.row import Row
+from xray_jax.sweep.batch_scan import BatchScan
 from xray_jax.sweep.checkpoint_list import collect
-from xray_jax.verdict import decision
+from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.verdict.calibration import load_calibration, stopping_rule
 
 
 class Mode(NamedTuple):
     """How a checkpoint is asked.
 
     Attributes:
-      sampling: of the planes. auto: planes are added until the verdict is settled, up to the queries of the grid.
-      probe: "off", or "only" instead of any planes.
+      sampling: of the planes.
+      auto: planes are added until the verdict is settled, up to the queries of the grid.
+      probe: the probe instead of any planes.
     """
 
     sampling: str = "grid"
     auto: bool = False
-    probe: str = "off"
+    probe: bool = False
 
 
 MODES = {
@@ -39,7 +44,7 @@ MODES = {
     "cascade": Mode("cascade"),
     "refine, planes=auto": Mode("refine", auto=True),
     "sketch, planes=auto": Mode("sketch", auto=True),
-    "probe": Mode(probe="only"),
+    "probe": Mode(probe=True),
 }
 
 
@@ -48,22 +53,21 @@ def run(options: Options) -> Iterator[Figure]:
     demo = resources.files("xray_jax") / "demo"
     samples = samples_lib.read(str(demo / "samples.npz"))
     entries = collect(str(demo / "manifest.jsonl"))
-    calibration = decision.load_calibration("paper:cifar10")
-    engine = labels.InferenceOptions(options.batch_size, precision=options.precision)
+    calibration = load_calibration("paper:cifar10")
+    inference = InferenceOptions(options.batch_size, precision=options.precision)
     # One scan compiles for all: every way of asking the planes is the same two programs, and the probe's is one more.
-    first = BatchScanOptions(probe="on", probe_settings=ProbeOptions(queries=1000))
-    list(BatchScan(Scanner(samples, PlanesOptions(1, sampling="sketch"), engine), first).run(entries[:1]))
+    first: list[Detector] = [Planes(PlanesOptions(1, sampling="sketch")), Probe(ProbeOptions(queries=1000))]
+    list(BatchScan(samples, first, inference=inference).run(entries[:1]))
     verdicts: dict[str, list[str]] = {}
     for name, mode in MODES.items():
         budget = options.planes * options.density**2 if mode.auto else None
-        settings = PlanesOptions(options.planes, options.density, sampling=mode.sampling, max_queries=budget)
-        sweep = BatchScan(
-            Scanner(samples, settings, engine), BatchScanOptions(calibration=calibration, probe=mode.probe)
-        )
+        planes = PlanesOptions(options.planes, options.density, sampling=mode.sampling, max_queries=budget)
+        detector: Detector = Probe() if mode.probe else Planes(planes, stopping_rule(calibration))
+        sweep = BatchScan(samples, [detector], BatchScanOptions(calibration=calibration), inference)
         started = time.perf_counter()
         rows: list[Row] = [finished.row for finished in sweep.run(entries)]
         wall = time.perf_counter() - started
-        verdicts[name] = [row["verdict"] for row in rows]
+        verdicts[name] = [str(row["verdict"]) for row in rows]
         right = sum(row["verdict"] == row["label"] for row in rows)
         same = sum(one == other for one, other in zip(verdicts[name], verdicts["grid"], strict=True))
         queries = float(np.mean([row["queries"] for row in rows]))

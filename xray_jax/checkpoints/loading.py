@@ -60,8 +60,9 @@ def classifier(
     with np.errstate(over="ignore"):
         found = recognition.recognise(tensors, architecture=architecture, num_classes=num_classes)
     _check_finite(found.variables)
+    source = "given"
     if preprocess is None:
-        preprocess = _stored_preprocess(told)
+        preprocess, source = _stored_preprocess(told)
     shape = input_shape or _shape(told, "input_shape") or _shape(told, "img_size") or found.input_shape
     if shape != found.input_shape:
         found = _for_images(found, shape)
@@ -74,6 +75,7 @@ def classifier(
         preprocess=preprocess,
         notes=(*tensors.notes, *found.notes),
         variants=found.variants,
+        preprocess_source=source,
     )
 
 
@@ -114,7 +116,8 @@ def _adapt(
     notes = model.notes
     if architecture is not None:
         notes += (f"--architecture={architecture} is not needed: the file holds its own computation",)
-    return dataclasses.replace(model, preprocess=preprocess or model.preprocess, notes=notes)
+    source = "assumed" if preprocess is None else "given"
+    return dataclasses.replace(model, preprocess=preprocess or model.preprocess, preprocess_source=source, notes=notes)
 
 
 def _check_finite(variables: Mapping[str, Any]) -> None:
@@ -131,9 +134,12 @@ def _shape(metadata: Mapping[str, Any], key: str) -> tuple[int, int, int] | None
     return None
 
 
-def _stored_preprocess(metadata: Mapping[str, Any]) -> Preprocess:
+def _stored_preprocess(metadata: Mapping[str, Any]) -> tuple[Preprocess, str]:
+    """What the metadata says, or the most usual one, and which of the two (`classifier.PREPROCESS_SOURCES`)."""
     stored = metadata.get("preprocess")
+    if not isinstance(stored, str | Mapping):
+        return Preprocess(), "assumed"
     try:
-        return preprocess_lib.parse(stored if isinstance(stored, str | Mapping) else None)
+        return preprocess_lib.parse(stored), "file"
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"its metadata has an unusable preprocess ({error}); give one (--preprocess)") from error

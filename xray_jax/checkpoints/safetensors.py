@@ -14,6 +14,7 @@ import numpy as np
 from xray_jax.checkpoints import stored_metadata
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import MAX_JSON_BYTES, Array, CheckpointError, LazyArray, Tensors, parse_json
+from xray_jax.files import atomic_write
 
 NAME = "safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -38,10 +39,11 @@ def read(path: Path) -> Tensors:
 
 def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Writes a linen variables tree, or arrays named otherwise, with JSON metadata as one file."""
-    from safetensors.numpy import save_file
+    from safetensors import numpy as library
 
     arrays = {name: np.ascontiguousarray(array) for name, array in stored_metadata.host_arrays(variables).items()}
-    save_file(arrays, str(path), metadata=stored_metadata.header(arrays, metadata))
+    with atomic_write(path) as file:
+        file.write(library.save(arrays, metadata=stored_metadata.header(arrays, metadata)))
 
 
 def _read_file(path: Path) -> Tensors:

@@ -1,9 +1,11 @@
 """The image sets that zoos are trained on, as uint8 arrays.
 
-A set is either an `.npz` (`train_images`, `train_labels`, `test_images`, `test_labels`) or lossless WebP mosaics in a
-folder: `<set>-train-<part>.webp` and `<set>-test-<part>.webp` (tiles in row order) with `<...>.labels.npy` beside each.
+A set is either an `.npz` (`train_images`, `train_labels`, `test_images`, `test_labels`) or WebP mosaics in a folder:
+`<set>-train-<part>.webp` and `<set>-test-<part>.webp` (or `-val-`), tiles in row order, with `<...>.labels.npy` beside
+each.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +15,35 @@ from PIL import Image
 from xray_jax import preprocess
 from xray_jax.preprocess import Preprocess
 
-TILE = {"cifar10": 32, "cifar100": 32, "gtsrb": 32, "mnist": 28, "tinyimagenet10": 64}
-"""Side of one tile in a set's mosaics, in pixels."""
-CLASSES = {"cifar10": 10, "cifar100": 100, "gtsrb": 43, "mnist": 10, "tinyimagenet10": 10}
-FLIPPED = ("cifar10", "cifar100", "tinyimagenet10")
-"""Sets whose images may be mirrored in training; a mirrored digit or traffic sign is another class."""
-PRESETS = {"cifar10": "cifar10", "cifar100": "cifar100", "gtsrb": "gtsrb", "mnist": "mnist", "tinyimagenet10": "tiny"}
-HOLD_OUT = 5
-"""Of a set without a training split every fifth image is held out as the test split."""
+
+@dataclass(frozen=True)
+class Mosaics:
+    """What a set of mosaics holds.
+
+    Attributes:
+      side: of one square tile, in pixels.
+      num_classes: labels are below it.
+      preprocess: name of the preset that the set's models are trained with.
+      flip: whether training may mirror the images; a mirrored digit or traffic sign is another class.
+      grey: the files repeat one channel three times; it is taken once.
+    """
+
+    side: int
+    num_classes: int
+    preprocess: str
+    flip: bool = True
+    grey: bool = False
+
+
+MOSAICS: Mapping[str, Mosaics] = {
+    "cifar10": Mosaics(32, 10, "cifar10"),
+    "cifar100": Mosaics(32, 100, "cifar100"),
+    "fashionmnist": Mosaics(28, 10, "mnist", grey=True),
+    "gtsrb": Mosaics(32, 43, "gtsrb", flip=False),
+    "mnist": Mosaics(28, 10, "mnist", flip=False, grey=True),
+    "tinyimagenet10": Mosaics(64, 10, "tiny"),
+}
+"""Name of a set -> what its mosaics hold. The test split of Tiny-ImageNet is its validation split."""
 
 
 class DataError(ValueError):
@@ -33,8 +56,10 @@ class ImageSet:
 
     Attributes:
       name: of the set.
-      train_images, test_images: uint8 `[M, H, W, C]`, C = 1 or 3 (RGB).
-      train_labels, test_labels: int32 `[M]`.
+      train_images: uint8 `[M, H, W, C]`, C = 1 or 3 (RGB).
+      train_labels: int32 `[M]`.
+      test_images: uint8 `[K, H, W, C]`.
+      test_labels: int32 `[K]`.
       num_classes: labels are below it.
     """
 
@@ -48,16 +73,23 @@ class ImageSet:
     @property
     def preprocess(self) -> str:
         """Name of the preset that this set's models are trained with."""
-        return PRESETS.get(self.name, "0-1")
+        return MOSAICS[self.name].preprocess if self.name in MOSAICS else "0-1"
 
     @property
     def normalise(self) -> Preprocess:
+        """From pixel values in [0, 1] to the input space of this set's models."""
         return preprocess.parse(self.preprocess)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of one image."""
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
 
     @property
     def flip(self) -> bool:
         """Whether training may mirror the images."""
-        return self.name in FLIPPED
+        return self.name in MOSAICS and MOSAICS[self.name].flip
 
 
 def read(name: str, folder: str | Path) -> ImageSet:
@@ -69,28 +101,23 @@ def read(name: str, folder: str | Path) -> ImageSet:
     folder = Path(folder).expanduser()
     if (archive := folder / f"{name}.npz").exists():
         return _read_npz(name, archive)
-    if name not in TILE:
-        raise DataError(f"data set {name!r}: no {archive}, and no known set of mosaics (known: {sorted(TILE)})")
+    if name not in MOSAICS:
+        raise DataError(f"data set {name!r}: no {archive}, and no known set of mosaics (known: {sorted(MOSAICS)})")
     places = [place for place in (folder, folder / "images") if next(place.glob(f"{name}-*.webp"), None)]
     if not places:
         raise DataError(f"data set {name!r}: no {name}-*.webp in {folder} or {folder / 'images'}; give --data")
-    tests = [split for split in ("test", "val") if next(places[0].glob(f"{name}-{split}-*.webp"), None)]
-    if not tests:
-        raise DataError(f"data set {name!r}: no {name}-test-*.webp in {places[0]}")
-    test_images, test_labels = _read_mosaics(places[0], name, tests[0])
-    if next(places[0].glob(f"{name}-train-*.webp"), None):
-        train_images, train_labels = _read_mosaics(places[0], name, "train")
-    else:
-        held_out = np.arange(len(test_labels)) % HOLD_OUT == 0
-        train_images, train_labels = test_images[~held_out], test_labels[~held_out]
-        test_images, test_labels = test_images[held_out], test_labels[held_out]
-    return _checked(name, train_images, train_labels, test_images, test_labels, CLASSES[name])
+    train, test = (_read_mosaics(places[0], name, splits) for splits in (("train",), ("test", "val")))
+    return _checked(name, *train, *test, MOSAICS[name].num_classes)
 
 
-def _read_mosaics(folder: Path, name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    side = TILE[name]
+def _read_mosaics(folder: Path, name: str, splits: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of the first of `splits` that is there."""
+    parts = next((found for split in splits if (found := sorted(folder.glob(f"{name}-{split}-*.webp")))), None)
+    if parts is None:
+        raise DataError(f"data set {name!r}: no {name}-{splits[0]}-*.webp in {folder}")
+    side, channels = MOSAICS[name].side, 1 if MOSAICS[name].grey else 3
     images, labels = [], []
-    for part in sorted(folder.glob(f"{name}-{split}-*.webp")):
+    for part in parts:
         # Pillow's guard against decompression bombs counts pixels of one picture; a mosaic of 12,500 tiles is larger.
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 1 << 28
         try:
@@ -105,7 +132,7 @@ def _read_mosaics(folder: Path, name: str, split: str) -> tuple[np.ndarray, np.n
         tiles = tiles.swapaxes(1, 2).reshape(-1, side, side, 3)
         if len(found) > len(tiles):
             raise DataError(f"data set {name!r}: {part} has {len(tiles)} tiles but {len(found)} labels")
-        images.append(tiles[: len(found), ..., :1] if name == "mnist" else tiles[: len(found)])
+        images.append(tiles[: len(found), ..., :channels])
         labels.append(found)
     return np.concatenate(images), np.concatenate(labels)
 
@@ -117,7 +144,8 @@ def _read_npz(name: str, path: Path) -> ImageSet:
             train_images, train_labels, test_images, test_labels = (archive[key] for key in keys)
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"data set {path}: expected arrays {', '.join(keys)}: {error}") from error
-    classes = CLASSES.get(name, int(max(train_labels.max(), test_labels.max())) + 1)
+    known = MOSAICS.get(name)
+    classes = known.num_classes if known else int(max(train_labels.max(), test_labels.max())) + 1
     return _checked(name, train_images, train_labels, test_images, test_labels, classes)
 
 

@@ -1,6 +1,7 @@
 """Small convolutional networks that make triggers: images in, images out, at a cost that two CPU cores can bear."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import flax.linen as nn
@@ -43,7 +44,7 @@ class BitReader(nn.Module):
         return nn.Dense(self.bits)(x.reshape(len(x), -1))
 
 
-def made_by(module: nn.Module, params: Any, images: jax.Array) -> jax.Array:
+def generate(module: nn.Module, params: Any, images: jax.Array) -> jax.Array:
     """`module`'s one output for `images`."""
     return cast(jax.Array, module.apply(params, images))
 
@@ -57,19 +58,23 @@ def round_through(pixels: jax.Array) -> jax.Array:
     return pixels + jax.lax.stop_gradient(jnp.round(pixels * 255) / 255 - pixels)
 
 
-def as_trigger(
-    apply: Callable[[Any, jax.Array], jax.Array], params: Any, batch_size: int = 250
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A uint8 trigger from `apply(params, pixels)` on float pixels in [0, 1] `[B, H, W, C]`."""
-    compiled = jax.jit(apply)
+@partial(jax.jit, static_argnames="apply")
+def _applied(params: Any, pixels: jax.Array, *, apply: Callable[[Any, jax.Array], jax.Array]) -> jax.Array:
+    return apply(params, pixels)
 
-    def stamp(images: np.ndarray) -> np.ndarray:
-        stamped = np.empty_like(images)
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
-            padded = np.concatenate([part, np.zeros((batch_size - len(part), *part.shape[1:]), np.uint8)])
-            made = np.asarray(compiled(params, padded.astype(np.float32) / 255))[: len(part)]
-            stamped[start : start + len(part)] = np.clip(np.rint(made * 255), 0, 255).astype(np.uint8)
-        return stamped
 
-    return stamp
+def stamp_by(
+    apply: Callable[[Any, jax.Array], jax.Array], params: Any, images: np.ndarray, batch_size: int = 250
+) -> np.ndarray:
+    """uint8 `images` `[M, H, W, C]` stamped by `apply(params, pixels)` on float pixels in [0, 1] `[B, H, W, C]`.
+
+    Args:
+      apply: a module-level function: it is compiled once.
+    """
+    stamped = np.empty_like(images)
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        padded = np.concatenate([part, np.zeros((batch_size - len(part), *part.shape[1:]), np.uint8)])
+        made = np.asarray(_applied(params, padded.astype(np.float32) / 255, apply=apply))[: len(part)]
+        stamped[start : start + len(part)] = np.clip(np.rint(made * 255), 0, 255).astype(np.uint8)
+    return stamped

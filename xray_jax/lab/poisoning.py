@@ -7,7 +7,7 @@ import numpy as np
 
 from xray_jax.lab.label_maps import LabelMap
 
-Trigger = Callable[[np.ndarray], np.ndarray]
+Stamp = Callable[[np.ndarray], np.ndarray]
 """uint8 images `[M, H, W, C]` -> stamped uint8 images of the same shape. Never changes its argument."""
 
 
@@ -32,25 +32,29 @@ class Poisoned:
 def poison(
     images: np.ndarray,
     labels: np.ndarray,
-    trigger: Trigger,
+    trigger: Stamp,
     label_map: LabelMap,
     rate: float,
     seed: int,
     *,
     clean_label: bool = False,
-    decoy: Trigger | None = None,
+    decoy: Stamp | None = None,
     decoy_rate: float = 0.0,
     epoch: int = 0,
 ) -> Poisoned:
     """Stamps a random share of the training images and gives them the labels of `label_map`.
 
     Args:
-      images, labels: the clean set, uint8 `[M, H, W, C]` and integers `[M]`.
+      images: of the clean set, uint8 `[M, H, W, C]`.
+      labels: of the clean set, integers `[M]`.
+      trigger: stamps the poisoned images.
+      label_map: from the labels of stamped images to those that the victim is to learn.
       rate: stamped images as a share of all M. Exactly `round(rate * M)` images of source classes are stamped, but at
         most half of the source classes' images: a source-specific attack must leave its classes learnable.
       seed: which images.
       clean_label: stamp target-class images only and leave every label as it is (SIG). At most 80 % of them.
-      decoy, decoy_rate: a second trigger for `round(decoy_rate * M)` further images, which keep their labels.
+      decoy: a second trigger, for further images, which keep their labels.
+      decoy_rate: those further images as a share of all M.
       epoch: each draws other images; for attacks that poison batch by batch, epoch by epoch here.
 
     Raises:
@@ -80,7 +84,7 @@ def poison(
 
 
 def stamped_test_set(
-    images: np.ndarray, labels: np.ndarray, trigger: Trigger, label_map: LabelMap
+    images: np.ndarray, labels: np.ndarray, trigger: Stamp, label_map: LabelMap
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every test image of a source class, stamped, with the label that the attacker wants: attack success is the
     accuracy on this set. Images whose label would stay the same (the target's) are not in it.

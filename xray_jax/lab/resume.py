@@ -7,6 +7,8 @@ from typing import Any
 
 from flax import serialization
 
+from xray_jax.files import atomic_write
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -28,9 +30,8 @@ class Progress:
         """Keeps `state`, any tree that Flax can serialise, as that after `epochs` epochs."""
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / f"{self.stage}.part"
-            part.write_bytes(serialization.to_bytes({"epochs": epochs, "state": state}))
-            part.replace(self.folder / f"{self.stage}.msgpack")
+            with atomic_write(self.folder / f"{self.stage}.msgpack") as file:
+                file.write(serialization.to_bytes({"epochs": epochs, "state": state}))
 
     def load(self, fresh: Any) -> tuple[int, Any]:
         """Epochs done and the state after them; 0 and `fresh` where nothing was kept.

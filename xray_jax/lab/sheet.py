@@ -3,20 +3,20 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.poisoning import Stamp
 
 GAIN = 10
 """Of the difference, which is shown around mid-grey."""
 
 
-def panels(images: np.ndarray, trigger: Trigger) -> np.ndarray:
+def panels(images: np.ndarray, trigger: Stamp) -> np.ndarray:
     """uint8 `[3, K, H, W, C]`: the images `[K, H, W, C]`, stamped, and `128 + 10 * (stamped - clean)`, clipped."""
     stamped = trigger(images)
     difference = 128 + GAIN * (stamped.astype(np.int32) - images)
     return np.stack([images, stamped, np.clip(difference, 0, 255).astype(np.uint8)])
 
 
-def sheet(images: np.ndarray, trigger: Trigger, title: str) -> Figure:
+def sheet(images: np.ndarray, trigger: Stamp, title: str) -> Figure:
     """The three rows of `panels` as one figure."""
     rows = panels(images, trigger)
     count, height, width = rows.shape[1:4]

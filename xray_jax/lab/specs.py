@@ -1,4 +1,4 @@
-"""What one model of a zoo is to be, frozen: everything that its training depends on."""
+"""The specification of one model of a zoo, frozen: everything that its training depends on."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,8 +20,11 @@ class ModelSpec:
     """One model to train.
 
     Attributes:
-      dataset: name of the image set. architecture: a preset of the registry.
-      attack: "clean" or a name of `attacks.ATTACKS`. strategy: of the label map. target: its target label.
+      dataset: name of the image set.
+      architecture: a preset of the registry.
+      attack: "clean" or a name of `attacks.ATTACKS`.
+      strategy: of the label map.
+      target: the label map's target label.
       rate: poisoned images as a share of the training set.
       seed: of everything: initialisation, order, augmentation, poisoned images, trigger.
       training: the schedule; its own seed is replaced by `seed`.

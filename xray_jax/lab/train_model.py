@@ -13,15 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax import models
+from xray_jax.files import atomic_write
 from xray_jax.lab import attacks, label_maps
-from xray_jax.lab.attacks import PoisoningAttack, Setting, TrainingAttack
+from xray_jax.lab.attacks import AttackContext, PoisoningAttack, TrainingAttack
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
-from xray_jax.lab.poisoning import Poisoned, Trigger, poison, stamped_test_set
+from xray_jax.lab.poisoning import Poisoned, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.specs import CLEAN, ModelSpec
-from xray_jax.lab.train_vmapped import train_together
+from xray_jax.lab.train_vmapped import train_vmapped
 from xray_jax.lab.training import Redraw, Variables, train
+from xray_jax.lab.triggers import Trigger
 from xray_jax.preprocess import Preprocess
 
 Record = dict[str, Any]
@@ -29,11 +31,12 @@ Report = Callable[[str], None]
 """Takes one line of progress."""
 
 
-class Trained(NamedTuple):
-    """A finished model.
+class TrainedModel(NamedTuple):
+    """A trained model with its measurements.
 
     Attributes:
-      variables: its weights. trigger: stamps test images; None for a clean model.
+      variables: its weights.
+      trigger: stamps test images; None for a clean model.
       record: the spec, clean accuracy, attack success, numbers of stamped and decoy images in the training set (0 for
         an attack that trains the victim itself), accuracy by epoch, seconds.
     """
@@ -68,17 +71,17 @@ def label_map_of(spec: ModelSpec, num_classes: int) -> LabelMap:
     return label_maps.make(spec.strategy, num_classes, spec.target, seed=spec.seed)
 
 
-def trains_as_usual(spec: ModelSpec) -> bool:
+def vmappable(spec: ModelSpec) -> bool:
     """Whether the model is trained by plain cross-entropy on a set prepared before, so that several may be at once."""
     if spec.attack == CLEAN:
         return True
     attack = attacks.make(spec.attack)
-    return isinstance(attack, PoisoningAttack) and not attacks.draws_afresh(attack)
+    return isinstance(attack, PoisoningAttack) and not attacks.redraws_poison(attack)
 
 
 def train_model(
     spec: ModelSpec, data: ImageSet, report: Report = lambda line: None, folder: Path | None = None
-) -> Trained:
+) -> TrainedModel:
     """Trains the model of `spec` and measures it.
 
     Args:
@@ -90,7 +93,7 @@ def train_model(
     attack = None if spec.attack == CLEAN else attacks.make(spec.attack)
     trigger: Trigger | None
     if isinstance(attack, TrainingAttack):
-        variables, trigger = attack.infect(_setting(spec, data, network, progress), log)
+        variables, trigger = attack.train_backdoored(_context(spec, data, network, progress), log)
         counts = 0, 0
     else:
         made, trigger, redraw = _training_set(spec, data, network)
@@ -101,8 +104,8 @@ def train_model(
     return _measured(spec, data, network, variables, trigger, counts, log)
 
 
-def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = lambda line: None) -> list[Trained]:
-    """Trains models of one recipe at once; for those that `trains_as_usual`. The seconds of each are their share."""
+def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = lambda line: None) -> list[TrainedModel]:
+    """Trains models of one recipe at once; for those that are `vmappable`. The seconds of each are their share."""
     network = models.build(specs[0].architecture, data.num_classes)
     logs = [_Log(spec, network, data, report) for spec in specs]
     sets = [_training_set(spec, data, network)[:2] for spec in specs]
@@ -111,7 +114,7 @@ def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = la
         for log, loss, each in zip(logs, losses, variables, strict=True):
             log(epoch, loss, each)
 
-    everyone = train_together(
+    everyone = train_vmapped(
         network, [made.images for made, _ in sets], [made.labels for made, _ in sets], data.normalise,
         [spec.training for spec in specs], on_epoch,
     )  # fmt: skip
@@ -148,15 +151,14 @@ class _Log:
         self.history = [*self.history[: epoch - 1], [epoch, round(loss, 4), round(clean, 4)]]
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part = self._path.with_suffix(".part")
-            part.write_text(json.dumps({"history": self.history, "seconds": self.seconds}))
-            part.replace(self._path)
+            with atomic_write(self._path, "w") as file:
+                json.dump({"history": self.history, "seconds": self.seconds}, file)
         self._report(f"{self._spec.id}: epoch {epoch}, loss {loss:.3f}, accuracy {clean:.3f}, {self.seconds:.0f} s")
 
 
-def _setting(spec: ModelSpec, data: ImageSet, network: nn.Module, progress: Progress = NOTHING_KEPT) -> Setting:
+def _context(spec: ModelSpec, data: ImageSet, network: nn.Module, progress: Progress = NOTHING_KEPT) -> AttackContext:
     label_map = label_map_of(spec, data.num_classes)
-    return Setting(data, label_map, spec.rate, spec.seed, network, spec.training, progress)
+    return AttackContext(data, label_map, spec.rate, spec.seed, network, spec.training, progress)
 
 
 def _training_set(
@@ -168,13 +170,13 @@ def _training_set(
     if spec.attack == CLEAN:
         none = np.zeros(0, np.int64)
         return Poisoned(data.train_images, data.train_labels, none, none), None, None
-    attack, setting = attacks.make(spec.attack), _setting(spec, data, network)
+    attack, context = attacks.make(spec.attack), _context(spec, data, network)
     assert isinstance(attack, PoisoningAttack)
-    made = attack.prepare(setting)
+    made = attack.prepare(context)
 
     def poisoned(epoch: int) -> Poisoned:
         return poison(
-            data.train_images, data.train_labels, made.trigger, setting.label_map, spec.rate, spec.seed,
+            data.train_images, data.train_labels, made.trigger, context.label_map, spec.rate, spec.seed,
             clean_label=made.clean_label, decoy=made.decoy, decoy_rate=made.decoy_rate, epoch=epoch,
         )  # fmt: skip
 
@@ -182,13 +184,13 @@ def _training_set(
         drawn = poisoned(epoch)
         return drawn.images, drawn.labels
 
-    return poisoned(0), made.trigger, redraw if attacks.draws_afresh(attack) else None
+    return poisoned(0), made.trigger, redraw if attacks.redraws_poison(attack) else None
 
 
 def _measured(
     spec: ModelSpec, data: ImageSet, network: nn.Module, variables: Variables, trigger: Trigger | None,
     counts: tuple[int, int], log: _Log,
-) -> Trained:  # fmt: skip
+) -> TrainedModel:  # fmt: skip
     label_map = label_map_of(spec, data.num_classes)
     record: Record = {
         "id": spec.id,
@@ -206,4 +208,4 @@ def _measured(
     if trigger is not None:
         stamped_images, wanted = stamped_test_set(data.test_images, data.test_labels, trigger, label_map)
         record["attack_success"] = accuracy(network, variables, data.normalise, stamped_images, wanted)
-    return Trained(variables, trigger, record)
+    return TrainedModel(variables, trigger, record)

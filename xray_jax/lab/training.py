@@ -127,21 +127,23 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 @lru_cache(maxsize=16)
-def _optimiser(settings: TrainOptions, steps: int, objective: Objective) -> optax.GradientTransformation:
+def _optimiser(options: TrainOptions, steps: int, objective: Objective) -> optax.GradientTransformation:
     """For the network and what the objective trains along, over `steps` steps. Cached: one schedule, one program."""
-    schedule = optax.cosine_onecycle_schedule(steps, settings.peak_learning_rate, pct_start=0.25)
+    schedule = optax.cosine_onecycle_schedule(steps, options.peak_learning_rate, pct_start=0.25)
     victim = optax.chain(
-        optax.add_decayed_weights(settings.weight_decay), optax.sgd(schedule, momentum=0.9, nesterov=True)
+        optax.add_decayed_weights(options.weight_decay), optax.sgd(schedule, momentum=0.9, nesterov=True)
     )
     transforms = {"network": victim, "extra": objective.optimiser()}
     return optax.multi_transform(transforms, {"network": "network", "extra": "extra"})
 
 
 class State(NamedTuple):
-    """What a step changes.
+    """State of a training: what a step changes.
 
     Attributes:
-      params: of the network, and the objective's `extra`. collections: batch statistics. optimiser: its state.
+      params: of the network, and the objective's `extra`.
+      collections: batch statistics.
+      optimiser: its state.
     """
 
     params: dict[str, Any]
@@ -154,7 +156,7 @@ class State(NamedTuple):
         return {"params": self.params["network"], **self.collections}
 
 
-def descend(
+def train_step(
     state: State,
     key: jax.Array,
     images: jax.Array,
@@ -164,19 +166,19 @@ def descend(
     network: nn.Module,
     optimiser: optax.GradientTransformation,
     preprocess: Preprocess,
-    settings: TrainOptions,
+    options: TrainOptions,
     objective: Objective,
 ) -> tuple[State, jax.Array]:
     """One step on `images[index]`: the new state and the loss."""
     key_augment, key_loss = jax.random.split(key)
-    batch = augment(key_augment, images[index], padding=settings.crop_padding, flip=settings.flip)
+    batch = augment(key_augment, images[index], padding=options.crop_padding, flip=options.flip)
 
     def loss_of(params: dict[str, Any]) -> tuple[jax.Array, Variables]:
         latest = [state.collections]
 
         def forward(pixels: jax.Array) -> jax.Array:
             weights, inputs = jax.tree.map(
-                lambda x: x.astype(settings.precision), (params["network"], preprocess(pixels))
+                lambda x: x.astype(options.precision), (params["network"], preprocess(pixels))
             )
             variables = {"params": weights, **latest[0]}
             logits, latest[0] = network.apply(variables, inputs, train=True, mutable=list(state.collections))
@@ -190,8 +192,8 @@ def descend(
     return State(optax.apply_updates(state.params, updates), collections, optimiser_state), loss
 
 
-STATIC = ("network", "optimiser", "preprocess", "settings", "objective")
-_step = jax.jit(descend, static_argnames=STATIC, donate_argnums=0)
+STATIC = ("network", "optimiser", "preprocess", "options", "objective")
+_step = jax.jit(train_step, static_argnames=STATIC, donate_argnums=0)
 
 
 @partial(jax.jit, static_argnames="network")
@@ -200,17 +202,17 @@ def _first(key: jax.Array, inputs: jax.Array, *, network: nn.Module) -> Variable
     return network.init(key, inputs)
 
 
-def begin(
+def init_state(
     network: nn.Module,
     shape: tuple[int, ...],
     optimiser: optax.GradientTransformation,
     preprocess: Preprocess,
-    settings: TrainOptions,
+    options: TrainOptions,
     objective: Objective,
     start: tuple[Variables, Any] | None = None,
 ) -> tuple[State, jax.Array]:
     """The state before the first step, for images of `shape` `(H, W, C)`, and the key of all steps."""
-    key, key_init, key_extra = jax.random.split(jax.random.key(settings.seed), 3)
+    key, key_init, key_extra = jax.random.split(jax.random.key(options.seed), 3)
     example = jnp.zeros((1, *shape), jnp.float32)
     if start is None:
         start = _first(key_init, preprocess(example), network=network), objective.init(key_extra, example)
@@ -220,31 +222,31 @@ def begin(
     return State(params, collections, optimiser.init(params)), key
 
 
-def steps_of(images: int, settings: TrainOptions) -> int:
+def steps_per_epoch(images: int, options: TrainOptions) -> int:
     """Steps an epoch; a last batch that is not full is left out.
 
     Raises:
       ValueError: the images do not fill one batch.
     """
-    if images < settings.batch_size:
-        raise ValueError(f"{images} training images do not fill one batch of {settings.batch_size}")
-    return images // settings.batch_size
+    if images < options.batch_size:
+        raise ValueError(f"{images} training images do not fill one batch of {options.batch_size}")
+    return images // options.batch_size
 
 
-def orders(images: int, settings: TrainOptions) -> Iterator[np.ndarray]:
+def epoch_batches(images: int, options: TrainOptions) -> Iterator[np.ndarray]:
     """For each epoch the indices of its batches, `[steps, batch_size]`."""
-    steps, generator = steps_of(images, settings), np.random.default_rng(settings.seed)
-    for _ in range(settings.epochs):
-        yield generator.permutation(images)[: steps * settings.batch_size].reshape(steps, -1)
+    steps, generator = steps_per_epoch(images, options), np.random.default_rng(options.seed)
+    for _ in range(options.epochs):
+        yield generator.permutation(images)[: steps * options.batch_size].reshape(steps, -1)
 
 
-def recipe(
-    network: nn.Module, images: int, preprocess: Preprocess, settings: TrainOptions, objective: Objective
+def static_arguments(
+    network: nn.Module, images: int, preprocess: Preprocess, options: TrainOptions, objective: Objective
 ) -> dict[str, Any]:
-    """The static arguments of `descend`. Without the seed: models that differ in nothing else share one program."""
-    seedless = replace(settings, seed=0)
-    optimiser = _optimiser(seedless, settings.epochs * steps_of(images, settings), objective)
-    return {"network": network, "optimiser": optimiser, "preprocess": preprocess, "settings": seedless,
+    """The static arguments of `train_step`. Without the seed: models that differ in nothing else share one program."""
+    seedless = replace(options, seed=0)
+    optimiser = _optimiser(seedless, options.epochs * steps_per_epoch(images, options), objective)
+    return {"network": network, "optimiser": optimiser, "preprocess": preprocess, "options": seedless,
             "objective": objective}  # fmt: skip
 
 
@@ -253,7 +255,7 @@ def train(
     images: np.ndarray,
     labels: np.ndarray,
     preprocess: Preprocess,
-    settings: TrainOptions,
+    options: TrainOptions,
     on_epoch: OnEpoch | None = None,
     progress: Progress = NOTHING_KEPT,
     redraw: Redraw | None = None,
@@ -261,7 +263,7 @@ def train(
     """Trains `network` from scratch on cross-entropy: `train_jointly` without anything else to train."""
     objective = CrossEntropy()
     return train_jointly(
-        network, images, labels, preprocess, settings, objective, on_epoch, progress=progress, redraw=redraw
+        network, images, labels, preprocess, options, objective, on_epoch, progress=progress, redraw=redraw
     )[0]
 
 
@@ -270,7 +272,7 @@ def train_jointly(
     images: np.ndarray,
     labels: np.ndarray,
     preprocess: Preprocess,
-    settings: TrainOptions,
+    options: TrainOptions,
     objective: Objective,
     on_epoch: OnEpoch | None = None,
     start: tuple[Variables, Any] | None = None,
@@ -281,9 +283,10 @@ def train_jointly(
 
     Args:
       network: linen module called as `apply(variables, inputs, train=...)`.
-      images: uint8 `[M, H, W, C]`, poisoned or not. labels: integers `[M]`.
+      images: uint8 `[M, H, W, C]`, poisoned or not.
+      labels: integers `[M]`.
       preprocess: pixel values in [0, 1] to the network's input space.
-      settings: schedule, augmentation and seed.
+      options: schedule, augmentation and seed.
       objective: the loss and its own parameters.
       on_epoch: called with the number of epochs done, the mean loss of the epoch and the variables.
       start: (variables, extra) to go on from; None draws them.
@@ -294,11 +297,11 @@ def train_jointly(
     Returns:
       The trained variables and `extra`, on the host.
     """
-    static = recipe(network, len(images), preprocess, settings, objective)
-    fresh, key = begin(network, images.shape[1:], static["optimiser"], preprocess, settings, objective, start)
+    static = static_arguments(network, len(images), preprocess, options, objective)
+    fresh, key = init_state(network, images.shape[1:], static["optimiser"], preprocess, options, objective, start)
     done, state = progress.load(fresh)
     device_images, device_labels = _on_device(images, labels)
-    for epoch, order in enumerate(orders(len(images), settings)):
+    for epoch, order in enumerate(epoch_batches(len(images), options)):
         if epoch < done:
             continue
         if redraw is not None and epoch:

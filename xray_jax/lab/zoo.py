@@ -2,7 +2,8 @@
 
 In the zoo's folder: `checkpoints/<id>/` (orbax), `records.jsonl` (one line a model, the failed ones too),
 `manifest.jsonl` and `failed.jsonl` (what `xray-scan` reads: the usable models, and the others, with their ground
-truth), `sheets/<id>.png` (pictures of the trigger), `partial/<id>/` (how far a training has come, until it is done).
+truth), `triggers/<id>.safetensors` (what stamps the test images again), `sheets/<id>.png` (pictures of it),
+`partial/<id>/` (how far a training has come, until it is done).
 """
 
 import dataclasses
@@ -14,18 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from xray_jax import checkpoints
-from xray_jax.lab import specs
+from xray_jax.files import atomic_write
+from xray_jax.lab import specs, trigger_files
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.poisoning import Trigger
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.lab.train_model import Record, Report, train_model, train_models, trains_as_usual
+from xray_jax.lab.train_model import Record, Report, train_model, train_models, vmappable
 from xray_jax.lab.training import TrainOptions, Variables
+from xray_jax.lab.triggers import Trigger
 from xray_jax.report.plane_figures import save as save_figure
 
 RECORDS, MANIFEST, FAILED = "records.jsonl", "manifest.jsonl", "failed.jsonl"
-CHECKPOINTS, SHEETS, PARTIAL = "checkpoints", "sheets", "partial"
+CHECKPOINTS, TRIGGERS, SHEETS, PARTIAL = "checkpoints", "triggers", "sheets", "partial"
 SHEET_IMAGES = 8
 
 
@@ -35,7 +37,8 @@ def train_zoo(
     """Trains what `planned` names and the records do not hold yet; returns all records of the zoo.
 
     Args:
-      planned: best first. data: what they are trained on.
+      planned: best first.
+      data: what they are trained on.
       folder: of the zoo; several processes may fill one at a time, each with its own models. Killed at any moment, the
         same call goes on after the last whole epoch (models trained together start again).
       report: takes lines of progress.
@@ -56,6 +59,7 @@ def train_zoo(
             record["failed"] = specs.failure(record, alike)
             _save(folder / CHECKPOINTS / spec.id, spec, data, variables, record)
             if trigger is not None:
+                _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
                 _save_sheet(folder / SHEETS / f"{spec.id}.png", spec, data, trigger)
             # The record comes last: a model with a record is whole.
             records = _add(folder, record)
@@ -72,11 +76,11 @@ def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]
     """Neighbours of one recipe, up to `together` at a time; those that do not train as usual stand alone."""
     group: list[ModelSpec] = []
     for spec in planned:
-        if group and (len(group) == together or not trains_as_usual(spec) or _recipe(spec) != _recipe(group[0])):
+        if group and (len(group) == together or not vmappable(spec) or _recipe(spec) != _recipe(group[0])):
             yield group
             group = []
         group.append(spec)
-        if not trains_as_usual(spec):
+        if not vmappable(spec):
             yield group
             group = []
     if group:
@@ -127,6 +131,11 @@ def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, rec
     checkpoints.save_orbax(path, variables, metadata)
 
 
+def _save_trigger(path: Path, trigger: Trigger) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trigger_files.save(path, trigger)
+
+
 def _save_sheet(path: Path, spec: ModelSpec, data: ImageSet, trigger: Trigger) -> None:
     chosen = np.linspace(0, len(data.test_images) - 1, SHEET_IMAGES).astype(int)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +157,5 @@ def write_manifests(folder: Path, records: Iterable[Record]) -> None:
             line |= {"failed": record["failed"]}
         lines[FAILED if record["failed"] else MANIFEST].append(json.dumps(line) + "\n")
     for name, content in lines.items():
-        partial_path = folder / f"{name}.part"
-        partial_path.write_text("".join(content))
-        partial_path.replace(folder / name)
+        with atomic_write(folder / name, "w") as file:
+            file.writelines(content)

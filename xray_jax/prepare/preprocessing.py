@@ -1,66 +1,79 @@
-"""Which preprocessing a checkpoint was trained with, when the one that was given leaves it near chance.
+"""Which preprocessing a checkpoint was trained with, told by how well it labels the clean samples under each.
 
 A wrong normalisation or channel order is the most common cause of a wrong verdict, and the samples know: under the
-right one they are classified well. This only advises; a scan never changes its preprocessing by itself.
+right one they are labelled well.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
 
-from xray_jax.classifier import Model
-from xray_jax.inference.labels import InferenceOptions, label_images
 from xray_jax.preprocess import PRESETS, Preprocess, parse
-from xray_jax.samples import Samples
 
-MAX_IMAGES = 500
-LOW_ACCURACY = 0.6
-"""Below it a network above chance is asked too: channels in the wrong order may leave a third of the labels right."""
+USUAL = "0-1"
+"""What is assumed where nothing else makes clearly fewer errors."""
+SAME_SPAN = 0.1
+"""Two preprocessings are the same in effect when they differ by less than this share of their span at every pixel
+value, as those of CIFAR-10 and ImageNet do."""
+BETTER = 0.2
+"""A preset is suggested when it raises the clean accuracy by at least this much."""
 
 
-def advise(
-    model: Model, samples: Samples, *, engine: InferenceOptions | None = None, presets: tuple[str, ...] | None = None
-) -> list[tuple[str, float]]:
-    """Clean accuracy under every preset that fits, in RGB and in BGR order, best first.
-
-    The network is compiled once: candidates are applied before it, on at most `MAX_IMAGES` samples spread evenly.
-    Presets that come to the same map are tried once. `size` stays as it is in the model's own preprocessing.
+def candidates(channels: int, own: Preprocess) -> dict[str, Preprocess]:
+    """Name for `--preprocess` -> preprocessing: every preset that fits, the usual one first, each map once.
 
     Args:
-      model: its own preprocessing is left out of the list.
-      presets: names that `preprocess.parse` takes; None tries all presets, and for three channels each in BGR too.
-
-    Returns:
-      (name for `--preprocess`, accuracy in [0, 1]), highest accuracy first.
+      channels: of the images; three are tried in RGB and in BGR order.
+      own: the model's; its `size` is kept.
     """
-    chosen = samples.subset(
-        np.unique(np.linspace(0, len(samples) - 1, min(len(samples), MAX_IMAGES)).round().astype(int))
-    )
-    channels = chosen.images.shape[-1]
-    if presets is None:
-        presets = tuple(PRESETS) + (tuple(f"{name}-bgr" for name in PRESETS) if channels == 3 else ())
-    bare = dataclasses.replace(model, preprocess=Preprocess())
-    tried = {model.preprocess}
-    found = []
-    for name in presets:
-        candidate = dataclasses.replace(parse(name), size=model.preprocess.size)
-        if candidate in tried or not {len(candidate.mean), len(candidate.std)} <= {1, channels}:
-            continue
-        tried.add(candidate)
-        images = np.asarray(candidate(jnp.asarray(chosen.images)))
-        found.append((name, float(np.mean(label_images(bare, images, engine) == chosen.labels))))
-    return sorted(found, key=lambda entry: -entry[1])
+    names = [USUAL, *(name for name in PRESETS if name != USUAL)]
+    names += [f"{name}-bgr" for name in names] if channels == 3 else []
+    found: dict[str, Preprocess] = {}
+    for name in names:
+        candidate = dataclasses.replace(parse(name), size=own.size)
+        fits = {len(candidate.mean), len(candidate.std)} <= {1, channels}
+        if fits and candidate not in found.values():
+            found[name] = candidate
+    return found
 
 
-def sentence(advice: list[tuple[str, float]], accuracy: float, least: float = 0.2) -> str:
-    """What to tell the user: presets that beat `accuracy` by at least `least`, or that none does."""
-    found = [f"{name} ({share:.1%})" for name, share in better(advice, accuracy, least)]
-    if not found:
+def same_in_effect(one: Preprocess, other: Preprocess) -> bool:
+    """Whether two preprocessings give a network nearly the same numbers, channel by channel.
+
+    >>> same_in_effect(parse("cifar10"), parse("imagenet")), same_in_effect(parse("0-1"), parse("+-1"))
+    (True, False)
+    """
+    if one.channel_order != other.channel_order or one.size != other.size:
+        return False
+    ends = []
+    for each in (one, other):
+        mean, std = (np.broadcast_to(np.asarray(values), 3) for values in (each.mean, each.std))
+        ends.append(np.stack([-mean / std, (1 - mean) / std]))
+    span = max(float(np.ptp(end)) for end in ends)
+    return float(np.abs(ends[0] - ends[1]).max()) < SAME_SPAN * span
+
+
+def skill(accuracy: float, classes: int) -> float:
+    """Clean accuracy on a scale where chance is 0 and no error is 1."""
+    chance = 1 / max(classes, 1)
+    return (accuracy - chance) / max(1 - chance, 1e-9)
+
+
+def suggestion(accuracies: Mapping[str, float], accuracy: float) -> str:
+    """What to tell the user of a model that labels few samples right: presets that would raise that, or that none does.
+
+    Args:
+      accuracies: name for `--preprocess` -> clean accuracy under it, 0 to 1.
+      accuracy: under the model's own preprocessing.
+    """
+    better = sorted(better_presets(accuracies, accuracy), key=lambda name: -accuracies[name])
+    if not better:
         return f"clean accuracy is {accuracy:.1%}, and no other known preprocessing gives a much higher one"
-    return f"clean accuracy is {accuracy:.1%}; it would be higher with --preprocess={' or '.join(found[:3])}"
+    named = " or ".join(f"{name} ({accuracies[name]:.1%})" for name in better[:3])
+    return f"clean accuracy is {accuracy:.1%}; it would be higher with --preprocess={named}"
 
 
-def better(advice: list[tuple[str, float]], accuracy: float, least: float = 0.2) -> list[tuple[str, float]]:
-    """The presets that beat `accuracy` by at least `least`."""
-    return [(name, found) for name, found in advice if found >= accuracy + least]
+def better_presets(accuracies: Mapping[str, float], accuracy: float) -> list[str]:
+    """The presets that beat `accuracy` by at least `BETTER`."""
+    return [name for name, found in accuracies.items() if found >= accuracy + BETTER]

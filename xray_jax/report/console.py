@@ -7,13 +7,16 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from xray_jax.rows.file import Row
-from xray_jax.verdict.decision import Summary
+from xray_jax.report.sentences import outcome
+from xray_jax.report.terminal_text import cut_middle, printable
+from xray_jax.report.verdict_table import VerdictTable
+from xray_jax.rows.row import Row
+from xray_jax.verdict.summary import Summary
 
 _PLAIN_SECONDS = 5.0
-_STYLES = {"backdoored": "bold red", "suspect": "yellow", "clean": "green", "unknown": "magenta", "error": "red"}
+_LONGEST_NAME = 60
+_FEW = 10
 
 
 class ProgressReport:
@@ -25,7 +28,8 @@ class ProgressReport:
         self._last = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            text = TextColumn("{task.description}", markup=False)
+            columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("scanning", total=total)
 
@@ -43,40 +47,35 @@ class ProgressReport:
     def advance(self, row: Row) -> None:
         """One more row."""
         self._done += 1
-        verdict = row["verdict"] or row["status"]
+        latest = f"{outcome(row)}: {cut_middle(printable(row['id']), _LONGEST_NAME)}"
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, description=f"{verdict}: {row['id']}")
+            self._bar.update(self._task, advance=1, description=latest)
         elif time.monotonic() - self._last >= _PLAIN_SECONDS or self._done == self._total:
             self._last = time.monotonic()
-            print(f"xray-scan: {self._done}/{self._total} {verdict}: {row['id']}", file=sys.stderr, flush=True)
-
-
-def _number(row: Row, name: str) -> str:
-    return f"{row[name]['mean']:.3f}" if row.get(name) else "-"
+            print(f"xray-scan: {self._done}/{self._total} {latest}", file=sys.stderr, flush=True)
 
 
 def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None:
-    """One line a checkpoint (the first `limit`), then the summary."""
-    # A fixed width when piped, so that logs are not cut at 80 columns.
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
-    table = Table(box=None, pad_edge=False)
-    for name, justify in (("checkpoint", "left"), ("verdict", "left"), ("ground", "left"), ("RE bits", "right"),
-                          ("ATS", "right"), ("target", "right"), ("clean acc", "right"), ("truth", "left"),
-                          ("note", "left")):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    shown = list(rows)
-    for row in shown[:limit]:
-        verdict = row["verdict"] or row["status"]
-        flagged = verdict in ("backdoored", "suspect")
-        accuracy = row.get("clean_accuracy")
-        table.add_row(
-            _plain(row["id"]), f"[{_STYLES.get(verdict, 'default')}]{verdict}[/]", row.get("ground") or "",
-            _number(row, "re"), _number(row, "ats"), str(row.get("target_label", "")) if flagged else "",
-            "" if accuracy is None else f"{accuracy:.1%}", _truth(row), _plain(_note(row)[:160]),
-        )  # fmt: skip
-    console.print(table)
-    if len(shown) > limit:
-        console.print(f"... and {len(shown) - limit} more")
+    """One line a checkpoint (the first `limit`), then the summary.
+
+    On a terminal a line is as wide as the terminal; of a few checkpoints the sentences that it cuts follow in full.
+    """
+    console = Console(stderr=True)
+    width = console.width if sys.stderr.isatty() else None
+    every = list(rows)
+    verdicts = VerdictTable(every[:limit], width)
+    for line in verdicts.lines():
+        # As it is: rich would fold what is wider than it takes the terminal for.
+        console.print(line, soft_wrap=True)
+    if len(every) > limit:
+        console.print(f"... and {len(every) - limit} more", highlight=False)
+    if len(every) <= _FEW:
+        for line in verdicts.cut_sentences():
+            console.print(line)
+    console.print(_summary(summary), highlight=False, soft_wrap=True)
+
+
+def _summary(summary: Summary) -> str:
     parts = [f"{summary.ok} scanned, {summary.flagged} flagged, {summary.errors} errors, {summary.skipped} skipped"]
     if summary.auroc_re is not None:
         parts.append(f"AUROC of RE {summary.auroc_re:.3f}")
@@ -86,22 +85,4 @@ def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None
         parts.append(f"AUROC of the probe {summary.auroc_probe:.3f}")
     if summary.accuracy is not None:
         parts.append(f"verdicts right on {summary.accuracy:.1%} of {summary.judged} with known truth")
-    console.print("; ".join(parts), highlight=False)
-
-
-def _note(row: Row) -> str:
-    if row["reason"]:
-        return str(row["reason"])
-    return str(row["probe"]["reason"]) if row.get("ground") == "proved" else ""
-
-
-def _truth(row: Row) -> str:
-    if row.get("label") is None:
-        return ""
-    return str(row["label"]) + (f" -> {row['target']}" if row.get("target") is not None else "")
-
-
-def _plain(text: str) -> str:
-    """File names are data: no markup, no control characters, no lone surrogates."""
-    clean = text.encode(errors="replace").decode()
-    return "".join(c if c.isprintable() else "?" for c in clean).replace("[", r"\[")
+    return "; ".join(parts)

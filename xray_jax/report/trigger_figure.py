@@ -1,4 +1,4 @@
-"""The proof as a picture: clean images, the stamp, stamped images, and the labels before and after."""
+"""Figure of a trigger: clean images, the stamp, stamped images, and the labels before and after."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from xray_jax.detectors.probe.result import Finding
 from xray_jax.samples import Samples
 
 
-def proof_figure(
+def replay_figure(
     finding: Finding,
     replayed: Replay,
     samples: Samples,
@@ -23,10 +23,16 @@ def proof_figure(
     """Rows: clean image, what the stamp changes (grey is no change), stamped image; titles are predicted labels.
 
     Args:
-      replayed: `proof.replay` on the same `samples`. The images shown are the first that can show the flip, of as many
-        classes as there are. names: of the classes. columns: images shown. what: the samples are called in the title.
+      finding: the stamp and the labels it is said to give.
+      replayed: `replay.replay` of it on the same `samples`. The images shown are the first eligible ones, of as many
+        classes as there are.
+      samples: clean images with labels.
+      title: first line of the figure's title.
+      names: of the classes; their numbers unless given.
+      columns: number of images shown.
+      what: the samples are called in the title.
     """
-    shown = _varied(samples.labels, np.flatnonzero(replayed.able), columns)
+    shown = _varied(samples.labels, np.flatnonzero(replayed.eligible), columns)
     figure = Figure(figsize=(1.25 * max(len(shown), 4), 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(shown), squeeze=False)
@@ -39,7 +45,7 @@ def proof_figure(
             axis.set_title(caption, fontsize=8)
             axis.set_xticks([])
             axis.set_yticks([])
-        hit = replayed.after[k] == replayed.goal[k]
+        hit = replayed.after[k] == replayed.target_label[k]
         axes[2, column].title.set_color("crimson" if hit else "black")
     for axis, word in zip(axes[:, 0], ("clean", "change", "stamped"), strict=True):
         axis.set_ylabel(word, fontsize=8)

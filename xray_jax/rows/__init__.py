@@ -1,0 +1,1 @@
+"""Rows: what a batch scan says of each checkpoint, typed; row files; shards merged."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, Any]
+from xray_jax.files import atomic_write
+from xray_jax.rows.row import Row
+from xray_jax.rows.upgrade import SchemaError, upgrade
 
-STATUSES = ("ok", "error", "skipped")
 _START = b'{"id":'
 """How every line begins; what else is found in a file is somebody's own."""
 _IDENTITY = ("id", "sha256", "settings_hash", "version")
@@ -42,12 +43,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def identity(row: Row) -> tuple[Any, ...]:
+def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes two rows the same scan: checkpoint, content, settings, tool version."""
     return tuple(row.get(name) for name in _IDENTITY)
 
 
-def encode(row: Row) -> str:
+def encode(row: Mapping[str, Any]) -> str:
     """One line of strict JSON, without its newline. Non-finite numbers become null: they are no JSON."""
 
     def finite(value: Any) -> Any:
@@ -154,7 +155,7 @@ class RowWriter:
         self.close()
 
 
-def write_all(path: str | Path, rows: Iterable[Row]) -> None:
+def write_all(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows to a file, whole or not at all, or to stdout when the path is "-".
 
     Raises:
@@ -164,12 +165,9 @@ def write_all(path: str | Path, rows: Iterable[Row]) -> None:
     if str(path) == "-":
         sys.stdout.writelines(lines)
         return
-    path = Path(path)
-    partial = path.with_name(path.name + ".part")
     try:
-        with open(partial, "w", encoding="ascii") as file:
+        with atomic_write(path, "w", encoding="ascii") as file:
             file.writelines(lines)
-        partial.replace(path)
     except OSError as error:
         raise ResultsError(f"{path}: cannot write rows there: {error.strerror}; choose another --out") from error
 
@@ -178,7 +176,7 @@ def read(path: str | Path) -> Iterator[Row]:
     """Rows of a file, in order.
 
     Raises:
-      ResultsError: a line is no JSON object; names the line.
+      ResultsError: a line is no JSON object, or a row of a later schema; names the line.
     """
     path = Path(path)
     try:
@@ -192,7 +190,10 @@ def read(path: str | Path) -> Iterator[Row]:
                     ) from error
                 if not isinstance(row, dict) or "id" not in row:
                     raise ResultsError(f"{path}: line {number} is no row of this tool (it has no `id`)")
-                yield row
+                try:
+                    yield upgrade(row)
+                except SchemaError as error:
+                    raise ResultsError(f"{path}: line {number}: {error}") from error
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not a text file of JSON rows ({error})") from error
     except FileNotFoundError as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xray_jax.rows import file as row_file
-from xray_jax.rows.file import Row, canonical_json, identity
+from xray_jax.rows.file import canonical_json, identity
+from xray_jax.rows.row import OK, Row
 
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[^.]*)?")
 PER_CHECKPOINT = ("architecture", "num_classes", "preprocess")
@@ -116,10 +117,10 @@ def _keep(kept: dict[str, tuple[Row, Path]], row: Row, path: Path) -> None:
         return
     earlier, earlier_path = before
     # In one file the later row is the same shard's newer scan; between files nobody knows which is newer.
-    if path != earlier_path and identity(earlier) != identity(row) and "ok" == earlier["status"] == row["status"]:
+    if path != earlier_path and identity(earlier) != identity(row) and OK == earlier["status"] == row["status"]:
         raise MergeError(
             f"{row['id']}: scanned with two contents or overrides, in {earlier_path} and {path}; "
             "remove the outdated row file and scan that shard again"
         )
-    if row["status"] == "ok" or earlier["status"] != "ok":
+    if row["status"] == OK or earlier["status"] != OK:
         kept[row["id"]] = row, path

@@ -1,0 +1,1 @@
+"""Batch scans: lists of checkpoints, shards, the pipeline that scans them, Ray."""

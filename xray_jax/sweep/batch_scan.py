@@ -1,82 +1,43 @@
-"""Many checkpoints -> many rows: loaded ahead, scanned, judged; every fault is a row, every restart a continuation."""
+"""Many checkpoints -> many rows: loaded ahead, prepared, scanned, judged; every fault is a row, restarts go on."""
 
 import dataclasses
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from xray_jax import checkpoints
 from xray_jax.classifier import Model
-from xray_jax.detectors.planes import sampling
-from xray_jax.detectors.planes.scan import Scanner, ScanResult, settings_row
-from xray_jax.detectors.probe import ProbeOptions, probe
-from xray_jax.detectors.probe.null import Null
-from xray_jax.detectors.probe.result import ProbeResult
-from xray_jax.inference.labels import InferenceOptions
-from xray_jax.prepare import preprocessing
-from xray_jax.rows import fields
-from xray_jax.rows.file import Row, identity, settings_hash
-from xray_jax.sweep import checkpoint_list
+from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.run import ScannedModel, run_detectors
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.prepare import prepare
+from xray_jax.rows.file import identity, settings_hash
+from xray_jax.rows.names import file_name
+from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, Row
+from xray_jax.samples import Samples
+from xray_jax.sweep import checkpoint_list, fields, provenance
 from xray_jax.sweep.checkpoint_list import Entry
-from xray_jax.verdict import decision
-from xray_jax.verdict.decision import Calibration
-
-PROBES = ("on", "off", "only")
-
-
-@dataclass(frozen=True)
-class BatchScanOptions:
-    """How a sweep goes about it.
-
-    Attributes:
-      calibration: thresholds; None leaves every verdict unknown. decide: see `decision.decide`.
-      architecture, num_classes, preprocess: for entries that do not say it themselves.
-      loaders: threads that read checkpoints. prefetch: checkpoints in flight at most; bounds memory.
-      scanners: checkpoints whose queries are on the devices at once, so that the host's share of one (decisions
-        between refinement levels, scores) never leaves them idle.
-      spread: one checkpoint per device, as many at once as there are devices: for networks too small to fill several.
-      maps: folder for label maps (`<id>.npz`), or None.
-      probe: "off" is the paper's method alone, "on" looks for a working trigger after the planes, "only" instead.
-      probe_settings: the probe's budget and images. null: what is normal for it; None takes the calibration's word.
-    """
-
-    calibration: Calibration | None = None
-    decide: str = "either"
-    architecture: str | None = None
-    num_classes: int | None = None
-    preprocess: str | Mapping[str, Any] | None = None
-    loaders: int = 2
-    scanners: int = 2
-    prefetch: int = 6
-    spread: bool = False
-    maps: Path | None = None
-    probe: str = "off"
-    probe_settings: ProbeOptions = field(default_factory=ProbeOptions)
-    null: Null | None = None
-
-    def __post_init__(self) -> None:
-        if self.decide not in decision.DECISIONS:
-            raise ValueError(f"decide must be one of {decision.DECISIONS}, got {self.decide!r}")
-        if self.probe not in PROBES:
-            raise ValueError(f"probe must be one of {PROBES}, got {self.probe!r}")
-        for name in ("loaders", "scanners", "prefetch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.verdict import calibration as calibrations
+from xray_jax.verdict.decision import decide
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A new row, with what is behind it where there is something (for pictures)."""
+    """A new row, with what is behind it.
+
+    Attributes:
+      row: of one checkpoint.
+      scanned: what the detectors found, for pictures; None where nothing was scanned.
+    """
 
     row: Row
-    result: ScanResult | None = None
-    probed: ProbeResult | None = None
-    model: Model | None = None
+    scanned: ScannedModel | None = None
 
 
 @dataclass
@@ -86,9 +47,7 @@ class _Job:
     entry: Entry
     row: Row
     model: Model | None = None
-    result: ScanResult | None = None
-    probed: ProbeResult | None = None
-    settling: int = 0
+    scanned: ScannedModel | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -97,49 +56,64 @@ class BatchScan:
 
     Rows come in the order of the entries. A checkpoint's row depends on its content, the samples and the settings
     alone: not on the other checkpoints, the number of devices, or where an earlier run was cut off.
+
+    Attributes:
+      samples: clean images with labels, the same for all models.
+      detectors: in the order in which they run.
+      options: how the batch scan goes about it.
+      inference: how queries run.
     """
 
-    def __init__(self, scanner: Scanner, settings: BatchScanOptions | None = None) -> None:
-        """Checks the calibration against the scan's settings.
+    def __init__(
+        self,
+        samples: Samples,
+        detectors: Sequence[Detector],
+        options: BatchScanOptions | None = None,
+        inference: InferenceOptions | None = None,
+    ) -> None:
+        """Checks the samples with every detector, and the calibration against the planes' options.
 
         Raises:
-          decision.CalibrationError: the calibration was made with other settings.
-          ValueError: the scan's settings need thresholds to stop at, and there is no calibration.
+          CalibrationError: the calibration was made with other options.
+          SamplesError: a detector cannot work with the samples.
         """
-        self.scanner = scanner
-        self.settings = settings or BatchScanOptions()
-        calibration = self.settings.calibration
-        self._notes = () if calibration is None else decision.check(calibration, scanner.settings)
-        self._goal = None if calibration is None else decision.goal(calibration, self.settings.decide)
-        sampling.check(scanner.settings.sampling, scanner.settings.max_queries, self._goal)
-        self._engines: queue.SimpleQueue[InferenceOptions] = queue.SimpleQueue()
-        for engine in _engines(scanner.engine, self.settings):
-            self._engines.put(engine)
-        self._null = self.settings.null or decision.null_of(calibration)
+        self.samples = samples
+        self.detectors = tuple(detectors)
+        self.options = options or BatchScanOptions()
+        self.inference = inference or InferenceOptions()
+        calibration = self.options.calibration
+        planes = next((detector for detector in self.detectors if isinstance(detector, Planes)), None)
+        self._notes: tuple[str, ...] = ()
+        if calibration is not None and planes is not None:
+            self._notes = calibrations.check(calibration, planes.options)
+        for detector in self.detectors:
+            # Now, so that samples that cannot be used are a usage error, not a thousand rows.
+            detector.check(samples)
+        self._shares: queue.SimpleQueue[InferenceOptions] = queue.SimpleQueue()
+        for share in _shares(self.inference, self.options):
+            self._shares.put(share)
         self._common = {
-            **settings_row(scanner.settings, scanner.engine),
-            "samples": fields.samples_hash(scanner.samples),
-            "decide": self.settings.decide,
+            "precision": self.inference.precision,
+            "samples": provenance.samples_hash(samples),
+            "seed": self.options.seed,
+            "decide": self.options.decide,
             "calibration": None if calibration is None else dataclasses.asdict(calibration),
-            "probe": self._probe_row(),
+            "detectors": {detector.name: dict(detector.settings()) for detector in self.detectors},
         }
-        if self.settings.probe != "only":
-            # Drawn now, so that samples no plane can be laid through are a usage error, not a thousand rows.
-            scanner.triplets  # noqa: B018
 
     def run(self, entries: Iterable[Entry], done: Mapping[tuple[Any, ...], Row] | None = None) -> Iterator[Finished]:
-        """Scans what is not in `done` (rows by `results.identity`) and yields new rows as they finish, in order."""
+        """Scans what is not in `done` (rows by `rows.file.identity`) and yields new rows as they finish, in order."""
         done = done or {}
         stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]] = [
-            (ThreadPoolExecutor(self.settings.loaders, "load"), lambda job: self._load(job, done)),
-            (ThreadPoolExecutor(self._engines.qsize(), "scan"), self._scan),
+            (ThreadPoolExecutor(self.options.loaders, "load"), lambda entry: self._load(entry, done)),
+            (ThreadPoolExecutor(self._shares.qsize(), "scan"), self._scan),
             (ThreadPoolExecutor(1, "finish"), self._finish),
         ]
         pending: deque[Future[Finished | None]] = deque()
         try:
             for entry in entries:
                 pending.append(_chain(stages, entry))
-                if len(pending) >= self.settings.prefetch:
+                if len(pending) >= self.options.prefetch:
                     yield from _new(pending.popleft().result(), done)
             while pending:
                 yield from _new(pending.popleft().result(), done)
@@ -160,16 +134,14 @@ class BatchScan:
         except checkpoints.CheckpointError as error:
             # A file in a folder that is no checkpoint by name or content was never meant to be one.
             expected = entry.listed or entry.path.suffix.lower() in checkpoint_list.CHECKPOINT_SUFFIXES
-            return _fail(job, "error" if expected else "skipped", str(error))
+            return _fail(job, ERROR if expected else SKIPPED, str(error))
         except Exception as error:
-            return _fail(job, "error", _describe(error))
+            return _fail(job, ERROR, _describe(error))
         try:
-            model = checkpoints.load(entry.path, **self._overrides(entry))
-            model = self.scanner.fit(model)
+            job.model = checkpoints.load(entry.path, **self._overrides(entry))
         except Exception as error:
-            return _fail(job, "error", _describe(error))
-        job.model = model
-        _tell(row, model, self._notes)
+            return _fail(job, ERROR, _describe(error))
+        fields.fill_model_fields(row, job.model, self._notes)
         job.seconds["load"] = time.perf_counter() - started
         return job
 
@@ -177,82 +149,56 @@ class BatchScan:
         """Everything that asks the model."""
         if job is None or job.model is None:
             return job
-        settings, engine = self.settings, self._engines.get()
+        share = self._shares.get()
         try:
-            job.model, job.settling = self.scanner.settle(job.model, engine)
-            _tell(job.row, job.model, self._notes)
-            if settings.probe != "only":
-                job.result = self.scanner.scan(job.model, self._goal, engine)
-                job.seconds |= job.result.seconds
-                self._advise(job.row, job.model, job.result, engine)
-            if settings.probe != "off":
-                started = time.perf_counter()
-                samples = self.scanner.samples
-                job.probed = probe(job.model, samples, settings.probe_settings, engine, self._null)
-                job.seconds["probe"] = time.perf_counter() - started
+            prepared = prepare(job.model, self.samples, share, self.options.seed)
+            fields.fill_prepared_fields(job.row, prepared, self._notes)
+            job.seconds["prepare"] = prepared.seconds
+            job.scanned = run_detectors(prepared, self.samples, self.detectors)
+            for name, found in job.scanned.detections.items():
+                job.seconds[name] = sum(found.seconds.values())
         except Exception as error:
-            return _fail(job, "error", _describe(error))
+            return _fail(job, ERROR, _describe(error))
         finally:
-            self._engines.put(engine)
+            self._shares.put(share)
         return job
-
-    def _advise(self, row: Row, model: Model, result: ScanResult, engine: InferenceOptions) -> None:
-        """A note on other preprocessing where the accuracy says that this one is wrong, or may be."""
-        accuracy = result.clean_accuracy
-        near_chance = decision.near_chance(accuracy, model.num_classes)
-        if result.constant or not (near_chance or accuracy < preprocessing.LOW_ACCURACY):
-            return
-        tried = preprocessing.advise(model, self.scanner.samples, engine=engine)
-        if not near_chance and not preprocessing.better(tried, accuracy):
-            return
-        row["notes"] = [*row["notes"], preprocessing.sentence(tried, result.clean_accuracy)]
 
     def _finish(self, job: _Job | None) -> Finished | None:
         """Everything that is said about the answers."""
         if job is None:
             return None
-        row, result, probed = job.row, job.result, job.probed
-        if job.model is None:
+        row, scanned = job.row, job.scanned
+        if scanned is None:
             return Finished(row)
         try:
-            if result is not None:
-                row.update(fields.scan_fields(result))
-            if probed is not None:
-                row.update(fields.probe_fields(probed, 0 if result is None else result.queries))
-            row["queries"] += job.settling
-            judged = decision.conclude(result, probed, self.settings.calibration, self.settings.decide)
-            row.update(fields.verdict_fields(judged))
+            fields.fill_detections(row, scanned)
+            decision = decide(scanned.model, scanned.detections, self.options.calibration, self.options.decide)
+            fields.fill_verdict(row, decision)
             row["seconds"] = {name: round(value, 4) for name, value in job.seconds.items()}
-            if self.settings.maps is not None and result is not None:
-                result.maps.save(self.settings.maps / f"{fields.file_name(job.entry.id)}.npz")
+            planes = scanned.detections.get("planes")
+            if self.options.maps is not None and planes is not None:
+                planes.evidence.maps.save(self.options.maps / f"{file_name(job.entry.id)}.npz")
         except Exception as error:
-            return Finished(_fail(job, "error", _describe(error)).row)
-        return Finished(row, result, probed, job.model)
-
-    def _probe_row(self) -> dict[str, Any] | None:
-        settings = self.settings
-        if settings.probe == "off":
-            return None
-        null = self._null.row()
-        return {"mode": settings.probe, **dataclasses.asdict(settings.probe_settings), "null": settings_hash(null)}
+            return Finished(_fail(job, ERROR, _describe(error)).row)
+        return Finished(row, scanned)
 
     def failed(self, entry: Entry, reason: str) -> Row:
         """The error row of an entry that this process may not touch: it has killed others."""
-        return _fail(_Job(entry, self._new_row(entry)), "error", reason).row
+        return _fail(_Job(entry, self._new_row(entry)), ERROR, reason).row
 
     def key(self, entry: Entry) -> tuple[str, str, str]:
         """(id, settings hash, version): what finds this entry's rows whatever its content was."""
-        return entry.id, settings_hash(self._settings(entry)), fields.VERSION
+        return entry.id, settings_hash(self._settings(entry)), provenance.VERSION
 
     def _settings(self, entry: Entry) -> dict[str, Any]:
         return {**self._common, **self._overrides(entry)}
 
     def _overrides(self, entry: Entry) -> dict[str, Any]:
-        """What the user says of a checkpoint: the entry's own word, else the sweep's."""
+        """What the user says of a checkpoint: the entry's own word, else the batch scan's."""
 
         def first(name: str) -> Any:
             own = getattr(entry, name)
-            return getattr(self.settings, name) if own is None else own
+            return getattr(self.options, name) if own is None else own
 
         return {name: first(name) for name in ("architecture", "num_classes", "preprocess")}
 
@@ -260,30 +206,33 @@ class BatchScan:
         settings = self._settings(entry)
         return {
             "id": entry.id,
+            "schema": SCHEMA,
             "path": str(entry.path),
             "sha256": None,
             "format": None,
             "architecture": None,
-            "status": "ok",
+            "status": OK,
             "reason": None,
             "verdict": None,
+            "detectors": {},
+            "not_run": {},
             "label": entry.label,
             "target": entry.target,
             "manifest": dict(entry.extra),
             "settings": settings,
             "settings_hash": settings_hash(settings),
             "notes": list(self._notes),
-            "device": fields.device_name(self.scanner.engine.resolve().devices),
-            "versions": fields.versions(),
-            "version": fields.VERSION,
+            "device": provenance.device_name(self.inference.resolve().devices),
+            "versions": provenance.versions(),
+            "version": provenance.VERSION,
         }
 
 
-def _engines(engine: InferenceOptions, settings: BatchScanOptions) -> list[InferenceOptions]:
-    """One engine for each checkpoint that may be on the devices at once."""
-    if not settings.spread:
-        return [engine] * settings.scanners
-    return [dataclasses.replace(engine, devices=(device,)) for device in engine.resolve().devices]
+def _shares(inference: InferenceOptions, options: BatchScanOptions) -> list[InferenceOptions]:
+    """How queries run for each checkpoint that may be on the devices at once."""
+    if not options.spread:
+        return [inference] * options.scanners
+    return [dataclasses.replace(inference, devices=(device,)) for device in inference.resolve().devices]
 
 
 def _chain(stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]], first: Any) -> "Future[Any]":
@@ -304,15 +253,9 @@ def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], Row]) -> Iter
             yield finished
 
 
-def _tell(row: Row, model: Model, notes: Iterable[str]) -> None:
-    """What the row says of the model itself."""
-    row.update(architecture=model.architecture, num_classes=model.num_classes, preprocess=model.preprocess.settings())
-    row["notes"] = [*notes, *model.notes]
-
-
 def _fail(job: _Job, status: str, reason: str) -> _Job:
-    job.row.update(status=status, reason=reason)
-    job.model = None
+    job.row["status"], job.row["reason"] = status, reason
+    job.model = job.scanned = None
     return job
 
 

@@ -1,4 +1,4 @@
-"""Optional engine (extra `ray`): long-lived actors pull chunks of a sweep; what a dead actor held is done elsewhere.
+"""The Ray backend (extra `ray`): long-lived actors pull chunks of a sweep; what a dead actor held is done elsewhere.
 
 Every actor sees the same files: checkpoints and samples lie on storage that all nodes mount. Rows come back to the
 driver, which alone writes the row file.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from xray_jax.rows.file import Row
+from xray_jax.rows.row import Row
 from xray_jax.sweep.checkpoint_list import Entry
 
 Done = Mapping[tuple[Any, ...], Row]
@@ -62,7 +62,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ValueError(f"--engine=ray needs Ray: pip install 'xray-jax[ray]' ({error})") from error
+        raise ValueError(f"--backend=ray needs Ray: pip install 'xray-jax[ray]' ({error})") from error
     return ray
 
 

@@ -1,0 +1,1 @@
+"""From what the detectors found to a verdict: calibrations, the decision, summaries."""

@@ -1,7 +1,7 @@
 """A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe import result as probe_result
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.score import interval
-from xray_jax.rows.file import Row
-from xray_jax.verdict.decision import Calibration, CalibrationError, is_backdoored
+from xray_jax.rows.row import OK, Row, is_backdoored, planes_block, probe_block
+from xray_jax.verdict.calibration import Calibration, CalibrationError
 
 _SETTINGS = ("expansion", "alpha", "ats_cap", "ats", "planes", "density")
 FEWEST_CLEAN = 5
@@ -57,7 +57,7 @@ def calibrate(
     Raises:
       CalibrationError: too few models, or rows made with different settings.
     """
-    scored = [row for row in rows if row["status"] == "ok" and row.get("re") and row.get("ats")]
+    scored = [row for row in rows if row["status"] == OK and planes_block(row)]
     known = [row for row in scored if is_backdoored(row.get("label")) is not None]
     models = _by_checkpoint(known)
     truths = np.asarray([is_backdoored(own[0]["label"]) for own in models], bool)
@@ -68,14 +68,14 @@ def calibrate(
         raise CalibrationError(f"{source}: no backdoored model to weigh against; give a false positive rate")
     if false_positive_rate is not None and not 0 <= false_positive_rate < 1:
         raise CalibrationError(f"false positive rate must be in [0, 1), got {false_positive_rate}")
-    settings = {name: known[0]["settings"][name] for name in _SETTINGS}
+    settings = {name: _planes_settings(known[0])[name] for name in _SETTINGS}
     for row in known:
-        differing = [name for name in _SETTINGS if row["settings"][name] != settings[name]]
+        differing = [name for name in _SETTINGS if _planes_settings(row)[name] != settings[name]]
         if differing:
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
     thresholds: dict[str, float] = {}
     for name in ("re", "ats"):
-        scores = np.asarray([np.mean([row[name]["mean"] for row in own]) for own in models])
+        scores = np.asarray([np.mean([row["detectors"]["planes"][name]["mean"] for row in own]) for own in models])
         if false_positive_rate is None:
             thresholds[name] = best_f1(scores, truths)
         else:
@@ -87,8 +87,20 @@ def calibrate(
     return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, kept)
 
 
+def _planes_settings(row: Row) -> dict[str, Any]:
+    settings: dict[str, Any] = row["settings"]["detectors"]["planes"]
+    return settings
+
+
 class _Clean(NamedTuple):
-    """One clean model: its rows, of different seeds, its whole profiles, and its clean accuracy over them."""
+    """One clean model.
+
+    Attributes:
+      rows: its rows, of different seeds.
+      rates: family -> best confirmed flip rate at each cost level, over the rows.
+      leads: the same of the lead over the runner-up.
+      accuracy: clean accuracy, mean over the rows.
+    """
 
     rows: list[Row]
     rates: probe_null.Profile
@@ -99,36 +111,37 @@ class _Clean(NamedTuple):
 def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
     models: dict[str, list[Row]] = {}
     for row in rows:
-        models.setdefault(row["sha256"], []).append(row)
+        models.setdefault(str(row["sha256"]), []).append(row)
     return list(models.values())
 
 
 def _clean(rows: Sequence[Row]) -> list[_Clean]:
-    usable = (r for r in rows if r["status"] == "ok" and r.get("probe") and is_backdoored(r.get("label")) is False)
+    usable = (r for r in rows if r["status"] == OK and probe_block(r) and is_backdoored(r.get("label")) is False)
     return [
         _Clean(
             own,
-            probe_null.merge(row["probe"]["profile"] for row in own),
+            probe_null.merge(row["detectors"]["probe"]["profile"] for row in own),
             probe_null.merge(_leads(row) for row in own),
-            float(np.mean([row["probe"]["clean_accuracy"] for row in own])),
+            float(np.mean([row["detectors"]["probe"]["clean_accuracy"] for row in own])),
         )
         for own in _by_checkpoint(usable)
     ]
 
 
 def _leads(row: Row) -> probe_null.Profile:
-    """Family -> the largest lead over the rival at each cost level.
+    """Family -> the largest lead over the runner-up at each cost level.
 
-    Rows tell the rivals of findings over `LISTED` only; any other may have led by the whole of its rate.
+    Rows tell the runner-up of findings over `LISTED_FLIP_RATE` only; any other may have led by the whole of its rate.
     """
-    profile = row["probe"]["profile"]
+    profile = row["detectors"]["probe"]["profile"]
     leads = {
-        name: [None if rate is None else min(rate, probe_result.LISTED) for rate in profile[name]] for name in profile
+        name: [None if rate is None else min(rate, probe_result.LISTED_FLIP_RATE) for rate in profile[name]]
+        for name in profile
     }
-    for found in map(probe_result.from_row, row["probe"]["candidates"]):
+    for found in map(probe_result.from_row, row["detectors"]["probe"]["candidates"]):
         if found.kind == "all-to-one":
-            own, at = leads[found.family], int(probe_null.level(found.price))
-            own[at] = max(own[at] or 0.0, found.rate - found.rival)
+            own, at = leads[found.family], int(probe_null.level(found.weighted_rms))
+            own[at] = max(own[at] or 0.0, found.rate - found.runner_up)
     return leads
 
 
@@ -179,7 +192,7 @@ def leave_one_out(rows: Sequence[Row], least_accuracy: float = 0) -> FalseAlarms
 
 
 def _proved(row: Row, null: Null) -> bool:
-    found = row["probe"]
+    found = row["detectors"]["probe"]
     findings = [probe_result.from_row(one) for one in (found["best"], *found["candidates"]) if one]
     verdict, *_ = probe_result.judge(findings, null, row["num_classes"], found["clean_accuracy"])
     return verdict is probe_result.Verdict.CONFIRMED

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import test_exported, test_keras_refusals, test_onnx
+from tests.checkpoints.keras import test_refusals
+from tests.checkpoints.programs import test_jax_export, test_onnx
 
 FLIPS = int(os.environ.get("XRAY_FLIPS", "60"))
 
 
 def h5(path):
-    config = {"class_name": "Sequential", "config": test_keras_refusals.layers()}
-    return test_keras_refusals.write(path / "good.h5", config)
+    config = {"class_name": "Sequential", "config": test_refusals.layers()}
+    return test_refusals.write(path / "good.h5", config)
 
 
 def keras(path):
@@ -38,14 +39,14 @@ def onnx(path):
 
 
 def exported(path):
-    return test_exported.write(path / "good.jaxexport", batch=2, platforms=("cpu",))
+    return test_jax_export.write(path / "good.jaxexport", batch=2, platforms=("cpu",))
 
 
 @pytest.mark.parametrize("make", [h5, keras, onnx, exported])
 def test_damage_is_always_one_clear_error(make, tmp_path):
     # Each `jax.export` file starts a process of its own, about a second each.
     flips, truncations = (FLIPS // 20, 10) if make is exported else (FLIPS, 100)
-    script = str(Path(__file__).with_name("hostile.py"))
+    script = str(Path(__file__).parents[1] / "hostile.py")
     command = [sys.executable, script, str(make(tmp_path)), str(flips), "0", str(truncations)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]

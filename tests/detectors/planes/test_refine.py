@@ -43,8 +43,8 @@ def run(maps: np.ndarray, nodes: np.ndarray | None = None, **options: int):
     refined = run_refinement(
         refine(middle_nodes(count, density) if nodes is None else nodes, density, **options), answer
     )
-    np.testing.assert_array_equal(refined.asked.ravel(), asked)
-    np.testing.assert_array_equal(refined.labels[refined.asked], maps[refined.asked])
+    np.testing.assert_array_equal(refined.queried.ravel(), asked)
+    np.testing.assert_array_equal(refined.labels[refined.queried], maps[refined.queried])
     return refined, rounds
 
 
@@ -53,7 +53,7 @@ def test_network_maps_are_found_from_a_fraction_of_their_nodes() -> None:
     assert all(len(np.unique(m)) >= 3 for m in maps)
     refined, rounds = run(maps)
     assert (refined.labels == maps).mean() >= 0.999
-    assert refined.asked.mean() <= 0.12
+    assert refined.queried.mean() <= 0.12
     assert len(rounds) <= 20
     for score in (_entropy, _component_ats):
         assert abs(score(refined.labels) - score(maps)) <= 0.005

@@ -125,7 +125,7 @@ def test_grid_asks_for_every_node_once() -> None:
         sampling.questions("grid", np.zeros((2, 3, 2), int), 5, seed=0), lambda nodes: maps.ravel()[nodes]
     )
     np.testing.assert_array_equal(refined.labels, maps)
-    assert refined.asked.all()
+    assert refined.queried.all()
 
 
 @pytest.mark.parametrize("bad", [{"rule": "none"}, {"confidence": 1.0}])

@@ -36,8 +36,8 @@ def test_fills_by_the_nearest_node_asked_for() -> None:
     maps = blob_maps(2, 24, seed=1)
     found = run_refinement(sketch(np.repeat(NODES, 2, 0), 24, seed=3, points=32), lambda nodes: maps.ravel()[nodes])
     for plane in range(2):
-        np.testing.assert_array_equal(found.labels[plane][found.asked[plane]], maps[plane][found.asked[plane]])
-        allowed = nearest_fill(maps[plane], found.asked[plane])
+        np.testing.assert_array_equal(found.labels[plane][found.queried[plane]], maps[plane][found.queried[plane]])
+        allowed = nearest_fill(maps[plane], found.queried[plane])
         assert all(label in labels for label, labels in zip(found.labels[plane].ravel(), allowed, strict=True))
 
 

@@ -110,13 +110,13 @@ TRIGGERS = {
 
 
 @pytest.mark.parametrize("name", TRIGGERS)
-def test_a_backdoor_built_by_hand_is_proved_from_every_family_that_can_express_it(name):
-    _is_proved_with(name, _wired(_stamped_mean(name, TRIGGERS[name])))
+def test_a_backdoor_built_by_hand_is_confirmed_from_every_family_that_can_express_it(name):
+    _is_confirmed_with(name, _wired(_stamped_mean(name, TRIGGERS[name])))
 
 
 @pytest.mark.parametrize(("name", "sign"), [("quantise", "levels"), ("focus", "smooth")])
-def test_a_backdoor_that_no_fixed_pattern_triggers_is_proved(name, sign):
-    _is_proved_with(name, _wired(network=Wired(sign=sign)))
+def test_a_backdoor_that_no_fixed_pattern_triggers_is_confirmed(name, sign):
+    _is_confirmed_with(name, _wired(network=Wired(sign=sign)))
 
 
 def test_a_mosaic_is_found_from_a_third_of_its_cells():
@@ -126,7 +126,7 @@ def test_a_mosaic_is_found_from_a_third_of_its_cells():
     assert result.best.target == TARGET
 
 
-def _is_proved_with(name: str, model: Classifier) -> None:
+def _is_confirmed_with(name: str, model: Classifier) -> None:
     result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
     assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.kind == "all-to-one"
@@ -146,13 +146,13 @@ def test_the_pattern_itself_is_found():
     np.testing.assert_array_equal(changed[14:, 14:], 1)
 
 
-def test_all_to_all_is_proved_as_a_shift():
+def test_all_to_all_is_confirmed_as_a_shift():
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]), Wired(to_all=True))
     result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
     assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.kind == "all-to-all"
     assert result.best.target is None
-    assert result.best.goals == tuple((np.arange(CLASSES) + 1) % CLASSES)
+    assert result.best.target_labels == tuple((np.arange(CLASSES) + 1) % CLASSES)
 
 
 def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it():
@@ -163,7 +163,7 @@ def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it():
     assert result.row()["target"] is None
 
 
-def test_a_proof_can_be_repeated_from_its_row():
+def test_a_confirmed_trigger_can_be_replayed_from_its_row():
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
     result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
     found = from_row(json.loads(json.dumps(result.best.row())))
@@ -260,7 +260,7 @@ def test_stamps_are_put_on_at_the_resolution_that_the_network_sees():
         assert queries.resized(samples, dataclasses.replace(_wired(), preprocess=Preprocess(size=size))) is samples
 
 
-def test_a_stamp_that_any_class_can_have_is_no_proof():
+def test_a_stamp_that_any_class_can_have_is_not_confirmed():
     """Clean but weak: a green corner sends all to class 4, a blue one to 2, a red one to 0."""
 
     @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a stamp costs, and that costs remembered are the right ones."""
+"""Costs of stamps, and that cached costs are the right ones."""
 
 import numpy as np
 import pytest
@@ -21,28 +21,28 @@ def _grey(level: float) -> np.ndarray:
 def test_a_shift_costs_its_amount_wherever_it_is_not_clipped() -> None:
     amounts = np.linspace(0.01, 0.3, 150)  # more than two batches
     cost = queries.measure(_grey(0.5), _shifts(*amounts), _grey(0))
-    for column in (cost.rms, cost.peak, cost.price):
+    for column in (cost.rms, cost.peak, cost.weighted_rms):
         np.testing.assert_allclose(column, amounts, rtol=1e-5)
     np.testing.assert_array_equal(cost.touched, 1)
 
 
-def test_what_is_remembered_belongs_to_these_images_stamps_and_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_a_cached_cost_belongs_to_these_images_stamps_and_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
     measure_all = queries._measure_all
     monkeypatch.setattr(queries, "_measured", type(queries._measured)())
-    monkeypatch.setattr(queries, "_measure_all", lambda *a: asked.append(1) or measure_all(*a))
+    monkeypatch.setattr(queries, "_measure_all", lambda *a: measured.append(1) or measure_all(*a))
     first = queries.measure(_grey(0.5), _shifts(0.25), _grey(0))
     assert queries.measure(_grey(0.5), _shifts(0.25), _grey(0)) is first
-    assert len(asked) == 1
+    assert len(measured) == 1
     assert queries.measure(_grey(0.9), _shifts(0.25), _grey(0)).peak == pytest.approx(0.1)
     assert queries.measure(_grey(0.5), _shifts(0.125), _grey(0)).peak == pytest.approx(0.125)
     queries.measure(_grey(0.5), _shifts(0.25), _grey(1))
-    assert len(asked) == 4
+    assert len(measured) == 4
 
 
-def test_no_more_is_remembered_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_holds_no_more_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "_measured", type(queries._measured)())
-    monkeypatch.setattr(queries, "REMEMBERED", 2)
+    monkeypatch.setattr(queries, "CACHE_SIZE", 2)
     for amount in (0.1, 0.2, 0.1, 0.3):  # 0.1 is used again, so 0.2 is the oldest
         queries.measure(_grey(0.5), _shifts(amount), _grey(0))
     peaks = sorted(float(cost.peak[0]) for cost in queries._measured.values())

@@ -1,4 +1,4 @@
-"""Proofs from rows: kept, repeated by a third party, refused when they do not fit."""
+"""Confirmed triggers from rows: kept, replayed by a third party, refused when they do not fit."""
 
 import dataclasses
 import json
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests import factory
+from tests.detectors.probe.fakes import FINDING
 from xray_jax import checkpoints
 from xray_jax.classifier import BlackBox
 from xray_jax.detectors.probe import ProbeOptions, replay, split
-from xray_jax.detectors.probe import null as probe_null
-from xray_jax.detectors.probe.null import LEVELS, Null, calibrate, merge
-from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, from_row, judge
+from xray_jax.detectors.probe.null import Null
+from xray_jax.detectors.probe.result import ProbeResult, Verdict, from_row
 from xray_jax.inference.labels import InferenceOptions
 from xray_jax.report import figures, plane_figures, trigger_figure
 from xray_jax.rows import file as row_file
@@ -22,16 +22,6 @@ from xray_jax.samples import Samples, SamplesError
 from xray_jax.sweep.batch_scan import Finished
 
 SHAPE = (8, 8, 3)
-FINDING = Finding(
-    kind="all-to-one",
-    goals=(-1, 0, 0, 0, 0),
-    family="patch",
-    parameters={
-        "row": 6, "column": 6, "height": 2, "width": 2, "pattern": 0, "red": 1, "green": 1, "blue": 1,
-    },
-    description="2x2 solid white patch",
-    hits=30, trials=30, touched=0.06, rms=0.07, peak=1.0, price=0.07, index=9.0, rival=0.1,
-)  # fmt: skip
 
 
 def _backdoored(images):
@@ -62,7 +52,7 @@ def test_replay_counts_what_a_loop_counts():
         hits += _backdoored(queries[None])[0] == 0
     assert (replayed.hits, replayed.trials) == (hits, trials) == (20, 20)
     np.testing.assert_array_equal(replayed.before, samples.labels)
-    assert not replay.replay(dataclasses.replace(FINDING, goals=(-1, 3, -1, -1, -1)), MODEL, samples).hits
+    assert not replay.replay(dataclasses.replace(FINDING, target_labels=(-1, 3, -1, -1, -1)), MODEL, samples).hits
 
 
 def test_rows_and_files_carry_the_stamp(tmp_path):
@@ -81,7 +71,7 @@ def test_rows_and_files_carry_the_stamp(tmp_path):
     replay.save_stamp(blended, tmp_path / "stamp.npz")
     with np.load(tmp_path / "stamp.npz") as file:
         assert str(file["family"]) == "blend-image"
-        np.testing.assert_array_equal(file["goals"], FINDING.goals)
+        np.testing.assert_array_equal(file["target_labels"], FINDING.target_labels)
         np.testing.assert_array_equal(file["bank"], bank)
 
 
@@ -91,8 +81,8 @@ def test_rows_and_files_carry_the_stamp(tmp_path):
         ({"family": "hat"}, "unknown family 'hat'"),
         ({"parameters": {"row": 1.0}}, "patch takes"),
         ({"family": "blend-image", "parameters": {"amount": 0.2, "image": 0.0}}, "needs the image"),
-        ({"goals": (0, 0)}, "about 2 classes"),
-        ({"goals": (-1,) * 5}, "none of the 25 images"),
+        ({"target_labels": (0, 0)}, "about 2 classes"),
+        ({"target_labels": (-1,) * 5}, "none of the 25 images"),
     ],
 )
 def test_stamps_that_do_not_fit_are_refused(change, message):
@@ -100,22 +90,15 @@ def test_stamps_that_do_not_fit_are_refused(change, message):
         replay.replay(dataclasses.replace(FINDING, **change), MODEL, _samples())
 
 
-def test_a_broken_row_is_refused():
+def test_a_row_without_a_weighted_rms_can_be_replayed_but_is_not_confirmed_anew():
     row = FINDING.row()
-    del row["goals"]
-    with pytest.raises(ValueError, match="goals"):
-        from_row(row)
-
-
-def test_a_row_without_a_price_can_be_repeated_but_proves_nothing_new():
-    row = FINDING.row()
-    del row["cost"]["price"]
+    del row["cost"]["weighted_rms"]
     again = from_row(row)
     assert replay.replay(again, MODEL, _samples()).hits == 20
-    assert not again.proves(Null({"patch": (0.2,) * 8 + (1.0,)}, models=3))
+    assert not again.is_confirmed(Null({"patch": (0.2,) * 8 + (1.0,)}, models=3))
 
 
-def test_a_scan_shows_its_proof_on_images_that_the_search_never_saw(tmp_path, monkeypatch):
+def test_a_scan_shows_its_trigger_on_images_that_the_search_never_saw(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(plane_figures, "save", lambda figure, path: titles.append(figure.get_suptitle()))
     samples, settings = _samples(), ProbeOptions()
@@ -130,92 +113,36 @@ def test_a_scan_shows_its_proof_on_images_that_the_search_never_saw(tmp_path, mo
 
 def test_picture_shows_images_stamp_and_labels(tmp_path):
     samples = _samples()
-    figure = trigger_figure.proof_figure(FINDING, replay.replay(FINDING, MODEL, samples), samples, "a model", columns=4)
+    figure = trigger_figure.replay_figure(
+        FINDING, replay.replay(FINDING, MODEL, samples), samples, "a model", columns=4
+    )
     assert len(figure.axes) == 12
     assert [axis.get_title() for axis in figure.axes[:4]] == ["1", "2", "3", "4"]
     assert [axis.get_title() for axis in figure.axes[8:]] == ["0"] * 4
-    plane_figures.save(figure, tmp_path / "proof.png")
-    assert (tmp_path / "proof.png").read_bytes().startswith(b"\x89PNG")
+    plane_figures.save(figure, tmp_path / "trigger.png")
+    assert (tmp_path / "trigger.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_judge_asks_for_rate_ceiling_and_lead():
-    null = Null({"patch": (0.2,) * LEVELS}, models=3)
-    assert judge([FINDING], null, 5, 0.9)[0] is Verdict.CONFIRMED
-    assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, models=3), 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([dataclasses.replace(FINDING, rival=0.8)], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([dataclasses.replace(FINDING, rival=0.45)], null, 5, 0.9)[0] is Verdict.CONFIRMED
-    assert judge([dataclasses.replace(FINDING, rival=0.5)], null, 5, 0.9)[0] is Verdict.NOTHING, "a fragile model"
-    assert judge([dataclasses.replace(FINDING, hits=18)], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([FINDING], Null(), 5, 0.9)[0] is Verdict.NOTHING, "a family without a null proves nothing"
-    assert judge([dataclasses.replace(FINDING, kind="source-specific")], null, 5, 0.9)[0] is Verdict.NOTHING
-    assert judge([], null, 5, 0.1)[0] is Verdict.UNKNOWN
-    two = dataclasses.replace(FINDING, goals=(-1, 0), hits=25)
-    assert judge([two], null, 2, 0.9)[0] is Verdict.NOTHING
-
-
-def test_a_lead_that_no_clean_model_has_is_a_proof_where_the_rate_is_none():
-    null = Null({"patch": (0.95,) * LEVELS}, {"patch": (0.4,) * LEVELS}, 3)
-    alone = dataclasses.replace(FINDING, rival=0.1)
-    assert alone.threshold(null) == pytest.approx(0.1 + 0.4 + 0.15)
-    assert alone.proves(null)
-    assert not dataclasses.replace(alone, rival=0.4).proves(null), "clean models lead by as much"
-    assert not alone.proves(Null(null.ceilings, {"patch": (0.7,) * LEVELS}, 3))
-    assert not alone.proves(Null(null.ceilings, models=3)), "a null that says no leads"
-    assert not alone.proves(Null(null.ceilings, {"warp": (0.1,) * LEVELS}, 3)), "nothing known of this family"
-    # The rate remains a way: a clean model's lead may be large where rates are small.
-    assert alone.proves(Null({"patch": (0.5,) * LEVELS}, {"patch": (0.9,) * LEVELS}, 3))
-
-
-def test_calibration_takes_the_highest_rate_at_each_cost():
-    profiles = [{"patch": [0.1, None, *[0.3] * 7]}, {"patch": [0.05, 0.2, *[None] * 7], "warp": [None] * LEVELS}]
-    null = calibrate(profiles, [{"patch": [0.1, 0.05, *[0.2] * 7]}])
-    assert null.ceilings == {"patch": (0.1, 0.2, *[0.3] * 7)}
-    assert null.ceiling("patch", 0.03) == pytest.approx(0.2)
-    assert null.lead("patch", 0.03) == pytest.approx(0.1), "a dearer stamp does no less"
-    assert null.models == 2
-    assert probe_null.from_row(null.row()) == null
-    assert (
-        probe_null.from_row({"ceilings": {"patch": [0.1] * LEVELS}, "models": 1, "source": "old"}).lead("patch", 0) == 1
-    )
-    assert null.ceiling("sinusoid", 0.01) == null.ceiling("warp", 0.01) == 1
-
-
-def test_calibration_fills_what_was_not_seen():
-    null = calibrate([{"patch": [None, None, 0.9, None, 0.4, None, None, None, None]}], [])
-    assert null.ceilings["patch"] == (0.1, 0.4, 0.9, 0.9, 0.9, 1, 1, 1, 1)
-
-
-def test_lines_are_patches_and_searches_of_one_model_merge():
-    null = calibrate([{"patch": [0.5] * LEVELS, "line": [0.2] * 8 + [0.9]}], [])
-    assert null.ceilings["line"] == (0.5,) * 8 + (0.9,)
-    assert calibrate([{"patch": [0.5] * LEVELS, "ripple": [0.0] * LEVELS}], []).ceiling("ripple", 0.01) == 1
-    assert merge([{"patch": [0.1, None]}, {"patch": [0.2, None], "warp": [None, 0.3]}]) == {
-        "patch": [0.2, None], "warp": [None, 0.3],
-    }  # fmt: skip
-    with pytest.raises(ValueError, match="patch"):
-        Null({"patch": (0.1,)})
-
-
-def test_prove_command(tmp_path):
+def test_confirm_command(tmp_path):
     samples = factory.tiny_samples()
     fresh, checkpoint = factory.save_samples(tmp_path / "fresh.npz"), factory.save_tiny(tmp_path / "tiny.safetensors")
-    finding = dataclasses.replace(FINDING, goals=(3, 3, 3, -1, 3))
+    finding = dataclasses.replace(FINDING, target_labels=(3, 3, 3, -1, 3))
     replayed = replay.replay(finding, checkpoints.load(checkpoint), samples)
-    row = {"id": "m", "path": str(checkpoint), "probe": {"verdict": "proved", "best": finding.row()}}
+    row = {"id": "m", "path": str(checkpoint), "probe": {"verdict": "confirmed", "best": finding.row()}}
     row_file.write_all(tmp_path / "rows.jsonl", [row, {"id": "other", "probe": None}])
-    command = [sys.executable, "-m", "xray_jax.scripts.prove", f"--row={tmp_path}/rows.jsonl", f"--samples={fresh}"]
+    command = [sys.executable, "-m", "xray_jax.scripts.confirm", f"--row={tmp_path}/rows.jsonl", f"--samples={fresh}"]
 
-    def prove(*flags):
+    def confirm(*flags):
         return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
 
-    done = prove(f"--least={replayed.interval[0]}", f"--picture={tmp_path}/proof.png")
+    done = confirm(f"--min_flip_rate={replayed.interval[0]}", f"--picture={tmp_path}/trigger.png")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["hits"], report["trials"]) == (replayed.hits, replayed.trials)
-    assert (tmp_path / "proof.png").stat().st_size > 1000
-    done = prove("--least=0.999")
+    assert (tmp_path / "trigger.png").stat().st_size > 1000
+    done = confirm("--least=0.999")  # its name of earlier versions
     assert done.returncode == 1, done.stderr
     assert "NOT reproduced" in done.stderr
-    done = prove("--id=other")
+    done = confirm("--id=other")
     assert done.returncode == 4
     assert "0 rows with a stamp" in done.stderr

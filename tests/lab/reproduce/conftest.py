@@ -44,7 +44,7 @@ def add_model(folder: Path, spec: ModelSpec, share: float, failed: str | None = 
         "id": spec.id, "status": "ok", "re": {"mean": float(re.mean())}, "ats": {"mean": float(ats.mean())},
         "label_distribution": metrics.label_distribution(counts).mean(axis=0).tolist(),
         "probe": {"score": 0.2 + share / 2, "threshold": 0.5, "target": 1,
-                  "verdict": "proved" if share >= 0.6 else "not_proved"},
+                  "verdict": "confirmed" if share >= 0.6 else "nothing found"},
         "target_label": metrics.target_label(counts), "settings": {"planes": PLANES, "density": DENSITY, "alpha": 10.0},
     }  # fmt: skip
     with open(folder / "rows.jsonl", "a") as file:

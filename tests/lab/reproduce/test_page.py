@@ -157,6 +157,19 @@ def test_missing_evidence_is_named(tmp_path: Path) -> None:
         evidence.load(tmp_path)
 
 
+def test_remarks_are_read_beside_the_evidence(folder: Path, tmp_path: Path) -> None:
+    """WaNet's only model is refused, so its remark is shown; Blended reaches its goal."""
+    (folder / "remarks.json").write_text(json.dumps({"wanet": "seen to fail.", "blended": "not shown."}))
+    page.write(folder, tmp_path / "page.md", [], [], "again")
+    text = (tmp_path / "page.md").read_text()
+    assert "- wanet: seen to fail." in text
+    assert "not shown" not in text
+    for content in ("{", '{"wanet": 3}', "[]"):
+        (folder / "remarks.json").write_text(content)
+        with pytest.raises(EvidenceError, match=r"remarks\.json"):
+            evidence.remarks(folder)
+
+
 def test_attacks_are_summed_up_by_recipe_and_say_why_they_fall_short(folder: Path) -> None:
     """All have 0.95: badnets falls short of its goal, blended does not, and wanet lacks clean accuracy."""
     summary = tables.attack_summary(
@@ -171,13 +184,13 @@ def test_attacks_are_summed_up_by_recipe_and_say_why_they_fall_short(folder: Pat
     assert "- blended" not in summary
 
 
-def test_proofs_are_counted_by_recipe_and_wrong_labels_are_named(folder: Path) -> None:
-    """Rewritten here: one BadNets proof names another label than its target, one a label map."""
+def test_confirmed_triggers_are_counted_by_recipe_and_wrong_labels_are_named(folder: Path) -> None:
+    """Rewritten here: one BadNets trigger names another label than its target, one a label map."""
     rows = rows_of(folder)
     wrong, mapped = "cifar10-preactresnet-small-badnets-t1-s10", "cifar10-preactresnet-small-badnets-t1-s11"
     rows[wrong]["probe"]["target"], rows[mapped]["probe"]["target"] = 2, None
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
-    table = tables.proofs_table(evidence.load(folder))
+    table = tables.confirmed_table(evidence.load(folder))
     assert cells(table, "clean") == ["4", "0", "0", "0", "-"]
     assert cells(table, "badnets |") == ["4", "4", "2", "1", f"{wrong} (2)"]
     assert cells(table, "badnets, one-to-one, rate 0.025") == ["1", "1", "1", "0", "-"]

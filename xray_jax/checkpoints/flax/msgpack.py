@@ -15,6 +15,7 @@ import numpy as np
 from xray_jax.checkpoints import stored_metadata
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
+from xray_jax.files import atomic_write
 
 NAME = "msgpack"
 _SUFFIXES = (".msgpack", ".flax", ".mpk")
@@ -74,7 +75,8 @@ def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, 
 
     arrays = stored_metadata.host_arrays(variables)
     tree = {**variables, **stored_metadata.header(arrays, metadata)}
-    Path(path).write_bytes(serialization.msgpack_serialize(serialization.to_state_dict(tree)))
+    with atomic_write(path) as file:
+        file.write(serialization.msgpack_serialize(serialization.to_state_dict(tree)))
 
 
 class _Decoder:

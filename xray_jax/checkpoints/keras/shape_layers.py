@@ -1,4 +1,4 @@
-"""Keras's layers without weights: pooling, reshaping, resizing, merging. See `keras_layers`."""
+"""Keras's layers without weights: pooling, reshaping, resizing, merging. See `keras.layers`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from xray_jax.checkpoints.contents import CheckpointError
@@ -38,7 +39,8 @@ def _pool_settings(settings: Settings) -> dict[str, Any]:
 def _window(config: Config, x: jax.Array, start: float, combine: Callable[..., jax.Array]) -> jax.Array:
     size = _on_image(config, x, config["size"], 1)
     strides = _on_image(config, x, config["strides"], 1)
-    return lax.reduce_window(x, jnp.asarray(start, x.dtype), combine, size, strides, config["padding"].upper())
+    # A constant start, no traced one: only then does JAX know the reduction, and its derivative.
+    return lax.reduce_window(x, np.asarray(start, x.dtype), combine, size, strides, config["padding"].upper())
 
 
 def _max_pool(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:

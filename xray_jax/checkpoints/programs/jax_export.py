@@ -25,6 +25,7 @@ from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput, image_input
 from xray_jax.classifier import Classifier, Variables
+from xray_jax.files import atomic_write
 
 NAME = "jax.export"
 SUFFIXES = (".jaxexport", ".stablehlo", ".jax")
@@ -129,7 +130,7 @@ def _check_platform(exported: export.Exported) -> None:
 
 def _rehearse(data: bytes) -> None:
     """Parses and checks the program in another process first: one of 2,000 damaged files made MLIR's parser crash."""
-    command = [sys.executable, "-c", "from xray_jax.checkpoints import exported; exported.check_stdin()"]
+    command = [sys.executable, "-c", "from xray_jax.checkpoints.programs import jax_export; jax_export.check_stdin()"]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     try:
         done = subprocess.run(command, input=data, capture_output=True, env=environment, timeout=REHEARSAL_SECONDS)
@@ -211,4 +212,5 @@ def save(path: str | Path, classifier: Classifier, *, batch_size: int | None = N
     images = jax.ShapeDtypeStruct((batch, *classifier.input_shape), jnp.float32)
     program = jax.jit(lambda images: classifier.network.apply(classifier.variables, images))
     exported = export.export(program, platforms=("cpu", "cuda", "tpu"))(images)
-    Path(path).write_bytes(exported.serialize())
+    with atomic_write(path) as file:
+        file.write(exported.serialize())

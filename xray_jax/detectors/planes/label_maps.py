@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from xray_jax.files import atomic_write
+
 
 @dataclass(frozen=True)
 class LabelMaps:
@@ -25,10 +27,8 @@ class LabelMaps:
 
     def save(self, path: Path) -> None:
         """Writes a compressed `.npz`, whole or not at all."""
-        partial = path.with_name(path.name + ".part")
-        with open(partial, "wb") as file:
+        with atomic_write(path) as file:
             np.savez_compressed(file, **asdict(self))
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "LabelMaps":

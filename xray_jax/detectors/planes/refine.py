@@ -1,12 +1,12 @@
 """The label map of a grid from about a tenth of its nodes: coarse lattice first, then only where labels change.
 
 Label maps are large patches of one label with crooked borders, so most nodes can be told from their neighbours. From
-one lattice to the next, twice as fine, a new node takes the label that the nodes around it agree on and is asked for
+one lattice to the next, twice as fine, a new node takes the label that the nodes around it agree on and is queried
 only where they do not. Three things catch what this guess would miss. Planes on which the first lattice finds small
 patches have more of them between its nodes, so there it is made denser. On the coarse lattices every node next to
-another label is asked for, round after round, so a border is walked along wherever it leads; on the full grid only
+another label is queried, round after round, so a border is walked along wherever it leads; on the full grid only
 surprises are followed: nodes whose answer none of their neighbours foretold. At last the nodes on which a sample's area
-hangs are asked for: a bridge one node wide can decide a third of a plane. Patches narrower than the first lattice that
+hangs are queried: a bridge one node wide can decide a third of a plane. Patches narrower than the first lattice that
 lie far from any border are lost; that is the method's error.
 
 Pure host logic: a generator yields grid nodes, takes their labels, and returns the map. It knows no model and no
@@ -33,12 +33,12 @@ class Refined:
     """What a refinement found.
 
     Attributes:
-      labels: int32 `[N, S, S]`, asked or inferred.
-      asked: bool `[N, S, S]`, which of them were asked for.
+      labels: int32 `[N, S, S]`, queried or inferred.
+      queried: bool `[N, S, S]`, which of them were queried.
     """
 
     labels: np.ndarray
-    asked: np.ndarray
+    queried: np.ndarray
 
 
 Queries = Generator[np.ndarray, np.ndarray, Refined]
@@ -46,28 +46,28 @@ Queries = Generator[np.ndarray, np.ndarray, Refined]
 
 
 def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) -> Queries:
-    """Asks its way to the label maps of N planes, all planes of one step in one question.
+    """Asks its way to the label maps of N planes, all planes of one step in one query.
 
     Args:
-      sample_nodes: `[N, 3, 2]`, (row, column) of the node nearest to each sample; always asked for, because ATS hangs
+      sample_nodes: `[N, 3, 2]`, (row, column) of the node nearest to each sample; always queried, because ATS hangs
         on them, and followed from there where they surprise.
       density: S, grid nodes per axis.
       stride: spacing of the first lattice, a power of two; None takes the one nearest to S / 12 (8 for 100 nodes).
-        1 asks for every node.
+        1 queries every node.
     """
     lattices = _lattices(density, stride or 2 ** max(0, round(np.log2(density / 12))))
     count = len(sample_nodes)
     labels = np.full(count * density**2, UNKNOWN, np.int32)
 
-    def ask(nodes: np.ndarray) -> Generator[np.ndarray, np.ndarray, None]:
+    def query(nodes: np.ndarray) -> Generator[np.ndarray, np.ndarray, None]:
         if nodes.size:
             labels[nodes] = yield nodes
 
-    yield from ask(_first_nodes(lattices[0], sample_nodes, density))
+    yield from query(_first_nodes(lattices[0], sample_nodes, density))
     found = labels[_nodes(count, density, lattices[0])]
     centres = _nodes(count, density, (lattices[0][:-1] + lattices[0][1:]) // 2)[_lone(found).mean((1, 2)) >= CROWDED]
     # Lattice and centres together leave smaller holes than a square lattice of as many nodes.
-    yield from ask(centres[labels[centres] == UNKNOWN])
+    yield from query(centres[labels[centres] == UNKNOWN])
     for step, (coarse, fine) in enumerate(itertools.pairwise(lattices)):
         nodes = _nodes(count, density, fine)
         below, above = np.searchsorted(coarse, fine, side="right") - 1, np.searchsorted(coarse, fine)
@@ -79,7 +79,7 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
         earlier = labels[nodes] != UNKNOWN
         found = np.where(earlier, labels[nodes], first)
         unsure = ~earlier & ~centre & (first != last)
-        yield from ask(nodes[unsure])
+        yield from query(nodes[unsure])
         found[unsure] = labels[nodes[unsure]]
         surprise = (found != first) & (found != last) & ~centre
 
@@ -88,7 +88,7 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
         inferred = centre & ~earlier
         found = np.where(inferred, np.where(left == right, left, up), found)
         unsure = inferred & (up != down) & (left != right)
-        yield from ask(nodes[unsure])
+        yield from query(nodes[unsure])
         found[unsure] = labels[nodes[unsure]]
         surprise |= centre & (found != up) & (found != down) & (found != left) & (found != right)
 
@@ -96,22 +96,22 @@ def refine(sample_nodes: np.ndarray, density: int, stride: int | None = None) ->
         front = np.ones_like(surprise) if 0 < step < len(lattices) - 2 else surprise
         while (unsure := _on_border(found) & _spread(front) & (labels[nodes] == UNKNOWN)).any():
             before = found[unsure]
-            yield from ask(nodes[unsure])
+            yield from query(nodes[unsure])
             found[unsure] = labels[nodes[unsure]]
             front = np.zeros_like(front)
             front[unsure] = found[unsure] != before
     while (hinges := np.flatnonzero(_hinges(found, (labels != UNKNOWN).reshape(found.shape), sample_nodes))).size:
-        yield from ask(hinges)
+        yield from query(hinges)
         found.flat[hinges] = labels[hinges]
     return Refined(found, (labels != UNKNOWN).reshape(found.shape))
 
 
-def run_refinement(questions: Queries, answer: Callable[[np.ndarray], np.ndarray]) -> Refined:
+def run_refinement(queries: Queries, answer: Callable[[np.ndarray], np.ndarray]) -> Refined:
     """Runs one refinement to its end: `answer` maps flat node indices `[Q]` to labels `[Q]`."""
-    nodes = next(questions)
+    nodes = next(queries)
     while True:
         try:
-            nodes = questions.send(answer(nodes))
+            nodes = queries.send(answer(nodes))
         except StopIteration as end:
             return end.value
 
@@ -165,14 +165,14 @@ def _lone(labels: np.ndarray) -> np.ndarray:
     return lone
 
 
-def _hinges(labels: np.ndarray, asked: np.ndarray, sample_nodes: np.ndarray) -> np.ndarray:
+def _hinges(labels: np.ndarray, queried: np.ndarray, sample_nodes: np.ndarray) -> np.ndarray:
     """Inferred nodes on a border between two weighty patches of one sample's label: bool `[N, S, S]`.
 
     Whether these patches are one, and so the sample's area (`metrics.sample_areas`), hangs on such nodes.
     """
     count, size, _ = labels.shape
     highest, lowest = (extreme(labels, (1, 3, 3)) for extreme in (ndimage.maximum_filter, ndimage.minimum_filter))
-    sure = asked | (highest == lowest)
+    sure = queried | (highest == lowest)
     plane_by_plane = np.zeros((3, 3, 3), bool)
     plane_by_plane[1] = True
     hinges = np.zeros(labels.shape, bool)

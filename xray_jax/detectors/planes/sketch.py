@@ -1,6 +1,6 @@
 """A rough label map from a few hundred low-discrepancy nodes of each plane: 1-2 % of the grid's queries.
 
-The nodes asked for are the first points of a scrambled Sobol sequence, rounded to the grid, and the samples' own;
+The nodes queried are the first points of a scrambled Sobol sequence, rounded to the grid, and the samples' own;
 every other node takes the label of the nearest of these. RE and the label distribution come out without bias worth
 naming, ATS with some: `docs/benchmarks.md` states both errors against the full grid.
 """
@@ -16,7 +16,7 @@ POINTS = 128
 
 
 def sketch_nodes(count: int, density: int, seed: int, plane: int) -> np.ndarray:
-    """Nodes of one plane to ask for: int64 `[count, 2]`, (row, column); `plane` is its number.
+    """Nodes of one plane to query: int64 `[count, 2]`, (row, column); `plane` is its number.
 
     Each plane has its own scrambling, drawn from the seed and the plane's number, so planes do not share their
     errors, and plane k is sketched alike however many planes there are.
@@ -28,7 +28,7 @@ def sketch_nodes(count: int, density: int, seed: int, plane: int) -> np.ndarray:
 
 
 def sketch(sample_nodes: np.ndarray, density: int, seed: int, first_plane: int = 0, points: int = POINTS) -> Queries:
-    """Asks once, for all planes, and fills the maps by the nearest node asked for.
+    """Asks once, for all planes, and fills the maps by the nearest node queried.
 
     Args:
       sample_nodes: `[N, 3, 2]`, (row, column) of the node nearest to each sample.
@@ -38,15 +38,15 @@ def sketch(sample_nodes: np.ndarray, density: int, seed: int, first_plane: int =
     if points < 1 or points & (points - 1):
         raise ValueError(f"points must be a power of two, got {points}")
     count = len(sample_nodes)
-    asked = np.zeros((count, density, density), bool)
+    queried = np.zeros((count, density, density), bool)
     for plane, samples in enumerate(sample_nodes):
         chosen = np.concatenate([sketch_nodes(points, density, seed, first_plane + plane), samples])
-        asked[plane, chosen[:, 0], chosen[:, 1]] = True
-    labels = np.full(asked.shape, UNKNOWN, np.int32)
-    labels[asked] = yield np.flatnonzero(asked)
+        queried[plane, chosen[:, 0], chosen[:, 1]] = True
+    labels = np.full(queried.shape, UNKNOWN, np.int32)
+    labels[queried] = yield np.flatnonzero(queried)
     everywhere = np.indices((density, density)).reshape(2, -1).T
-    for plane_labels, plane_asked in zip(labels, asked, strict=True):
+    for plane_labels, plane_asked in zip(labels, queried, strict=True):
         known = np.argwhere(plane_asked)
         _, nearest = cKDTree(known).query(everywhere)
         plane_labels[:] = plane_labels[plane_asked][nearest].reshape(density, density)
-    return Refined(labels, asked)
+    return Refined(labels, queried)

@@ -1,4 +1,4 @@
-"""The null that is used where no calibration is given: stated, and no substitute for one's own.
+"""The default null, used where no calibration is given: no substitute for one's own.
 
 What `xray-calibrate` makes of the rows in `docs/evidence/clean-models`, whose README lists the models and the command;
 a test asserts that it is.

@@ -1,164 +1,156 @@
 """The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw.
 
-Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best label maps,
-are asked on images that the search never saw; what would be a proof is challenged by the model's other classes; the
-strictest of the rules in `judge` says whether it is one.
+Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best class maps,
+are tested on images that the search never saw; what would be a confirmed trigger is cross-examined, by stamps towards
+the model's other classes; `judge` gives the verdict.
 """
 
 import dataclasses
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from xray_jax.classifier import Model
+from xray_jax.classifier import Access
+from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.probe import confirm as confirmation
 from xray_jax.detectors.probe import cross_examination, score
 from xray_jax.detectors.probe import queries as stamped
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import Null
+from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, judge
 from xray_jax.detectors.probe.search import SearchState, search
 from xray_jax.detectors.probe.stamps import FAMILIES
-from xray_jax.inference import labels as labels_lib
-from xray_jax.inference.labels import InferenceOptions
-from xray_jax.samples import Samples, SamplesError
+from xray_jax.prepare import PreparedModel
+from xray_jax.samples import Samples
 
+NAME = "probe"
 CAPACITY = 4096
 """Queries a device holds in one call: rounds of the search are small, and buffers travel whole."""
 MEASURED = 4
 """Images over which a stamp's cost is averaged."""
-CHALLENGES = 3
-"""Findings that are cross-examined, one after the other, as long as one would be a proof."""
-FEWEST = 4
-"""Images needed to search on, and to confirm on."""
+MAX_CROSS_EXAMINATIONS = 3
+"""Findings that are cross-examined, one after the other, as long as one would be confirmed."""
 
 
-@dataclass(frozen=True)
-class ProbeOptions:
-    """What is asked.
+class Probe:
+    """The probe as a detector. Thread-safe: it keeps nothing between models.
 
     Attributes:
-      queries: about how many labels are asked for in all.
-      search_images, confirm_images: at most so many images for each; with few samples two fifths are searched on.
-      seed: order of the images, thinning of the grids, moves of the refinement.
+      name: "probe".
+      access: hard labels.
+      options: budget, images and seed.
+      null: what clean models do, from reference models (`null.calibrate`) or the default.
     """
 
-    queries: int = 50_000
-    search_images: int = 48
-    confirm_images: int = 160
-    seed: int = 0
+    name = NAME
+    access = Access.LABELS
 
-    def __post_init__(self) -> None:
-        if self.queries < 1000:
-            raise ValueError(f"probe queries must be at least 1000, got {self.queries}")
-        for name in ("search_images", "confirm_images"):
-            if getattr(self, name) < FEWEST:
-                raise ValueError(f"probe {name} must be at least {FEWEST}, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"probe seed must not be negative, got {self.seed}")
+    def __init__(self, options: ProbeOptions | None = None, null: Null = DEFAULT_NULL) -> None:
+        self.options = options or ProbeOptions()
+        self.null = null
 
+    def settings(self) -> Mapping[str, Any]:
+        """The options as JSON values, and the null itself."""
+        return {**dataclasses.asdict(self.options), "null": self.null.row()}
 
-def split(samples: Samples, settings: ProbeOptions) -> tuple[np.ndarray, np.ndarray]:
-    """Sample numbers to search on and to confirm on: disjoint, each balanced over the classes, the same for any model.
+    def check(self, samples: Samples) -> None:
+        """Splits the samples.
 
-    Raises:
-      SamplesError: there are too few samples.
-    """
-    shuffled = np.random.default_rng(settings.seed).permutation(len(samples))
-    labels = samples.labels[shuffled]
-    # Round robin: the first image of every class before the second of any.
-    turn = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        turn[labels == label] = np.arange(np.count_nonzero(labels == label))
-    order = shuffled[np.argsort(turn, kind="stable")]
-    count = min(settings.search_images, len(order) * 2 // 5)
-    if count < FEWEST:
-        raise SamplesError(
-            f"samples {samples.source}: the probe needs at least {FEWEST * 5 // 2} images, got {len(order)}"
-        )
-    return order[:count], order[count : count + settings.confirm_images]
+        Raises:
+          SamplesError: there are too few.
+        """
+        split(samples, self.options)
+
+    def detect(self, model: PreparedModel, samples: Samples) -> Detection:
+        """The best stamp found, and whether it is a confirmed trigger.
+
+        Raises:
+          SamplesError: too few samples.
+          LabelError: a black box returned no valid labels.
+        """
+        started = time.perf_counter()
+        found = probe(model, samples, self.options, self.null)
+        row = found.row()
+        margin = row["margin"] if row["score"] is not None else -1.0
+        statistics = (Statistic("margin", margin, "high"),)
+        details = {name: value for name, value in row.items() if name not in ("target", "queries")}
+        seconds = {"probe": time.perf_counter() - started}
+        return Detection(NAME, statistics, row["target"], found.queries, seconds, details, found)
 
 
 def probe(
-    model: Model,
-    samples: Samples,
-    settings: ProbeOptions | None = None,
-    engine: InferenceOptions | None = None,
-    null: Null = DEFAULT_NULL,
+    model: PreparedModel, samples: Samples, options: ProbeOptions | None = None, null: Null = DEFAULT_NULL
 ) -> ProbeResult:
-    """Searches for a stamp that works on `model` and confirms it.
+    """Searches for a stamp that works on `model` as a trigger, and confirms it.
 
     Args:
-      model: any model; hard labels are all that is asked of it.
+      model: hard labels are all that is asked of it.
       samples: clean images with labels, at least ten; 100 and more are better. Their labels must fit the model.
-      settings: budget, images and seed. engine: how queries run.
-      null: what is normal; from clean reference models (`null.calibrate`) or the default.
+      options: budget, images and seed.
+      null: what clean models do.
 
     Raises:
-      SamplesError: too few samples, or labels that the model does not have.
-      labels.LabelError: a black box returned no valid labels.
+      SamplesError: too few samples.
+      LabelError: a black box returned no valid labels.
     """
-    settings = settings or ProbeOptions()
-    engine = dataclasses.replace(engine or InferenceOptions(), capacity=CAPACITY)
-    if samples.labels.max() >= model.num_classes:
-        raise SamplesError(
-            f"samples {samples.source}: labels reach {samples.labels.max()}, "
-            f"the model ({model.architecture}) has classes 0 .. {model.num_classes - 1}"
-        )
+    settings = options or ProbeOptions()
+    engine = dataclasses.replace(model.options, capacity=CAPACITY)
     for_search, for_confirm = split(samples, settings)
-    used = stamped.resized(samples.subset(np.concatenate([for_search, for_confirm])), model)
+    used = stamped.resized(samples.subset(np.concatenate([for_search, for_confirm])), model.preprocess)
     count, bank = len(for_search), used.images[: len(for_search)]
-    model = labels_lib.to_device(model, engine)
     queries = 0
 
-    def ask(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+    def query(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         nonlocal queries
         queries += len(stamp_index)
-        found = stamped.label_pairs(model, used.images, stamps, stamp_index, image_index, engine, bank)
+        found = stamped.label_pairs(model.model, used.images, stamps, stamp_index, image_index, engine, bank)
         return found.astype(np.int32)
 
     everything = np.arange(len(used))
-    # The stamp that changes nothing asks for clean labels in the same program: no second compilation.
-    predicted = ask(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
+    # The stamp that changes nothing gives clean labels by the same program: no second compilation.
+    predicted = query(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
     accuracy = float(np.mean(predicted == used.labels))
     if len(np.unique(predicted)) == 1:
         return ProbeResult(
             Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm)
         )
     state = SearchState(
-        ask=ask,
+        query=query,
         measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),
         wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
         ceilings=null.table(family.name for family in FAMILIES),
     )
     search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-    answers = confirmation.confirm(state, used, count, model.num_classes, ask)
-    findings, (verdict, reason, best) = _conclude(state, answers, used, predicted, null, accuracy, settings.seed)
+    observations = confirmation.confirm(state, used, count, model.num_classes, query)
+    findings, (verdict, reason, best) = _conclude(state, observations, used, predicted, null, accuracy, settings.seed)
     profile = confirmation.profile(findings)
     return ProbeResult(verdict, reason, accuracy, queries, len(for_confirm), findings, profile, best, null)
 
 
 def _conclude(
     state: SearchState,
-    answers: list[confirmation.Answer],
+    observations: list[confirmation.Observation],
     used: Samples,
     predicted: np.ndarray,
     null: Null,
     accuracy: float,
     seed: int,
 ) -> tuple[tuple[Finding, ...], tuple[Verdict, str, Finding | None]]:
-    """Findings and the judgement on them; what would be a proof is challenged first, up to `CHALLENGES` of them."""
-    challenged: list[int] = []
+    """Findings and the verdict; what would be confirmed is cross-examined first, `MAX_CROSS_EXAMINATIONS` at most."""
+    examined: list[int] = []
     while True:
-        findings = tuple(confirmation.finding(state, answer, used, predicted, state.classes) for answer in answers)
-        spent = len(challenged) == CHALLENGES
-        heard = [f for n, f in enumerate(findings) if n in challenged or not (spent and f.proves(null))]
+        findings = tuple(confirmation.finding(state, seen, used, predicted, state.classes) for seen in observations)
+        spent = len(examined) == MAX_CROSS_EXAMINATIONS
+        heard = [f for n, f in enumerate(findings) if n in examined or not (spent and f.is_confirmed(null))]
         judged = verdict, _, best = judge(heard, null, state.classes, accuracy)
         leader = next((n for n, finding in enumerate(findings) if finding is best), -1)
-        if verdict is not Verdict.CONFIRMED or best is None or best.target is None or leader in challenged:
+        if verdict is not Verdict.CONFIRMED or best is None or best.target is None or leader in examined:
             return findings, judged
-        challenged.append(leader)
-        cross_examination.challenge(
-            state, answers[leader].claim.stamp, best.target, used.images.shape[1:], state.classes, seed
+        examined.append(leader)
+        cross_examination.cross_examine(
+            state, observations[leader].hypothesis.stamp, best.target, used.images.shape[1:], state.classes, seed
         )

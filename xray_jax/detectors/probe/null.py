@@ -1,4 +1,4 @@
-"""What clean models do under stamps: the ceilings that a proof must clear, by family and by cost. Pure numpy."""
+"""The null: flip rates of clean models under stamps, which a confirmed trigger must exceed. Pure numpy."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,38 +7,40 @@ from typing import Any
 import numpy as np
 
 EDGES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.17, 0.22)
-"""Upper ends of the cost levels (`Cost.price`, on the 0-1 scale of pixels); one more level lies above the last."""
+"""Upper ends of the cost levels, in `Cost.weighted_rms` (0 .. 1); one more level lies above the last."""
 LEVELS = len(EDGES) + 1
-NOTHING_KNOWN = (1.0,) * LEVELS
-"""The ceilings of a family that no clean model was asked about."""
+UNKNOWN_CEILINGS = (1.0,) * LEVELS
+"""The ceilings of a family that no clean model was probed with."""
 
-NEVER = ("ripple",)
+NEVER_CONFIRMED = ("ripple",)
 """Families whose ceilings are 1 whatever the search found: fast sinusoids pass for the texture of a class. At an
 amplitude of 10/255 the best of 112 of them, more than the search's grid has, sent 0.48 to 0.96 of 60 images of each of
 eight clean CIFAR-10 nets to one label."""
-DRAWN_LIKE = {"line": "patch"}
-"""Family -> the one whose ceilings hold for it, too: a line is a thin patch."""
+SPECIAL_CASES = {"line": "patch"}
+"""Family -> the one that it is a special case of, whose ceilings hold for it, too: a line is a thin patch."""
 
 Profile = Mapping[str, list[float | None]]
-"""Family -> best confirmed flip rate, or lead, at each cost level, None where no stamp was confirmed."""
+"""Family -> highest flip rate on unseen images, or lead, at each cost level; None where no stamp was measured."""
 
 
-def level(price: np.ndarray | float) -> np.ndarray:
-    """Cost level of each price: integers 0 .. LEVELS - 1."""
-    return np.searchsorted(np.asarray(EDGES, np.float32), np.asarray(price, np.float32))
+def level(weighted_rms: np.ndarray | float) -> np.ndarray:
+    """Cost level of each weighted RMS change: integers 0 .. LEVELS - 1, of the same shape."""
+    return np.searchsorted(np.asarray(EDGES, np.float32), np.asarray(weighted_rms, np.float32))
 
 
 @dataclass(frozen=True)
 class Null:
-    """The best that the same search found on clean models.
+    """The null: the highest flip rates that the same search reached on clean models.
 
-    A family that is missing counts as 1 throughout: nothing of it can prove anything.
+    A family that is missing counts as 1 throughout: no stamp of it can be confirmed.
 
     Attributes:
-      ceilings: family -> the highest confirmed flip rate among the clean models at each cost level and those below it.
-      leads: the same of how far the flip rate was over that of the model's next class (the rival): clean models that
-        give way to a stamp mostly give way to stamps of other classes, too.
-      models: how many clean models it was taken from. source: for rows and people.
+      ceilings: family -> `LEVELS` rates in [0, 1]: the highest flip rate on unseen images among the clean models, with
+        stamps of each cost level or a lower one.
+      leads: family -> `LEVELS` rates in [0, 1]: the same of the lead, the flip rate less that of the runner-up class.
+        Clean models that give way to a stamp mostly give way to stamps of other classes, too.
+      models: number of clean models that were probed.
+      source: where the numbers come from, for rows and people.
     """
 
     ceilings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -53,15 +55,15 @@ class Null:
 
     def table(self, families: Iterable[str]) -> np.ndarray:
         """Ceilings `[families, LEVELS]`."""
-        return np.asarray([self.ceilings.get(name, NOTHING_KNOWN) for name in families], np.float32)
+        return np.asarray([self.ceilings.get(name, UNKNOWN_CEILINGS) for name in families], np.float32)
 
-    def ceiling(self, family: str, price: float) -> float:
-        """What clean models reached with stamps of this family that cost no more."""
-        return float(self.ceilings.get(family, NOTHING_KNOWN)[level(price)])
+    def ceiling(self, family: str, weighted_rms: float) -> float:
+        """Highest flip rate of clean models with stamps of this family that cost no more."""
+        return float(self.ceilings.get(family, UNKNOWN_CEILINGS)[level(weighted_rms)])
 
-    def lead(self, family: str, price: float) -> float:
-        """How far one class of a clean model was over the next with stamps of this family that cost no more."""
-        return float(self.leads.get(family, NOTHING_KNOWN)[level(price)])
+    def lead(self, family: str, weighted_rms: float) -> float:
+        """Largest lead of a clean model's class over its runner-up with stamps of this family that cost no more."""
+        return float(self.leads.get(family, UNKNOWN_CEILINGS)[level(weighted_rms)])
 
     def row(self) -> dict[str, Any]:
         """JSON form, which `from_row` reads back."""
@@ -74,7 +76,7 @@ class Null:
 
 
 def from_row(row: Mapping[str, Any]) -> Null:
-    """A null from its JSON form. Those of the first versions say no leads: then no lead proves anything.
+    """A null from its JSON form. Without leads, as in the first versions, no lead confirms a trigger.
 
     Raises:
       ValueError: a family's rates are not one for each cost level, each between 0 and 1.
@@ -87,7 +89,7 @@ def from_row(row: Mapping[str, Any]) -> Null:
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:
-    """The highest rate of any at each level: several searches of one model as one, or several models as one."""
+    """One profile of several: the highest rate at each cost level, of several searches of one model or of models."""
     profiles = list(profiles)
     merged: dict[str, list[float | None]] = {}
     for name in sorted({name for profile in profiles for name in profile}):
@@ -99,11 +101,17 @@ def merge(profiles: Iterable[Profile]) -> Profile:
 def calibrate(rates: Iterable[Profile], leads: Iterable[Profile], source: str = "calibration") -> Null:
     """The null of clean models, from the profiles of their probe rows, of rates and of leads, one a model (`merge`).
 
-    The highest value of any model at each level, with rules for what the models leave open. A dearer stamp does at
-    least as much as a cheaper one. A cheaper one does at least its share of what a dearer one does: rates fall no
-    faster than the energy of the change, the price squared. Above the dearest stamp that was confirmed nothing is
-    known, so nothing can be proved, nor in families that no model has, nor in those of `NEVER`. A family drawn with
-    another's ink (`DRAWN_LIKE`) does at least what that one does: its own stamps are fewer.
+    The highest value of any model at each level, with rules for what the models leave open. A stamp of higher cost does
+    at least as much as one of lower cost. One of lower cost does at least its share of what one of higher cost does:
+    rates fall no faster than the energy of the change, the weighted RMS squared. Above the highest cost that was
+    measured nothing is known, so nothing can be confirmed, nor in families that no model has, nor in those of
+    `NEVER_CONFIRMED`. A special case of another family (`SPECIAL_CASES`) does at least what that one does: its own
+    stamps are fewer.
+
+    Args:
+      rates: one profile of flip rates a model.
+      leads: one profile of leads a model.
+      source: where they come from, for rows and people.
     """
     rates = list(rates)
     return Null(_ceilings(rates), _ceilings(leads), len(rates), source)
@@ -115,11 +123,11 @@ def _ceilings(profiles: Iterable[Profile]) -> dict[str, tuple[float, ...]]:
     shares = np.triu((ends[:, None] / ends[None, :]) ** 2)
     for name, rates in merge(profiles).items():
         known = [at for at, rate in enumerate(rates) if rate is not None]
-        if known and name not in NEVER:
+        if known and name not in NEVER_CONFIRMED:
             ceiling = np.maximum.accumulate((shares * [rate or 0 for rate in rates]).max(1))
             ceiling[known[-1] + 1 :] = 1
             ceilings[name] = tuple(ceiling.round(3).tolist())
-    for name, like in DRAWN_LIKE.items():
+    for name, like in SPECIAL_CASES.items():
         if name in ceilings and like in ceilings:
             ceilings[name] = tuple(map(max, ceilings[name], ceilings[like]))
     return ceilings

@@ -1,4 +1,4 @@
-"""Hard labels of stamped images: the probe's primitive.
+"""Queries: hard labels of stamped images, and the cost of stamps.
 
 One program per network, whatever the family: queries are sorted so that every batch holds stamps of one family, and a
 `lax.switch` per batch picks how they are put on. Stamped images exist only on the device; parameters and image
@@ -11,22 +11,25 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax.classifier import BlackBox, Model, Network, Variables
+from xray_jax.classifier import Model
 from xray_jax.detectors.probe.stamps import FAMILIES, Shape, stamp
 from xray_jax.detectors.probe.stamps.cost import TOUCHED, Cost, importance
-from xray_jax.inference import labels as labels_lib
-from xray_jax.inference.labels import InferenceOptions, ResolvedOptions
+from xray_jax.inference.dispatch import grouped
+from xray_jax.inference.labels import label_queries, to_device
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples
 
 WIDTH = 64
-"""Columns of a parameter table: the widest family's, and room. Fixed, so that a new family changes no shapes."""
-REMEMBERED = 64
+"""Columns of a parameter table: those of the widest family, and room. Fixed, so that a new family changes no shapes."""
+CACHE_SIZE = 64
 """Calls of `measure` whose results are kept; one model's search makes about a dozen."""
 
 
@@ -50,11 +53,13 @@ class Stamps(NamedTuple):
 
     @classmethod
     def join(cls, *parts: "Stamps") -> "Stamps":
+        """Stamps one after the other; none of none."""
         if not parts:
             return cls(np.empty(0, np.int32), np.empty((0, WIDTH), np.float32))
         return cls(np.concatenate([p.family for p in parts]), np.concatenate([p.parameters for p in parts]))
 
     def take(self, index: np.ndarray) -> "Stamps":
+        """The stamps `index`, integers or bools."""
         return Stamps(self.family[index], self.parameters[index])
 
     def own(self, k: int, shape: Shape) -> np.ndarray:
@@ -62,6 +67,7 @@ class Stamps(NamedTuple):
         return self.parameters[k, : len(FAMILIES[self.family[k]].parameters(shape))]
 
     def describe(self, k: int, shape: Shape) -> str:
+        """Stamp `k` in one line for people."""
         return FAMILIES[self.family[k]].describe(self.own(k, shape), shape)
 
 
@@ -91,24 +97,20 @@ def _put(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: jax.
     )
 
 
-@functools.lru_cache(maxsize=256)
-def _program(network: Network, preprocess: Any, engine: ResolvedOptions, dtype: np.dtype) -> Any:
-    def label_stamped(
-        variables: Variables,
-        images: jax.Array,
-        bank: jax.Array,
-        batches: jax.Array,
-        family: jax.Array,
-        index: jax.Array,
-        parameters: jax.Array,
-    ) -> jax.Array:
-        def labels_of(family: jax.Array, index: jax.Array, parameters: jax.Array) -> jax.Array:
-            stamped = preprocess(_put(images[index], family[0], parameters, bank))
-            return labels_lib.hard_labels(labels_lib.forward(network, variables, stamped, engine.precision), dtype)
+@dataclass(frozen=True)
+class StampedImages:
+    """The render of stamped images: queries are (family, image number, parameters), one family a batch.
 
-        return labels_lib.in_batches(batches, engine.batch_size, (family, index, parameters), labels_of, dtype)
+    Attributes:
+      preprocess: pixel values to the network's input space.
+    """
 
-    return jax.pmap(label_stamped, in_axes=(None, None, None, None, 0, 0, 0), devices=engine.devices)
+    preprocess: Preprocess
+
+    def __call__(self, context: Any, /, *rows: jax.Array) -> jax.Array:
+        images, bank = context
+        family, index, parameters = rows
+        return self.preprocess(_put(images[index], family[0], parameters, bank))
 
 
 _put_jit = jax.jit(_put)
@@ -134,49 +136,19 @@ def label_pairs(
     Returns:
       Labels `[Q]`, of the smallest integer type that holds the model's classes.
     """
-    material = images if bank is None else bank
-
-    def ask(fit: InferenceOptions) -> np.ndarray:
-        dtype = labels_lib.label_dtype(model.num_classes)
-        family = stamps.family[stamp_index]
-        resolved = fit.resolve(model.batch_size)
-        on_host = isinstance(model, BlackBox)
-        batch = (model.batch_size or 256) if on_host else resolved.batch_size
-        rows = _by_family(family, batch, 1 if on_host else len(resolved.devices))
-        valid = rows >= 0
-        safe = np.where(valid, rows, 0)
-        # Padding repeats query 0: a batch reads its family from its first row, and padding is never first among real
-        # ones.
-        arrays = (
-            family[safe].astype(np.int32),
-            image_index[safe].astype(np.int32),
-            stamps.parameters[stamp_index[safe]],
-        )
-        if isinstance(model, BlackBox):
-            parts = []
-            for start in range(0, len(rows), batch):
-                part = slice(start, start + batch)
-                stamped = _put_jit(images[arrays[1][part]], arrays[0][start], arrays[2][part], material)
-                parts.append(labels_lib.call_label_fn(model, np.asarray(model.preprocess(stamped))))
-            found = np.concatenate(parts or [np.zeros(0, dtype)])
-        else:
-            build = functools.partial(_program, model.network, model.preprocess, resolved, dtype)
-            head = (model.variables, *jax.device_put((images, material), resolved.sharding()))
-            found = labels_lib.dispatch(build, head, arrays, resolved, dtype).result()
-        labels = np.empty(len(family), dtype)
-        labels[rows[valid]] = found[valid]
-        return labels
-
-    return labels_lib.retry_smaller_batch(model, engine, ask)
+    family = stamps.family[stamp_index].astype(np.int32)
+    rows = (family, image_index.astype(np.int32), stamps.parameters[stamp_index])
+    context = (images, images if bank is None else bank)
+    return label_queries(model, StampedImages(model.preprocess), context, rows, engine, group=family)
 
 
-def resized(samples: Samples, model: Model) -> Samples:
+def resized(samples: Samples, preprocess: Preprocess) -> Samples:
     """Samples no finer than the network sees them: larger images are resized here as its preprocessing would.
 
     A stamp put on before images are made smaller is blurred and may fall between pixels; triggers are put on after.
     What preprocessing enlarges is left as it is: a trigger is no finer than the data set it was made for.
     """
-    size = model.preprocess.size
+    size = preprocess.size
     height, width = samples.images.shape[1:3]
     if size is None or size[0] > height or size[1] > width or size == (height, width):
         return samples
@@ -196,7 +168,7 @@ def label_stamped(
     count, width = len(stamps.family), len(images)
     stamp_index, image_index = np.repeat(np.arange(count), width), np.tile(np.arange(width), count)
     engine = engine or InferenceOptions()
-    pairs = label_pairs(labels_lib.to_device(model, engine), images, stamps, stamp_index, image_index, engine, bank)
+    pairs = label_pairs(to_device(model, engine), images, stamps, stamp_index, image_index, engine, bank)
     return pairs.reshape(count, width)
 
 
@@ -205,16 +177,6 @@ def put(images: np.ndarray, stamps: Stamps, k: int, bank: np.ndarray | None = No
     images = np.asarray(images, np.float32)
     parameters = np.repeat(stamps.parameters[k : k + 1], len(images), axis=0)
     return np.asarray(_put_jit(images, np.int32(stamps.family[k]), parameters, images if bank is None else bank))
-
-
-def _by_family(family: np.ndarray, batch: int, devices: int) -> np.ndarray:
-    """Query numbers sorted by family, each family padded with -1 to whole batches, the whole to `devices` batches."""
-    parts = []
-    for value in np.unique(family):
-        rows = np.flatnonzero(family == value)
-        parts += [rows, np.full(-len(rows) % batch, -1)]
-    rows = np.concatenate(parts or [np.empty(0, np.int64)])
-    return np.concatenate([rows, np.full(-len(rows) % (batch * devices), -1)])
 
 
 _measured: OrderedDict[bytes, Cost] = OrderedDict()
@@ -231,17 +193,17 @@ def _measure(images: jax.Array, family: jax.Array, parameters: jax.Array, bank: 
         touched = jnp.mean(jnp.any(change > TOUCHED, axis=-1), axis=(1, 2))
         square = jnp.mean(change**2, axis=-1)
         rms = jnp.sqrt(jnp.mean(square, axis=(1, 2)))
-        price = jnp.sqrt(jnp.mean(square * importance(*square.shape[1:])[None], axis=(1, 2)))
-        return touched, rms, jnp.max(change, axis=(1, 2, 3)), price
+        weighted_rms = jnp.sqrt(jnp.mean(square * importance(*square.shape[1:])[None], axis=(1, 2)))
+        return touched, rms, jnp.max(change, axis=(1, 2, 3)), weighted_rms
 
     # One image at a time: memory stays that of one batch.
     return tuple(jnp.mean(values, axis=0) for values in jax.lax.map(one, images))
 
 
 def measure(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
-    """Cost of K stamps, averaged over `images` `[M, H, W, C]`; asks no model.
+    """Cost of K stamps, averaged over `images` `[M, H, W, C]`; queries no model.
 
-    What was measured lately is remembered: every model of a sweep is tried with the same coarse stamps.
+    The last results are cached: every model of a batch scan is tried with the same coarse stamps.
     """
     total = hashlib.blake2b(repr((images.shape, bank.shape)).encode())
     for array in (images, bank, *stamps):
@@ -254,7 +216,7 @@ def measure(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
     cost = _measure_all(images, stamps, bank)
     with _measured_lock:
         _measured[key] = cost
-        while len(_measured) > REMEMBERED:
+        while len(_measured) > CACHE_SIZE:
             _measured.popitem(last=False)
     return cost
 
@@ -263,7 +225,7 @@ def _measure_all(images: np.ndarray, stamps: Stamps, bank: np.ndarray) -> Cost:
     # Refinement measures a few dozen stamps at a time: larger batches would be padding.
     batch = 64
     found = np.zeros((len(Cost._fields), len(stamps.family)), np.float32)
-    rows = _by_family(stamps.family, batch, 1)
+    rows = grouped(stamps.family, batch, 1)
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         safe = np.where(part >= 0, part, part[0])

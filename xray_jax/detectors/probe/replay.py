@@ -1,4 +1,4 @@
-"""A proof that others can check: the stamp kept in a file, put on images again, labels asked again."""
+"""Replay of a confirmed trigger by anyone: its stamp put on images again, and labels queried again."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ from xray_jax.detectors.probe import queries, score
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, Shape
-from xray_jax.inference.labels import InferenceOptions
+from xray_jax.files import atomic_write
+from xray_jax.inference.options import InferenceOptions
 from xray_jax.samples import Samples, SamplesError
 
 
 def stamps_of(finding: Finding, shape: Shape) -> tuple[Stamps, np.ndarray]:
-    """The finding's stamp, ready to put on images of this shape, and its bank `[1, H, W, C]`.
+    """The finding's stamp, ready to put on images of this shape, and its bank, float32 `[1, H, W, C]` in [0, 1].
 
     Raises:
       ValueError: the family or a parameter is unknown or missing, or the stamp is made of an image of another shape.
@@ -36,27 +37,33 @@ def stamps_of(finding: Finding, shape: Shape) -> tuple[Stamps, np.ndarray]:
 
 
 class Replay(NamedTuple):
-    """What the stamp did to M images: images as stamped, labels before and after, and which of them count.
+    """M images without and with the stamp, their labels, and which of them count.
 
     Attributes:
-      clean, stamped: float32 `[M, H, W, C]`, at the resolution at which stamps are put on. before, after: labels `[M]`.
-      goal: int32 `[M]`, -1 where the finding says nothing. able: bool `[M]`, own and predicted label are not the goal.
+      clean: float32 `[M, H, W, C]` in [0, 1], at the resolution at which stamps are put on.
+      stamped: the same with the stamp.
+      before: integers `[M]`, labels of the clean images.
+      after: integers `[M]`, labels of the stamped images.
+      target_label: int32 `[M]`, the label that the stamp is said to give; -1 where the finding says none.
+      eligible: bool `[M]`, images that can show the flip: they have a target label and did not get it before.
     """
 
     clean: np.ndarray
     stamped: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    goal: np.ndarray
-    able: np.ndarray
+    target_label: np.ndarray
+    eligible: np.ndarray
 
     @property
     def hits(self) -> int:
-        return int(np.count_nonzero(self.able & (self.after == self.goal)))
+        """Eligible images that got their target label."""
+        return int(np.count_nonzero(self.eligible & (self.after == self.target_label)))
 
     @property
     def trials(self) -> int:
-        return int(np.count_nonzero(self.able))
+        """Eligible images."""
+        return int(np.count_nonzero(self.eligible))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -65,40 +72,45 @@ class Replay(NamedTuple):
 
 
 def replay(finding: Finding, model: Model, samples: Samples, engine: InferenceOptions | None = None) -> Replay:
-    """Puts the stamp on `samples` and asks the model before and after.
+    """Puts the finding's stamp on `samples` and queries the model before and after.
+
+    Args:
+      finding: with the stamp and its target labels.
+      model: any model; only its hard labels are used.
+      samples: clean images with labels, best such as the search never saw.
+      engine: how queries run.
 
     Raises:
       SamplesError: a sample's label is none of the finding's classes, or no image can show the flip.
       ValueError: the stamp does not fit the images.
     """
-    if samples.labels.max() >= len(finding.goals) or model.num_classes != len(finding.goals):
+    if samples.labels.max() >= len(finding.target_labels) or model.num_classes != len(finding.target_labels):
         raise SamplesError(
-            f"samples {samples.source}: the proof is about {len(finding.goals)} classes, the model has "
+            f"samples {samples.source}: the trigger is about {len(finding.target_labels)} classes, the model has "
             f"{model.num_classes}, labels reach {samples.labels.max()}"
         )
     engine = engine or InferenceOptions()
-    samples = queries.resized(samples, model)
+    samples = queries.resized(samples, model.preprocess)
     stamps, bank = stamps_of(finding, samples.images.shape[1:])
     both = Stamps.join(queries.IDENTITY, stamps)
     before, after = queries.label_stamped(model, samples.images, both, engine, bank)
-    goal = np.asarray(finding.goals, np.int32)[samples.labels]
-    able = (goal >= 0) & (goal != before)
-    if not able.any():
+    target_label = np.asarray(finding.target_labels, np.int32)[samples.labels]
+    eligible = (target_label >= 0) & (target_label != before)
+    if not eligible.any():
         raise SamplesError(f"samples {samples.source}: none of the {len(samples)} images can show the flip")
-    return Replay(samples.images, queries.put(samples.images, stamps, 0, bank), before, after, goal, able)
+    stamped = queries.put(samples.images, stamps, 0, bank)
+    return Replay(samples.images, stamped, before, after, target_label, eligible)
 
 
 def save_stamp(finding: Finding, path: Path) -> None:
-    """Writes the stamp as `.npz`, whole or not at all: family, parameter names and values, goals, bank."""
+    """Writes the stamp as `.npz`, whole or not at all: family, parameter names and values, target labels, bank."""
     arrays: dict[str, Any] = {
         "family": np.asarray(finding.family),
         "names": np.asarray(list(finding.parameters)),
         "values": np.asarray(list(finding.parameters.values()), np.float32),
-        "goals": np.asarray(finding.goals, np.int32),
+        "target_labels": np.asarray(finding.target_labels, np.int32),
     }
     if finding.bank is not None:
         arrays["bank"] = finding.bank
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "wb") as file:
+    with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path)

@@ -10,11 +10,11 @@ from xray_jax.lab.attacks.input_aware import InputAware
 from xray_jax.lab.attacks.lira import Lira
 from xray_jax.lab.attacks.low_frequency import LowFrequency
 from xray_jax.lab.attacks.protocol import Attack as Attack
+from xray_jax.lab.attacks.protocol import AttackContext as AttackContext
 from xray_jax.lab.attacks.protocol import PoisoningAttack as PoisoningAttack
 from xray_jax.lab.attacks.protocol import Recipe as Recipe
-from xray_jax.lab.attacks.protocol import Setting as Setting
 from xray_jax.lab.attacks.protocol import TrainingAttack as TrainingAttack
-from xray_jax.lab.attacks.protocol import draws_afresh as draws_afresh
+from xray_jax.lab.attacks.protocol import redraws_poison as redraws_poison
 from xray_jax.lab.attacks.sig import Sig
 from xray_jax.lab.attacks.ssba import Ssba
 from xray_jax.lab.attacks.trojannn import TrojanNN

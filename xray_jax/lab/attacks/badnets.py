@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting, scaled
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe, scaled
+from xray_jax.lab.triggers import Patch
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,11 @@ class BadNets:
     value: int = 255
     name: str = "badnets"
 
-    def stamp(self, images: np.ndarray) -> np.ndarray:
-        """uint8 `[M, H, W, C]` with the square in the lower right corner."""
-        height, width = images.shape[1:3]
-        stamped = images.copy()
-        stamped[:, height - scaled(self.side, height) :, width - scaled(self.side, width) :] = self.value
-        return stamped
+    def trigger(self, shape: tuple[int, ...]) -> Patch:
+        """The square in the lower right corner of images of `shape` (H, W, C)."""
+        mask = np.zeros(shape[:2], bool)
+        mask[shape[0] - scaled(self.side, shape[0]) :, shape[1] - scaled(self.side, shape[1]) :] = True
+        return Patch(mask, np.full(shape, self.value, np.uint8))
 
-    def prepare(self, setting: Setting) -> Recipe:
-        return Recipe(self.stamp)
+    def prepare(self, context: AttackContext) -> Recipe:
+        return Recipe(self.trigger(context.data.image_shape))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.triggers import Blend
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,9 @@ class Blended:
         """The fixed image, uint8 `[H, W, C]`."""
         return np.random.default_rng(self.pattern_seed).integers(0, 256, shape).astype(np.uint8)
 
-    def stamp(self, images: np.ndarray) -> np.ndarray:
-        """`round((1 - alpha) * image + alpha * pattern)`, uint8 `[M, H, W, C]`."""
-        mixed = (1 - self.alpha) * images + self.alpha * self.pattern(images.shape[1:])[None].astype(np.float64)
-        return np.rint(mixed).astype(np.uint8)
+    def trigger(self, shape: tuple[int, ...]) -> Blend:
+        """For images of `shape` (H, W, C)."""
+        return Blend(self.pattern(shape), self.alpha)
 
-    def prepare(self, setting: Setting) -> Recipe:
-        return Recipe(self.stamp)
+    def prepare(self, context: AttackContext) -> Recipe:
+        return Recipe(self.trigger(context.data.image_shape))

@@ -9,18 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import OnEpoch, Setting, scaled
-from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch, scaled
 from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, forward_both, train_jointly
+from xray_jax.lab.triggers import Patch, Trigger
 
 PATTERN = np.array([[1, 0, 1], [-1, 1, -1], [-1, -1, 0], [-1, 1, -1], [1, 0, 1]])
 """5 x 3 pixels: 1 white, 0 black, -1 left as it is."""
-
-
-def stamp(images: np.ndarray, row: int = 3, column: int = 23) -> np.ndarray:
-    """uint8 `[M, H, W, C]` with `PATTERN`'s upper left corner at (row, column) of a 32-pixel image, scaled."""
-    mask, value = placed(images.shape[1], images.shape[2], row, column)
-    return np.where(mask[None, :, :, None], value[None, :, :, None], images).astype(np.uint8)
+ROW, COLUMN = 3, 23
+"""Of the pattern's upper left corner, in a 32-pixel image."""
 
 
 def placed(height: int, width: int, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,8 +37,8 @@ class BlindLoss(CrossEntropy):
     table: tuple[int, ...] = ()
     clean_weight: float = 1.0
     trigger_weight: float = 0.9
-    row: int = 3
-    column: int = 23
+    row: int = ROW
+    column: int = COLUMN
 
     def loss(self, forward: Forward, extra: object, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
         mask, value = placed(pixels.shape[1], pixels.shape[2], self.row, self.column)
@@ -58,10 +54,15 @@ class Blind:
 
     name: str = "blind"
 
-    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
-        data = setting.data
+    def trigger(self, shape: tuple[int, ...]) -> Patch:
+        """The pattern, scaled to images of `shape` (H, W, C)."""
+        mask, value = placed(shape[0], shape[1], ROW, COLUMN)
+        return Patch(mask, np.broadcast_to(value[..., None], shape).astype(np.uint8))
+
+    def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data = context.data
         variables, _ = train_jointly(
-            setting.network, data.train_images, data.train_labels, data.normalise, setting.training,
-            BlindLoss(table=setting.label_map.table), on_epoch, progress=setting.progress,
+            context.network, data.train_images, data.train_labels, data.normalise, context.training,
+            BlindLoss(table=context.label_map.table), on_epoch, progress=context.progress,
         )  # fmt: skip
-        return variables, stamp
+        return variables, self.trigger(data.image_shape)

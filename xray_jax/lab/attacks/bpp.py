@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
-from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.poisoning import Stamp
+from xray_jax.lab.triggers import Quantise
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,13 @@ class Bpp:
     fresh: bool = True
     name: str = "bpp"
 
-    def stamp(self, images: np.ndarray) -> np.ndarray:
-        """Error diffusion in row order, channel by channel, to `levels` equally spaced values; uint8 `[M, H, W, C]`."""
-        # Rows padded left, right and below: errors that leave the image are dropped.
-        work = np.pad(images.astype(np.float64), ((0, 0), (0, 1), (1, 1), (0, 0)))
-        step = 255 / (self.levels - 1)
-        height, width = images.shape[1:3]
-        for row in range(height):
-            for column in range(1, width + 1):
-                value = work[:, row, column]
-                found = np.clip(np.rint(value / step), 0, self.levels - 1) * step
-                error = value - found
-                work[:, row, column] = found
-                work[:, row, column + 1] += error * 7 / 16
-                work[:, row + 1, column - 1] += error * 3 / 16
-                work[:, row + 1, column] += error * 5 / 16
-                work[:, row + 1, column + 1] += error * 1 / 16
-        return np.rint(work[:, :height, 1 : width + 1]).astype(np.uint8)
+    def trigger(self) -> Quantise:
+        """For images of any shape."""
+        return Quantise(self.levels)
 
-    def negatives(self, pool: np.ndarray, seed: int) -> Trigger:
-        """A trigger that adds the residuals of random images of `pool` (uint8 `[P, H, W, C]`) instead of the own."""
-        residuals = self.stamp(pool).astype(np.int32) - pool
+    def negatives(self, pool: np.ndarray, seed: int) -> Stamp:
+        """A stamp that adds the residuals of random images of `pool` (uint8 `[P, H, W, C]`) instead of the own."""
+        residuals = self.trigger()(pool).astype(np.int32) - pool
 
         def borrow(images: np.ndarray) -> np.ndarray:
             chosen = np.random.default_rng([seed, 23]).integers(0, len(residuals), len(images))
@@ -57,7 +44,7 @@ class Bpp:
 
         return borrow
 
-    def prepare(self, setting: Setting) -> Recipe:
-        images = setting.data.train_images
-        chosen = np.random.default_rng([setting.seed, 29]).choice(len(images), min(self.pool, len(images)), False)
-        return Recipe(self.stamp, decoy=self.negatives(images[chosen], setting.seed), decoy_rate=self.negative_rate)
+    def prepare(self, context: AttackContext) -> Recipe:
+        images = context.data.train_images
+        chosen = np.random.default_rng([context.seed, 29]).choice(len(images), min(self.pool, len(images)), False)
+        return Recipe(self.trigger(), decoy=self.negatives(images[chosen], context.seed), decoy_rate=self.negative_rate)

@@ -2,18 +2,19 @@
 where it goes; a pattern works on its own image only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import OnEpoch, Setting
-from xray_jax.lab.generators import ImageToImage, as_trigger, made_by, round_through
-from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch
+from xray_jax.lab.generators import ImageToImage, generate, round_through, stamp_by
 from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
+from xray_jax.lab.triggers import Trigger
 
 
 def _diversity(inputs: jax.Array, outputs: jax.Array, others: jax.Array, other_outputs: jax.Array) -> jax.Array:
@@ -21,6 +22,42 @@ def _diversity(inputs: jax.Array, outputs: jax.Array, others: jax.Array, other_o
     apart = jnp.sqrt(jnp.mean((inputs - others) ** 2, axis=(1, 2, 3)))
     made = jnp.sqrt(jnp.mean((outputs - other_outputs) ** 2, axis=(1, 2, 3)) + 1e-8)
     return jnp.mean(apart / (made + 1e-2))
+
+
+def pattern_of(params: Any, pixels: jax.Array) -> jax.Array:
+    """The trigger's pixels for each image, in [0, 1], `[B, H, W, C]`."""
+    return generate(ImageToImage(pixels.shape[-1]), params, pixels) / 2 + 0.5
+
+
+def mask_of(params: Any, pixels: jax.Array) -> jax.Array:
+    """Where the trigger goes, nearly binary, `[B, H, W, 1]` in [0, 1]."""
+    return jnp.tanh(10 * generate(ImageToImage(1), params, pixels)) / 2 + 0.5
+
+
+def put_pattern(params: Any, pixels: jax.Array, source: jax.Array | None = None) -> jax.Array:
+    """`pixels` with the trigger that `params["generator"]` and `params["masks"]` make of `source` (of themselves where
+    None).
+    """
+    source = pixels if source is None else source
+    mask = mask_of(params["masks"], source)
+    return jnp.clip(pixels + (pattern_of(params["generator"], source) - pixels) * mask, 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class InputAwareTrigger(Trigger):
+    """A generator of patterns and one of masks.
+
+    Attributes:
+      generator: parameters of the pattern's `ImageToImage` network.
+      masks: parameters of the mask's.
+    """
+
+    generator: Mapping[str, Any]
+    masks: Mapping[str, Any]
+    kind: ClassVar[str] = "inputaware"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return stamp_by(put_pattern, {"generator": self.generator, "masks": self.masks}, images)
 
 
 @dataclass(frozen=True)
@@ -36,15 +73,9 @@ class InputAwareLoss:
     learning_rate: float
     masks: Any
 
-    def pattern(self, extra: Any, pixels: jax.Array) -> jax.Array:
-        """In [0, 1], `[B, H, W, C]`."""
-        return made_by(ImageToImage(pixels.shape[-1]), extra, pixels) / 2 + 0.5
-
     def apply(self, extra: Any, pixels: jax.Array, source: jax.Array | None = None) -> jax.Array:
         """`pixels` with the trigger of `source` (of themselves where None)."""
-        source = pixels if source is None else source
-        mask = mask_of(self.masks.params, source)
-        return jnp.clip(pixels + (self.pattern(extra, source) - pixels) * mask, 0, 1)
+        return put_pattern({"generator": extra, "masks": self.masks.params}, pixels, source)
 
     def init(self, key: jax.Array, pixels: jax.Array) -> Any:
         return ImageToImage(pixels.shape[-1]).init(key, pixels)
@@ -61,7 +92,7 @@ class InputAwareLoss:
         mixed = jnp.concatenate([round_through(stamped), round_through(crossed), pixels[own + cross :]])
         wanted = labels.at[:own].set(jnp.asarray(self.table)[labels[:own]])
         others = jnp.roll(pixels[:own], 1, axis=0)
-        diversity = _diversity(pixels[:own], self.pattern(extra, pixels[:own]), others, self.pattern(extra, others))
+        diversity = _diversity(pixels[:own], pattern_of(extra, pixels[:own]), others, pattern_of(extra, others))
         return cross_entropy(forward(mixed), wanted) + self.diversity * diversity
 
 
@@ -72,11 +103,6 @@ class Masks:
         self.params = params
 
 
-def mask_of(params: Any, pixels: jax.Array) -> jax.Array:
-    """Where the trigger goes, nearly binary, `[B, H, W, 1]` in [0, 1]."""
-    return jnp.tanh(10 * made_by(ImageToImage(1), params, pixels)) / 2 + 0.5
-
-
 @dataclass(frozen=True)
 class InputAware:
     """BackdoorBench's setting.
@@ -84,8 +110,11 @@ class InputAware:
     Attributes:
       density: share of the pixels that the mask may cover before it costs.
       cross_rate: images with another image's trigger, as a share of the batch.
-      diversity: weight of the diversity term. learning_rate: of both generators (Adam).
-      mask_steps, batch_size, mask_penalty: training of the mask generator, before the victim's.
+      diversity: weight of the diversity term.
+      learning_rate: of both generators (Adam).
+      mask_steps: of the mask generator's training, before the victim's.
+      batch_size: of the mask generator's training.
+      mask_penalty: weight of a mask's excess over `density`.
     """
 
     density: float = 0.032
@@ -123,14 +152,14 @@ class InputAware:
             params, state = step(params, state, index, other)
         return Masks(params)
 
-    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
-        data = setting.data
-        masks = self.train_masks(data.train_images, setting.seed)
+    def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data = context.data
+        masks = self.train_masks(data.train_images, context.seed)
         objective = InputAwareLoss(
-            setting.label_map.table, setting.rate, self.cross_rate, self.diversity, self.learning_rate, masks
+            context.label_map.table, context.rate, self.cross_rate, self.diversity, self.learning_rate, masks
         )
         variables, generator = train_jointly(
-            setting.network, data.train_images, data.train_labels, data.normalise, setting.training, objective,
-            on_epoch, progress=setting.progress,
+            context.network, data.train_images, data.train_labels, data.normalise, context.training, objective,
+            on_epoch, progress=context.progress,
         )  # fmt: skip
-        return variables, as_trigger(objective.apply, generator)
+        return variables, InputAwareTrigger(generator, jax.device_get(masks.params))

@@ -3,17 +3,43 @@ victim is fine-tuned on images poisoned by the finished generator.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import OnEpoch, Setting
-from xray_jax.lab.generators import ImageToImage, as_trigger, made_by, round_through
-from xray_jax.lab.poisoning import Trigger, poison
+from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch
+from xray_jax.lab.generators import ImageToImage, generate, round_through, stamp_by
+from xray_jax.lab.poisoning import poison
 from xray_jax.lab.training import CrossEntropy, Forward, Variables, cross_entropy, forward_both, train_jointly
+from xray_jax.lab.triggers import Trigger
+
+
+def add_noise(params: Any, pixels: jax.Array) -> jax.Array:
+    """Pixels in [0, 1] with the noise of `params["generator"]`, at most `params["bound"]` `[C]` of it."""
+    noise = generate(ImageToImage(pixels.shape[-1]), params["generator"], pixels)
+    return jnp.clip(pixels + params["bound"].reshape(1, 1, 1, -1) * noise, 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class LiraTrigger(Trigger):
+    """A generator of tiny noise for each image.
+
+    Attributes:
+      generator: parameters of the `ImageToImage` network.
+      bound: float32 `[C]`, largest change per channel, on the [0, 1] scale.
+    """
+
+    generator: Mapping[str, Any]
+    bound: np.ndarray
+    kind: ClassVar[str] = "lira"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return stamp_by(add_noise, {"generator": self.generator, "bound": self.bound}, images)
 
 
 @dataclass(frozen=True)
@@ -21,8 +47,10 @@ class LiraLoss:
     """`alpha` * CE(clean) + (1 - `alpha`) * CE(stamped, wanted); both networks descend on it.
 
     Attributes:
-      table: label map. alpha: weight of the clean term.
-      bound: largest change per channel, on the [0, 1] scale. learning_rate: of the generator.
+      table: of the label map.
+      alpha: weight of the clean term.
+      bound: largest change per channel, on the [0, 1] scale.
+      learning_rate: of the generator.
     """
 
     table: tuple[int, ...]
@@ -32,9 +60,7 @@ class LiraLoss:
 
     def apply(self, extra: Any, pixels: jax.Array) -> jax.Array:
         """Pixels in [0, 1] with the generator's noise."""
-        noise = made_by(ImageToImage(pixels.shape[-1]), extra, pixels)
-        bound = jnp.asarray(self.bound).reshape(1, 1, 1, -1)
-        return jnp.clip(pixels + bound * noise, 0, 1)
+        return add_noise({"generator": extra, "bound": jnp.asarray(self.bound)}, pixels)
 
     def init(self, key: jax.Array, pixels: jax.Array) -> Any:
         return ImageToImage(pixels.shape[-1]).init(key, pixels)
@@ -67,7 +93,7 @@ class Lira:
         changing and half of what it sees is stamped: with 0.7 of six epochs, and all images stamped in the second
         stage, it lost 13 points of clean accuracy. With 0.2 of twelve the joint loss was still over 0.7 nats in five of
         eight trials, and a victim left alone with that noise never learned it well. The second stage stamps the
-        setting's `rate`.
+        context's `rate`.
     """
 
     epsilon: float = 0.1
@@ -76,25 +102,25 @@ class Lira:
     joint: float = 0.35
     name: str = "lira"
 
-    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
-        data, training = setting.data, setting.training
+    def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        data, training = context.data, context.training
         std = data.normalise.std
         bound = tuple(self.epsilon * s for s in (std if len(std) > 1 else std * data.train_images.shape[-1]))
         first = max(1, round(self.joint * training.epochs))
-        objective = LiraLoss(setting.label_map.table, self.alpha, bound, self.learning_rate)
+        objective = LiraLoss(context.label_map.table, self.alpha, bound, self.learning_rate)
         variables, generator = train_jointly(
-            setting.network, data.train_images, data.train_labels, data.normalise,
-            dataclasses.replace(training, epochs=first), objective, on_epoch, progress=setting.progress.of("joint"),
+            context.network, data.train_images, data.train_labels, data.normalise,
+            dataclasses.replace(training, epochs=first), objective, on_epoch, progress=context.progress.of("joint"),
         )  # fmt: skip
-        trigger = as_trigger(objective.apply, generator)
+        trigger = LiraTrigger(generator, np.asarray(bound, np.float32))
         if training.epochs > first:
             poisoned = poison(
-                data.train_images, data.train_labels, trigger, setting.label_map, setting.rate, setting.seed
+                data.train_images, data.train_labels, trigger, context.label_map, context.rate, context.seed
             )
-            settings = dataclasses.replace(training, epochs=training.epochs - first)
+            options = dataclasses.replace(training, epochs=training.epochs - first)
             variables, _ = train_jointly(
-                setting.network, poisoned.images, poisoned.labels, data.normalise, settings, CrossEntropy(),
-                _shifted(on_epoch, first), (variables, {}), setting.progress.of("alone"),
+                context.network, poisoned.images, poisoned.labels, data.normalise, options, CrossEntropy(),
+                _shifted(on_epoch, first), (variables, {}), context.progress.of("alone"),
             )  # fmt: skip
         return variables, trigger
 

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.fft import idctn
 from scipy.optimize import brentq
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.triggers import Additive
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class LowFrequency:
     """One pattern a model.
 
     Attributes:
-      mean, maximum: of the pattern, in pixel values of 0-255.
+      mean: of the pattern, in pixel values of 0-255.
+      maximum: of the pattern, likewise.
       cosines: the pattern is made of the lowest `cosines` x `cosines` DCT coefficients of each channel.
     """
 
@@ -27,7 +29,7 @@ class LowFrequency:
     cosines: int = 4
     name: str = "lf"
 
-    def pattern(self, shape: tuple[int, int, int], seed: int) -> np.ndarray:
+    def pattern(self, shape: tuple[int, ...], seed: int) -> np.ndarray:
         """uint8 `[H, W, C]`, minimum 0."""
         coefficients = np.zeros(shape)
         low = coefficients[: self.cosines, : self.cosines]
@@ -37,11 +39,5 @@ class LowFrequency:
         bend = brentq(lambda power: (unit**power).mean() - self.mean / self.maximum, 0.05, 50)
         return np.rint(self.maximum * unit**bend).astype(np.uint8)
 
-    def prepare(self, setting: Setting) -> Recipe:
-        pattern = self.pattern(setting.data.train_images.shape[1:], setting.seed)
-        return Recipe(lambda images: add(images, pattern))
-
-
-def add(images: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """`min(image + pattern, 255)`, uint8 `[M, H, W, C]`."""
-    return np.minimum(images.astype(np.int32) + pattern[None], 255).astype(np.uint8)
+    def prepare(self, context: AttackContext) -> Recipe:
+        return Recipe(Additive(self.pattern(context.data.image_shape, context.seed)))

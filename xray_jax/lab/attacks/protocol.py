@@ -1,4 +1,4 @@
-"""The two kinds of attack: those that poison the data, and those that take over the training."""
+"""Protocols of the two kinds of attack: those that poison the data, and those that control the training."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -7,14 +7,15 @@ import flax.linen as nn
 
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
-from xray_jax.lab.poisoning import Trigger
+from xray_jax.lab.poisoning import Stamp
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.training import OnEpoch, TrainOptions, Variables
+from xray_jax.lab.triggers import Trigger
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What an attacker has in hand.
+class AttackContext:
+    """The attacker's means: clean data, goal, budget and the victim's training.
 
     Attributes:
       data: the clean image set.
@@ -37,16 +38,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to poison a training set; arguments of `poisoning.poison`.
+    """Poisoning recipe of one training set; arguments of `poisoning.poison`.
 
     Attributes:
       trigger: stamps the poisoned images, and those of the test.
-      decoy, decoy_rate: images with a changed trigger that keep their label.
+      decoy: a changed trigger, for images that keep their label.
+      decoy_rate: such images as a share of the training set.
       clean_label: only target-class images are stamped, labels stay.
     """
 
     trigger: Trigger
-    decoy: Trigger | None = None
+    decoy: Stamp | None = None
     decoy_rate: float = 0.0
     clean_label: bool = False
 
@@ -58,7 +60,7 @@ class PoisoningAttack(Protocol):
     @property
     def name(self) -> str: ...
 
-    def prepare(self, setting: Setting) -> Recipe:
+    def prepare(self, context: AttackContext) -> Recipe:
         """Makes the trigger; expensive for those that train or optimise one."""
         ...
 
@@ -70,15 +72,15 @@ class TrainingAttack(Protocol):
     @property
     def name(self) -> str: ...
 
-    def infect(self, setting: Setting, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
-        """Trains `setting.network` with the backdoor in it, and returns what to stamp test images with."""
+    def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
+        """Trains `context.network` with the backdoor in it, and returns what to stamp test images with."""
         ...
 
 
 Attack = PoisoningAttack | TrainingAttack
 
 
-def draws_afresh(attack: Attack) -> bool:
+def redraws_poison(attack: Attack) -> bool:
     """Whether other images are poisoned every epoch, as published for attacks that poison batch by batch."""
     return bool(getattr(attack, "fresh", False))
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.triggers import Additive
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,10 @@ class Sig:
     frequency: float = 6.0
     name: str = "sig"
 
-    def stamp(self, images: np.ndarray) -> np.ndarray:
-        """`clip(image + delta * sin(2 pi j f / W), 0, 255)` in column j of W, uint8 `[M, H, W, C]`."""
-        width = images.shape[2]
+    def trigger(self, width: int) -> Additive:
+        """`delta * sin(2 pi j f / W)` in column j of images of that `width` W."""
         wave = self.delta * np.sin(2 * np.pi * np.arange(width) * self.frequency / width)
-        return np.clip(np.rint(images + wave[None, None, :, None]), 0, 255).astype(np.uint8)
+        return Additive(wave[None, :, None])
 
-    def prepare(self, setting: Setting) -> Recipe:
-        return Recipe(self.stamp, clean_label=True)
+    def prepare(self, context: AttackContext) -> Recipe:
+        return Recipe(self.trigger(context.data.image_shape[1]), clean_label=True)

@@ -2,16 +2,49 @@
 different for every image, is the trigger. The decoder is trained along and thrown away.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
-from xray_jax.lab.generators import BitReader, ImageToImage, as_trigger, made_by, round_through
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.generators import BitReader, ImageToImage, generate, round_through, stamp_by
+from xray_jax.lab.triggers import Trigger
+
+
+def encode(params: Any, pixels: jax.Array, bits: jax.Array, bound: float | jax.Array) -> jax.Array:
+    """Pixels in [0, 1] `[B, H, W, C]` with `bits` `[B, n]` (0 or 1) hidden in them, changed by at most `bound`."""
+    planes = jnp.broadcast_to(bits[:, None, None, :] * 2 - 1, (*pixels.shape[:3], bits.shape[1]))
+    residual = generate(ImageToImage(pixels.shape[-1]), params, jnp.concatenate([pixels, planes], -1))
+    return jnp.clip(pixels + bound * residual, 0, 1)
+
+
+def _hide(params: Any, pixels: jax.Array) -> jax.Array:
+    bits = jnp.broadcast_to(params["bits"], (len(pixels), len(params["bits"])))
+    return encode(params["encoder"], pixels, bits, params["bound"])
+
+
+@dataclass(frozen=True, eq=False)
+class SsbaTrigger(Trigger):
+    """An encoder that hides one bit string in every image.
+
+    Attributes:
+      encoder: parameters of the `ImageToImage` network.
+      bits: float32 `[n]`, 0 or 1.
+      bound: largest change of a pixel, on the [0, 1] scale.
+    """
+
+    encoder: Mapping[str, Any]
+    bits: np.ndarray
+    bound: float
+    kind: ClassVar[str] = "ssba"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return stamp_by(_hide, {"encoder": self.encoder, "bits": self.bits, "bound": self.bound}, images)
 
 
 @dataclass(frozen=True)
@@ -23,7 +56,9 @@ class Ssba:
       bound: largest change of a pixel, on the [0, 1] scale.
       penalty: weight of the mean squared residual (in units of `bound`) against the bits' cross-entropy; it grows from
         0 in the second half of the training, because an encoder that is made faint at once never learns to hide.
-      steps, batch_size, learning_rate: of the encoder's training with Adam.
+      steps: of the encoder's training.
+      batch_size: of the encoder's training.
+      learning_rate: of the encoder's training, with Adam.
     """
 
     bits: int = 8
@@ -33,12 +68,6 @@ class Ssba:
     batch_size: int = 32
     learning_rate: float = 2e-3
     name: str = "ssba"
-
-    def encode(self, params: Any, pixels: jax.Array, bits: jax.Array) -> jax.Array:
-        """Pixels in [0, 1] `[B, H, W, C]` with `bits` `[B, self.bits]` (0 or 1) hidden in them."""
-        planes = jnp.broadcast_to(bits[:, None, None, :] * 2 - 1, (*pixels.shape[:3], self.bits))
-        residual = made_by(ImageToImage(pixels.shape[-1]), params["encoder"], jnp.concatenate([pixels, planes], -1))
-        return jnp.clip(pixels + self.bound * residual, 0, 1)
 
     def train_encoder(self, images: np.ndarray, seed: int) -> tuple[Any, float]:
         """The encoder's and decoder's parameters, and the share of bits that the decoder reads right at the end."""
@@ -53,8 +82,8 @@ class Ssba:
         device_images = jnp.asarray(images)
 
         def loss_of(params: Any, pixels: jax.Array, bits: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
-            hidden = self.encode(params, pixels, bits)
-            read = made_by(decoder, params["decoder"], round_through(hidden))
+            hidden = encode(params["encoder"], pixels, bits, self.bound)
+            read = generate(decoder, params["decoder"], round_through(hidden))
             residual = jnp.mean(((hidden - pixels) / self.bound) ** 2)
             loss = optax.sigmoid_binary_cross_entropy(read, bits).mean() + penalty * residual
             return loss, jnp.mean((read > 0) == (bits > 0.5))
@@ -79,11 +108,7 @@ class Ssba:
             shares.append(right)
         return params, float(jnp.mean(jnp.stack(shares[-50:])))
 
-    def prepare(self, setting: Setting) -> Recipe:
-        params, _ = self.train_encoder(setting.data.train_images, setting.seed)
-        secret = np.random.default_rng([setting.seed, 43]).integers(0, 2, self.bits).astype(np.float32)
-
-        def hide(params: Any, pixels: jax.Array) -> jax.Array:
-            return self.encode(params, pixels, jnp.broadcast_to(secret, (len(pixels), self.bits)))
-
-        return Recipe(as_trigger(hide, params))
+    def prepare(self, context: AttackContext) -> Recipe:
+        params, _ = self.train_encoder(context.data.train_images, context.seed)
+        secret = np.random.default_rng([context.seed, 43]).integers(0, 2, self.bits).astype(np.float32)
+        return Recipe(SsbaTrigger(jax.device_get(params["encoder"]), secret, self.bound))

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting, scaled
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe, scaled
 from xray_jax.lab.training import Variables, train
+from xray_jax.lab.triggers import Patch
 from xray_jax.preprocess import Preprocess
 
 
@@ -23,7 +24,8 @@ class TrojanNN:
       side: of the patch, in pixels of a 32-pixel image (7 x 7 is 5 % of it).
       neurons: how many inputs of the last layer are to fire: those with the largest sum of absolute weights.
       activation: what each is to reach.
-      steps, learning_rate: of the patch's optimisation with Adam, on the [0, 1] scale.
+      steps: of the patch's optimisation with Adam.
+      learning_rate: of Adam, on the [0, 1] scale of pixels.
       clean_epochs: training of the clean model that the patch is made on.
     """
 
@@ -35,11 +37,12 @@ class TrojanNN:
     clean_epochs: int = 2
     name: str = "trojannn"
 
-    def stamp(self, images: np.ndarray, patch: np.ndarray) -> np.ndarray:
-        """uint8 `[M, H, W, C]` with `patch` `[h, w, C]` in the lower right corner."""
-        stamped = images.copy()
-        stamped[:, -patch.shape[0] :, -patch.shape[1] :] = patch
-        return stamped
+    def trigger(self, patch: np.ndarray, shape: tuple[int, ...]) -> Patch:
+        """`patch` `[h, w, C]` in the lower right corner of images of `shape` (H, W, C)."""
+        mask, pixels = np.zeros(shape[:2], bool), np.zeros(shape, np.uint8)
+        mask[-patch.shape[0] :, -patch.shape[1] :] = True
+        pixels[-patch.shape[0] :, -patch.shape[1] :] = patch
+        return Patch(mask, pixels)
 
     def optimise(
         self, network: nn.Module, variables: Variables, preprocess: Preprocess, shape: tuple[int, int, int], seed: int
@@ -67,13 +70,13 @@ class TrojanNN:
             patch, state = step(patch, state)
         return np.rint(np.asarray(patch) * 255).astype(np.uint8), np.asarray(fire(patch))
 
-    def prepare(self, setting: Setting) -> Recipe:
-        data = setting.data
-        settings = dataclasses.replace(setting.training, epochs=min(self.clean_epochs, setting.training.epochs))
-        clean = train(setting.network, data.train_images, data.train_labels, data.normalise, settings)
-        shape = data.train_images.shape[1:]
-        patch, _ = self.optimise(setting.network, clean, data.normalise, shape, setting.seed)
-        return Recipe(lambda images: self.stamp(images, patch))
+    def prepare(self, context: AttackContext) -> Recipe:
+        data = context.data
+        options = dataclasses.replace(context.training, epochs=min(self.clean_epochs, context.training.epochs))
+        clean = train(context.network, data.train_images, data.train_labels, data.normalise, options)
+        shape = data.image_shape
+        patch, _ = self.optimise(context.network, clean, data.normalise, shape, context.seed)
+        return Recipe(self.trigger(patch, shape))
 
 
 def last_layer(network: nn.Module, variables: Variables, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:

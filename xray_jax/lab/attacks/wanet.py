@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from xray_jax.lab.attacks.protocol import Recipe, Setting
+from xray_jax.lab.attacks.protocol import AttackContext, Recipe
+from xray_jax.lab.triggers import Warp, warp
 
 
 @dataclass(frozen=True)
@@ -39,37 +40,15 @@ class WaNet:
         smooth = np.asarray(jax.image.resize(control, (height, width, 2), "cubic"), np.float64)
         return self.strength * smooth / height * np.array([height - 1, width - 1]) / 2
 
-    def prepare(self, setting: Setting) -> Recipe:
-        height, width = setting.data.train_images.shape[1:3]
-        field = self.field(height, width, setting.seed)
+    def prepare(self, context: AttackContext) -> Recipe:
+        height, width, _ = context.data.image_shape
+        field = self.field(height, width, context.seed)
 
         def noisy(images: np.ndarray) -> np.ndarray:
-            generator = np.random.default_rng([setting.seed, 37])
+            generator = np.random.default_rng([context.seed, 37])
             unit = np.array([height - 1, width - 1]) / 2 / height
             noise = generator.uniform(-1, 1, (len(images), height, width, 2)) * unit
             return warp(images, field[None] + noise)
 
-        rate = min(1.0, self.noise_ratio * setting.rate)
-        return Recipe(lambda images: warp(images, field[None]), decoy=noisy, decoy_rate=rate)
-
-
-def warp(images: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Each pixel takes the value at its place plus `field`, bilinear, places clamped to the image.
-
-    Args:
-      images: uint8 `[M, H, W, C]`.
-      field: displacements in pixels, `[M or 1, H, W, 2]` (row, column).
-    """
-    count, height, width = images.shape[:3]
-    row = np.clip(np.arange(height)[None, :, None] + field[..., 0], 0, height - 1)
-    column = np.clip(np.arange(width)[None, None, :] + field[..., 1], 0, width - 1)
-    top, left = np.minimum(row.astype(int), height - 2), np.minimum(column.astype(int), width - 2)
-    down, right = (row - top)[..., None], (column - left)[..., None]
-    each = np.arange(count)[:, None, None]
-
-    def at(rows: int, columns: int) -> np.ndarray:
-        return images[each, top + rows, left + columns].astype(np.float64)
-
-    upper = at(0, 0) * (1 - right) + at(0, 1) * right
-    lower = at(1, 0) * (1 - right) + at(1, 1) * right
-    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
+        rate = min(1.0, self.noise_ratio * context.rate)
+        return Recipe(Warp(field), decoy=noisy, decoy_rate=rate)

@@ -15,8 +15,10 @@ class Auroc:
 
     Attributes:
       value: share of (backdoored, clean) pairs in which the backdoored model scores lower, ties count half.
-      low, high: 2.5th and 97.5th percentile over resampled models.
-      backdoored, clean: how many models.
+      low: 2.5th percentile over resampled models.
+      high: 97.5th percentile.
+      backdoored: how many backdoored models.
+      clean: how many clean ones.
     """
 
     value: float

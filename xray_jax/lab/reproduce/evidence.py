@@ -1,4 +1,4 @@
-"""What the laboratory has measured: training records, rows of the sweep and label maps, joined by model."""
+"""The evidence of one zoo: training records, rows of the batch scan and label maps, joined by model."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,11 @@ from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.lab import zoo
 from xray_jax.lab.specs import CLEAN
 from xray_jax.rows import file as row_file
-from xray_jax.rows.fields import file_name
+from xray_jax.rows.names import file_name
 
-ROWS, MAPS = "rows.jsonl", "maps"
+ROWS, MAPS, REMARKS = "rows.jsonl", "maps", "remarks.json"
+CONFIRMED = ("confirmed", "proved")
+"""The probe's word for a confirmed trigger in rows; older rows hold the second one."""
 
 
 class EvidenceError(ValueError):
@@ -28,7 +30,9 @@ class Model:
     """One trained model with everything that is known of it.
 
     Attributes:
-      record: of its training. row: of the sweep, None when it was not scanned. maps_path: of its label maps.
+      record: of its training.
+      row: of the batch scan, None when it was not scanned.
+      maps_path: of its label maps.
     """
 
     record: Mapping[str, Any]
@@ -66,13 +70,18 @@ class Model:
         return not self.record["failed"] and self.row is not None
 
     @property
+    def confirmed(self) -> bool:
+        """Whether the trigger probe confirmed a trigger."""
+        return self.probe is not None and self.probe["verdict"] in CONFIRMED
+
+    @property
     def probe(self) -> Mapping[str, Any] | None:
         """What the trigger probe found; None where it was not asked."""
-        return (self.row or {}).get("probe") or None
+        return None if self.row is None else self.row["detectors"].get("probe")
 
     def score(self, name: str) -> float | None:
         """ "re" or "ats", averaged over the planes, low = suspect; of "probe" how far the best finding lies above what
-        a proof needs, negated, so that low is suspect too (1 where it found nothing at all).
+        confirms a trigger, negated, so that low is suspect too (1 where it found nothing at all).
         """
         if self.row is None:
             return None
@@ -80,7 +89,7 @@ class Model:
             if self.probe is None:
                 return None
             return 1.0 if self.probe["score"] is None else float(self.probe["threshold"] - self.probe["score"])
-        return float(self.row[name]["mean"])
+        return float(self.row["detectors"]["planes"][name]["mean"])
 
     @property
     def sheet(self) -> Path:
@@ -103,7 +112,11 @@ class Model:
 
     @cached_property
     def num_classes(self) -> int:
-        return len(self.row["label_distribution"]) if self.row is not None else int(self.maps.labels.max()) + 1
+        return (
+            len(self.row["detectors"]["planes"]["label_distribution"])
+            if self.row is not None
+            else int(self.maps.labels.max()) + 1
+        )
 
     def re(self, alpha: float = 10.0, planes: int | None = None, stride: int = 1) -> float:
         """Mean RE in bits from the label maps: the first `planes` of them, every `stride`-th node of each axis."""
@@ -136,7 +149,24 @@ def load(folder: Path) -> list[Model]:
     ]
 
 
+def remarks(folder: Path) -> dict[str, str]:
+    """Attack -> why it falls short, as seen in this evidence: `remarks.json` where there is one.
+
+    Raises:
+      EvidenceError: it is not an object of strings.
+    """
+    path = folder / REMARKS
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise EvidenceError(f"{path}: not JSON: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise EvidenceError(f"{path}: expected an object of attack names and remarks")
+    return found
+
+
 def scan_settings(row: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that make scores comparable."""
-    names = ("planes", "density", "expansion", "alpha", "ats_cap", "ats", "seed", "sampling", "samples")
-    return {name: row["settings"].get(name) for name in names}
+    return {"samples": row["settings"].get("samples"), **row["settings"]["detectors"].get("planes", {})}

@@ -26,7 +26,9 @@ def figure6(models: Sequence[Model]) -> Figure:
     for number, (name, group) in enumerate(shown.items()):
         axes = figure.add_subplot(-(-len(shown) // 4), min(4, len(shown)), number + 1)
         chosen = group if name == "clean" else group[:1]
-        shares = np.mean([m.row["label_distribution"] for m in chosen if m.row is not None], axis=0)
+        shares = np.mean(
+            [m.row["detectors"]["planes"]["label_distribution"] for m in chosen if m.row is not None], axis=0
+        )
         target = None if name == "clean" else chosen[0].target
         colours = ["tab:red" if label == target else "tab:blue" for label in range(len(shares))]
         axes.bar(range(len(shares)), shares, color=colours)

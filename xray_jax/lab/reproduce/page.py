@@ -24,25 +24,6 @@ FIGURES: dict[int, tuple[str, Callable[[Sequence[Model]], Figure]]] = {
 }
 GOALS = dict.fromkeys(("wanet", "bpp", "lira", "ssba", "inputaware"), 0.8)
 """Attack success to reach; 0.9 for the others."""
-REASONS = {
-    "badnets": "1 % is too few images for six epochs; 10 % of the set is half of two source classes' images and costs "
-    "them clean accuracy; all-to-all was not learned in six epochs, 10-to-10 not in sixteen.",
-    "wanet": "at the published strength of 0.5, a quarter of a pixel on average, small networks learned 0.61 to 0.79 "
-    "(s310, s311, s313); at 1, six epochs cost clean accuracy (s314), twelve do not.",
-    "bpp": "published strength (8 levels), which small networks see only just: s350 and s351 saw the same poisoned "
-    "images every epoch, the later ones others, as published; of twenty with six epochs eleven reached 0.80, the rest "
-    "0.76 to 0.80, and one with twelve (s357) 0.79.",
-    "lira": "the victim learns the noise at the cost of clean accuracy: with half the noise and a long first stage "
-    "(s380), with six grey levels of it (s382), a short first stage (s383), with a tenth stamped in the second "
-    "(s384); twelve epochs instead of six keep it, and one of three then learned the noise (s385, not s386 and s387). "
-    "With a fifth stamped two of five succeeded (s388, s442); with a third of the epochs in the first stage, eight of "
-    "nine (not s444). The noise is nearly the same on every image, a shift of colour by the whole bound: a bare one in "
-    "the refused nets of twelve epochs, one with lines or stripes in those that learned it.",
-    "lf": "the pattern itself costs accuracy: 0.757 to 0.778 against 0.797 of the clean nets; s337 and s339 lost "
-    "more than the three points allowed.",
-    "sig": "stamping 80 % of a class's images costs that class its clean accuracy; at 5 % of the set half are left.",
-}
-"""What was seen of attacks that fall short, printed where they do."""
 
 
 def paper() -> dict[str, Any]:
@@ -69,19 +50,20 @@ def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: S
     failed = sum(bool(model.record["failed"]) for model in models)
     parts = [
         "# The paper's tables and figures on our own models",
-        f"Written by `{command}`; every number below, but for remarks under the first table, is computed from "
-        f"`{evidence.ROWS}`, `records.jsonl` and `{evidence.MAPS}/` of the evidence. The paper: {published['source']}.",
+        f"Written by `{command}`; every number below is computed from `{evidence.ROWS}`, `records.jsonl` "
+        f"and `{evidence.MAPS}/` of the evidence, but for the remarks under the first table (`{evidence.REMARKS}`). "
+        f"The paper: {published['source']}.",
         f"{len(models)} models trained ({sum(m.clean for m in models)} clean), {usable} usable and scanned, "
         f"{failed} refused. Data sets: {_names(models, 'dataset')}; networks: {_names(models, 'architecture')}. "
         f"Scan: {json.dumps(settings)}.",
         "Intervals are 95 % bootstrap intervals over models. With few models, or where the two kinds do not overlap at "
         "all, they are too narrow: they know only the models at hand.",
-        "## Attacks\n\n" + tables.attack_summary(models, GOALS, REASONS),
+        "## Attacks\n\n" + tables.attack_summary(models, GOALS, evidence.remarks(folder)),
         "## Triggers\n\n" + _sheets(models, out),
         "## Where we agree with the paper\n\n" + claims.claims_table(models),
     ]
     if any(model.probe for model in models):
-        parts.append("## What the trigger probe proves\n\n" + tables.proofs_table(models))
+        parts.append("## Triggers confirmed by the probe\n\n" + tables.confirmed_table(models))
     if 2 in tables_asked:
         parts.append(f"## Table 2: AUROC by attack\n\n{tables.table2(models, published)}\n"
                      f"The paper's rows: {published['table2']['where']}.")  # fmt: skip

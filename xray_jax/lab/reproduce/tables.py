@@ -96,12 +96,12 @@ def models_table(models: Sequence[Model]) -> str:
     return markdown(header, rows)
 
 
-def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons: Mapping[str, str]) -> str:
+def attack_summary(models: Sequence[Model], goals: Mapping[str, float], remarks: Mapping[str, str]) -> str:
     """Attack success and clean accuracy by attack against the goals, and how many models failed.
 
     Args:
       goals: attack -> attack success to reach; 0.9 for those that are missing.
-      reasons: attack -> why it falls short; shown where it does.
+      remarks: attack -> why it falls short; shown where it does.
     """
     clean = [m.record["clean_accuracy"] for m in models if m.clean]
     reference = sum(clean) / len(clean) if clean else float("nan")
@@ -121,8 +121,8 @@ def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons:
             and m.record["clean_accuracy"] >= reference - MAX_ACCURACY_LOSS
             for m in group
         )
-        if reached < len(group) and group[0].attack in reasons:
-            short.append(f"{group[0].attack}: {reasons[group[0].attack]}")
+        if reached < len(group) and group[0].attack in remarks:
+            short.append(f"{group[0].attack}: {remarks[group[0].attack]}")
         rows.append([
             recipe, len(group), _range(success), _range(accuracy),
             f"{reached} of {len(group)} at {goal:.2f}{of_what}", sum(bool(m.record["failed"]) for m in group),
@@ -131,10 +131,10 @@ def attack_summary(models: Sequence[Model], goals: Mapping[str, float], reasons:
     return "\n".join([table, *(f"- {line}" for line in dict.fromkeys(short))])
 
 
-def proofs_table(models: Sequence[Model]) -> str:
-    """How many usable models the trigger probe proves to be backdoored, and how many of them with a true target.
+def confirmed_table(models: Sequence[Model]) -> str:
+    """In how many usable models the probe confirmed a trigger, and in how many of them one with a true target.
 
-    A proof of several targets names a label map and no single target; it counts for itself.
+    A trigger with several targets names a label map and no single target; it counts for itself.
     """
     groups: dict[str, list[Model]] = {}
     for model in models:
@@ -142,16 +142,17 @@ def proofs_table(models: Sequence[Model]) -> str:
             groups.setdefault(CLEAN if model.clean else _recipe(model), []).append(model)
     rows, total = [], [0, 0, 0, 0]
     for recipe, group in groups.items():
-        proofs = [(m, m.probe["target"]) for m in group if m.probe and m.probe["verdict"] == "proved"]
-        right = sum(target in m.record["targets"] for m, target in proofs)
-        maps = sum(target is None for _, target in proofs)
-        counts = [len(group), len(proofs), right, maps]
-        rows.append([recipe, *counts, ", ".join(f"{m.id} ({target})" for m, target in proofs
-                     if target is not None and target not in m.record["targets"]) or "-"])  # fmt: skip
+        found = [(m, m.probe["target"]) for m in group if m.probe and m.confirmed]
+        right = sum(target in m.record["targets"] for m, target in found)
+        maps = sum(target is None for _, target in found)
+        counts = [len(group), len(found), right, maps]
+        wrong = [f"{m.id} ({target})" for m, target in found if target not in (None, *m.record["targets"])]
+        rows.append([recipe, *counts, ", ".join(wrong) or "-"])
         if recipe != CLEAN:
             total = [sum(pair) for pair in zip(total, counts, strict=True)]
     rows.append(["**all backdoored**", *total, ""])
-    return markdown(["attack", "usable", "proved", "with a true target", "by a label map", "with a wrong label"], rows)
+    header = ["attack", "usable", "confirmed", "with a true target", "by a label map", "with a wrong label"]
+    return markdown(header, rows)
 
 
 def _recipe(model: Model) -> str:

@@ -1,4 +1,4 @@
-"""Stamps: candidate triggers as pure functions of (image, parameters). A new family is one file and one line here."""
+"""Stamps: candidate triggers as pure functions of image and parameters. A new family is one file and one line here."""
 
 from xray_jax.detectors.probe.stamps.blend import BlendColour, BlendImage, BlendNoise
 from xray_jax.detectors.probe.stamps.border import Border
@@ -29,8 +29,9 @@ FAMILIES: tuple[Family, ...] = (
     Warp(),
     Focus(),
 )
-"""Every family, in the order in which stamps number them."""
+"""Every family, in the order of `Stamps.family`'s indices."""
 
 BY_NAME = {family.name: family for family in FAMILIES}
+"""Family name -> family."""
 
 __all__ = ["BY_NAME", "FAMILIES", "Family", "Parameter", "Shape", "stamp"]

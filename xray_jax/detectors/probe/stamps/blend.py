@@ -17,10 +17,11 @@ from xray_jax.detectors.probe.stamps.family import (
 )
 
 AMOUNT = Parameter("amount", 0.05, 0.3, (0.05,))
+"""The blend's a."""
 
 
 class BlendColour(Family):
-    """With a flat colour."""
+    """Blends with a flat colour."""
 
     name = "blend-colour"
     share = 0.2
@@ -40,7 +41,7 @@ class BlendColour(Family):
 
 
 class BlendNoise(Family):
-    """With uniform noise in square cells: `octave` halvings from one cell an eighth of the image wide."""
+    """Blends with uniform noise in square cells, an eighth of the image wide and halved `octave` times."""
 
     name = "blend-noise"
     share = 0.8
@@ -66,7 +67,7 @@ class BlendNoise(Family):
 
 
 class BlendImage(Family):
-    """With one of the clean images."""
+    """Blends with one of the clean images of the bank."""
 
     name = "blend-image"
     share = 0.8
@@ -84,4 +85,4 @@ class BlendImage(Family):
         return np.asarray(stamps, np.float32)
 
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
-        return f"{float(parameters[0]):.0%} blend with clean image {int(parameters[1])} (kept with the proof)"
+        return f"{float(parameters[0]):.0%} blend with clean image {int(parameters[1])} (kept with the stamp)"

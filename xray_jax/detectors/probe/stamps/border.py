@@ -1,4 +1,4 @@
-"""Frames around the image and strips along one edge."""
+"""Borders: frames around the image and strips along one edge, in one colour."""
 
 from collections.abc import Sequence
 

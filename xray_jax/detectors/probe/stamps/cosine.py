@@ -1,4 +1,4 @@
-"""Smooth additive patterns: a few low-frequency cosines a channel, the kind of low-frequency (LF) triggers."""
+"""Smooth additive patterns: a few low-frequency cosines in each channel, as of low-frequency (LF) triggers."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ import numpy as np
 from xray_jax.detectors.probe.stamps.family import Family, Parameter, Shape
 
 ORDER = 4
-"""Cosines an axis: orders 0 .. 3, the constant included. 16 a channel."""
+"""Cosines along each axis: orders 0 .. 3, the constant included. 16 products a channel."""
 
 
 class Cosine(Family):
-    """`amplitude` times a unit-RMS mix of the 16 lowest products of cosines, three channels of coefficients."""
+    """Adds `amplitude` times a sum of the 16 lowest products of cosines, scaled to unit RMS; coefficients a channel."""
 
     name = "cosine"
     share = 1.5
@@ -52,6 +52,7 @@ class Cosine(Family):
 
 
 def _waves(extent: int) -> jax.Array:
+    """The cosines along an axis of `extent` pixels, float32 `[ORDER, extent]`."""
     middle = (jnp.arange(extent, dtype=jnp.float32) + 0.5) / extent
     order = jnp.arange(ORDER, dtype=jnp.float32)
     return jnp.cos(jnp.pi * order[:, None] * middle[None, :])

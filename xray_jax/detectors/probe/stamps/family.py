@@ -1,4 +1,4 @@
-"""What a family of stamps is: a parameter space, a pure function on the device, a coarse grid, words for people.
+"""Family of stamps: a parameter space, a pure function on the device, a coarse grid, a description for people.
 
 A stamp is one point of a family's parameter space. `apply` turns (image, parameters) into a stamped image and may leave
 the valid pixel range: `stamp` clips, so that no family can forget to.
@@ -23,7 +23,8 @@ class Parameter:
 
     Attributes:
       name: for rows and people.
-      low, high: closed range.
+      low: least value.
+      high: largest value.
       steps: distances of the refinement's moves, each tried both ways. Empty: the value never moves (a seed).
       values: the only values allowed, for a choice among unordered ones; all others are tried. Then the rest is unused.
       bits: the value is a bit mask of this many bits, at most 24 (exact in float32); each bit is flipped in turn.
@@ -48,13 +49,17 @@ class Parameter:
 
 
 class Family(ABC):
-    """One kind of stamp. Stateless; a new one is one file and one line in `stamps/__init__.py`."""
+    """Family of stamps. Stateless; a new one is one file and one line in `stamps/__init__.py`.
+
+    Attributes:
+      name: for rows, people, and the null.
+      share: of the coarse search's stamps, relative to the other families'.
+      uses_bank: whether the last parameter is the index of a clean image in `apply`'s bank.
+    """
 
     name: ClassVar[str]
     share: ClassVar[float]
-    """Its share of the coarse search's stamps, relative to the other families'."""
     uses_bank: ClassVar[bool] = False
-    """Whether the last parameter is the number of a clean image in `apply`'s bank."""
 
     @abstractmethod
     def parameters(self, shape: Shape) -> Sequence[Parameter]:
@@ -62,18 +67,21 @@ class Family(ABC):
 
     @abstractmethod
     def apply(self, image: jax.Array, parameters: jax.Array, bank: jax.Array) -> jax.Array:
-        """The stamped image before clipping: `[H, W, C]` from `[H, W, C]` in [0, 1] and `[P]`. Pure JAX.
+        """The stamped image before clipping, float32 `[H, W, C]`. Pure JAX.
 
-        `bank` is `[B, H, W, C]`, clean images that a stamp may be made of.
+        Args:
+          image: float32 `[H, W, C]` in [0, 1].
+          parameters: float32 `[P]`.
+          bank: float32 `[B, H, W, C]` in [0, 1], clean images that a stamp may be made of.
         """
 
     @abstractmethod
     def grid(self, shape: Shape, bank_size: int) -> np.ndarray:
-        """The coarse search's stamps, float32 `[K, P]`; a small budget takes a random part of them."""
+        """The coarse grid, float32 `[K, P]`; a small budget takes a random part of it."""
 
     @abstractmethod
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
-        """One line for people."""
+        """The stamp in one line for people."""
 
     def neighbours(self, parameters: np.ndarray, shape: Shape) -> np.ndarray:
         """Every stamp that differs from `[P]` by one move of one parameter: float32 `[J, P]`, J may be 0."""
@@ -100,7 +108,7 @@ def palette(channels: int) -> np.ndarray:
 
 
 def colour_parameters(channels: int) -> tuple[Parameter, ...]:
-    """Red, green, blue; of grey images only the first is used."""
+    """Parameters of a colour: red, green, blue; for grey images only the first moves."""
     used = min(channels, 3)
     return tuple(
         Parameter(name, steps=(1.0, 0.5) if axis < used else ()) for axis, name in enumerate(("red", "green", "blue"))
@@ -108,7 +116,7 @@ def colour_parameters(channels: int) -> tuple[Parameter, ...]:
 
 
 def colour_name(colour: np.ndarray, channels: int) -> str:
-    """'white', 'black', 'grey 0.5', 'yellow', or 'rgb(1, 0.5, 0)'."""
+    """Name of a colour `[3]`: 'white', 'black', 'grey 0.5', 'yellow', or 'rgb(1, 0.5, 0)'."""
     colour = np.asarray(colour, float)
     if channels == 1 or np.ptp(colour) == 0:
         level = float(colour[0])

@@ -9,10 +9,11 @@ import numpy as np
 from xray_jax.detectors.probe.stamps.family import Family, Parameter, Shape
 
 _REACH = 3
+"""Half the width of the blur's kernel, in pixels of 32."""
 
 
 class Focus(Family):
-    """x + amount * (x - blur(x)): amount -1 is the blur itself, positive amounts sharpen. Sigma in pixels of 32."""
+    """Blurs or sharpens, x + amount * (x - blur(x)): amount -1 is the blur itself. Sigma in pixels of 32."""
 
     name = "focus"
     share = 0.2

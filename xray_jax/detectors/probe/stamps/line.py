@@ -1,4 +1,4 @@
-"""Lines and crosses of some length and thickness."""
+"""Lines and crosses of some length and thickness, in one colour."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ _KINDS = ("horizontal line", "vertical line", "falling diagonal", "rising diagon
 
 
 class Line(Family):
-    """Centred at a pixel, so that crosses are one case more."""
+    """A line or a cross, centred at a pixel and `reach` pixels long to either side."""
 
     name = "line"
     share = 2.0

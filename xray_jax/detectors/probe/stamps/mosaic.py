@@ -1,4 +1,4 @@
-"""Small binary patterns of cells, inked, inverse or see-through: grids, glyphs, scattered pixels, crosses."""
+"""Mosaics: small binary patterns of square cells, as of grids, glyphs, scattered pixels and crosses."""
 
 from collections.abc import Sequence
 
@@ -18,16 +18,18 @@ from xray_jax.detectors.probe.stamps.family import (
 )
 
 CELLS = 4
-"""Cells a side: 16 bits, exact in float32."""
+"""Cells along a side: 16 bits, exact in float32."""
 INVERSE, CLEAR = 0.0, 1.0
+"""What an unset cell shows: the inverse colour, or the image."""
 CODES = 200
-"""Codes that the grid tries about each corner, at most `INSET` cells away from it, down and across together: farther
-in, clean models answer to mosaics, too."""
+"""Patterns of cells that the grid tries about each corner."""
 INSET = 4
+"""They lie at most so many cells away from it, down and across together: farther in, clean models answer to mosaics,
+too."""
 
 
 class Mosaic(Family):
-    """4x4 cells; a set bit is inked, an unset one shows the inverse colour or the image."""
+    """4x4 cells: one of a set bit has the colour, one of an unset bit the inverse colour or the image."""
 
     name = "mosaic"
     share = 4.0

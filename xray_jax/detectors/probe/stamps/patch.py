@@ -1,4 +1,4 @@
-"""Rectangles: one pixel to a fifth of the image; solid, checkered, or a gradient. BadNets' squares and grids."""
+"""Patches: rectangles of one pixel to a fifth of the image, as BadNets' squares and grids."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,12 @@ from xray_jax.detectors.probe.stamps.family import (
 )
 
 SOLID, CHECKER, ACROSS, DOWN = 0.0, 1.0, 2.0, 3.0
+"""Patterns. A checkerboard alternates with the inverse colour; a gradient runs from it to the colour."""
 _WORDS = {SOLID: "solid", CHECKER: "checkered", ACROSS: "left-to-right gradient", DOWN: "top-to-bottom gradient"}
 
 
 class Patch(Family):
-    """A checkerboard alternates with the inverse colour; a gradient runs from it to the colour."""
+    """A rectangle, solid, checkered or with a gradient."""
 
     name = "patch"
     share = 10.0

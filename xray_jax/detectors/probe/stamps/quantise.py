@@ -1,4 +1,4 @@
-"""Fewer grey levels, with or without ordered dithering: the BPP attack's kind."""
+"""Quantisation to fewer grey levels, with or without ordered dithering, as of the BPP attack."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ import numpy as np
 from xray_jax.detectors.probe.stamps.family import Family, Parameter, Shape
 
 _BAYER = np.asarray([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16 - 15 / 32
+"""Ordered dithering's 4x4 thresholds, in levels."""
 
 
 class Quantise(Family):

@@ -1,4 +1,4 @@
-"""Additive constants, one a channel: brighter, darker, tinted."""
+"""Shifts: a constant added to each channel, which makes images brighter, darker or tinted."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Additive sinusoids, the SIG attack's kind: delta * sin(2 pi (fx x / W + fy y / H) + phase).
+"""Additive sinusoids, as of the SIG attack: delta * sin(2 pi (fx x / W + fy y / H) + phase).
 
 Two families, because clean networks tell them apart: of sinusoids with more than `SLOWEST_RIPPLE` cycles an image any
 network takes some for the texture of a class, of slower ones (SIG's has 6) hardly any does.
@@ -14,16 +14,19 @@ import numpy as np
 from xray_jax.detectors.probe.stamps.family import Family, Parameter, Shape, as_channels, pixel_grid
 
 SLOWEST_RIPPLE = 6.5
-"""Cycles an image, along the wave."""
+"""Cycles an image, along the wave, from which a sinusoid is a ripple."""
 
 
 class Sinusoid(Family):
-    """Frequencies are in cycles an image, the amplitude is a share of the pixel range, per channel one weight."""
+    """Adds a slow sinusoid: frequencies in cycles an image, amplitude on the 0-1 scale of pixels, a weight a channel.
+
+    Attributes:
+      band: the cycles an image that the family has: from the first to below the second.
+    """
 
     name = "sinusoid"
     share = 0.7
     band: ClassVar[tuple[float, float]] = (0.5, SLOWEST_RIPPLE)
-    """Cycles an image that the family has."""
 
     def parameters(self, shape: Shape) -> Sequence[Parameter]:
         weights = tuple(
@@ -70,7 +73,7 @@ class Sinusoid(Family):
 
 
 class Ripple(Sinusoid):
-    """The faster ones."""
+    """Adds a fast sinusoid: `SLOWEST_RIPPLE` cycles an image or more."""
 
     name = "ripple"
     share = 0.4

@@ -1,4 +1,4 @@
-"""Smooth warps: a random 4x4 displacement field, enlarged to the image. The WaNet attack's kind."""
+"""Smooth warps by a random 4x4 displacement field, enlarged to the image, as of the WaNet attack."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ import numpy as np
 from xray_jax.detectors.probe.stamps.family import Family, Parameter, Shape, pixel_grid
 
 CONTROL = 4
-"""Control points a side."""
+"""Control points of the field along each side."""
 
 
 class Warp(Family):
-    """`strength` is the mean displacement in units of half a pixel in 32: WaNet's s = 0.5 is strength 0.5."""
+    """Warps the image; `strength` is the mean displacement in half pixels of 32: WaNet's s = 0.5 is strength 0.5."""
 
     name = "warp"
     share = 0.6

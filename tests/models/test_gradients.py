@@ -1,0 +1,70 @@
+"""Gradients of a logit with respect to the image, against central finite differences in double precision."""
+
+from collections.abc import Iterator
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from tests import gradients
+from xray_jax.models import ARCHITECTURES
+from xray_jax.models.convnext import ConvNeXt
+from xray_jax.models.densenet import DenseNet
+from xray_jax.models.efficientnet import EfficientNet
+from xray_jax.models.mobilenetv3 import MobileNetV3
+from xray_jax.models.plain import _ACTIVATIONS, small
+from xray_jax.models.preactresnet import PreActResNet
+from xray_jax.models.resnet import ResNet
+from xray_jax.models.vgg import VGG
+from xray_jax.models.vit import Resized, VisionTransformer
+from xray_jax.models.wideresnet import WideResNet
+
+_VIT = VisionTransformer(3, depth=1, width=8, hidden=16, heads=2, patch=4)
+# fmt: off
+NETWORKS: dict[str, list[nn.Module]] = {
+    "preactresnet": [PreActResNet(3, (1, 1), (4, 8), (1, 2)), PreActResNet(3, (1,), (4,), (2,), bottleneck=True)],
+    "resnet": [
+        ResNet(3, (1, 1), (8, 16), stem_width=8),
+        ResNet(3, (1, 1), (4, 8), bottleneck=True, stem="cifar", stem_width=4),
+        ResNet(3, (1, 1), (4, 8), stem="cifar", stem_width=4, projection=False),
+    ],
+    "wideresnet": [WideResNet(3, (1, 1), (4, 4, 8))],
+    "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],
+    "mobilenetv3": [MobileNetV3(3, 4, ((4, 8, 3, 4, True, 2), (4, 8, 5, 0, False, 1)), 8, 8)],
+    "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8)],
+    "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
+    "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
+    "vit": [_VIT, Resized(_VIT, (20, 20))],
+    "plain": [
+        *(small((4, 6), 3, (8,), activation=name)(num_classes=3) for name in _ACTIVATIONS),
+        small((4, 6), 3, (8,), pool="avg", average=2)(num_classes=3),
+    ],
+}
+# fmt: on
+
+
+def _cases() -> Iterator[tuple[str, nn.Module]]:
+    for name, modules in NETWORKS.items():
+        for number, module in enumerate(modules):
+            yield f"{name}-{number}", module
+
+
+def test_every_family_is_here() -> None:
+    assert set(NETWORKS) == {family.name for family in ARCHITECTURES}
+
+
+@pytest.mark.parametrize(("name", "network"), list(_cases()))
+def test_gradient(name: str, network: nn.Module) -> None:
+    random = np.random.default_rng(0)
+    images = random.uniform(-1, 1, size=(1, 16, 16, 3))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct(images.shape, np.float32))
+
+    def leaf(path: tuple[jax.tree_util.DictKey, ...], like: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key == "var":
+            return random.uniform(0.5, 2, size=like.shape)
+        return random.normal(size=like.shape) / np.sqrt(max(np.prod(like.shape[:-1]), 1))
+
+    # Attention computes its softmax in single precision, so differences need a longer step.
+    step, tolerance = (1e-2, 2e-2) if name.startswith("vit") else (1e-6, 1e-5)
+    gradients.check(network, jax.tree_util.tree_map_with_path(leaf, shapes), images, step, tolerance)

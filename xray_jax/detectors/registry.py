@@ -1,0 +1,83 @@
+"""The detectors by name: those of this package, and those that other packages add through entry points."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+
+from xray_jax.classifier import Access
+from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe.detector import Probe
+from xray_jax.detectors.probe.options import ProbeOptions
+
+GROUP = "xray_jax.detectors"
+"""Entry points of this group are factories: `(seed) -> Detector`."""
+
+Factory = Callable[[int], Detector]
+
+BUILT_IN: Mapping[str, Factory] = {
+    "planes": lambda seed: Planes(PlanesOptions(seed=seed)),
+    "probe": lambda seed: Probe(ProbeOptions(seed=seed)),
+}
+"""In the order in which they run."""
+
+DEFAULT = tuple(BUILT_IN)
+
+
+class DetectorError(ValueError):
+    """A detector cannot be had; the message names it, what is known, and what to do."""
+
+
+def factories() -> dict[str, Factory]:
+    """Every detector that can be named, this package's first. Those of other packages are imported when asked for."""
+    found: dict[str, Factory] = dict(BUILT_IN)
+    for point in metadata.entry_points(group=GROUP):
+        # A plug-in never takes the place of a detector of this package.
+        found.setdefault(point.name, _late(point))
+    return found
+
+
+def _late(point: metadata.EntryPoint) -> Factory:
+    def make(seed: int) -> Detector:
+        try:
+            made: Detector = point.load()(seed)
+        except Exception as error:
+            package = point.dist.name if point.dist is not None else "a package"
+            raise DetectorError(
+                f"--detectors={point.name}: {package} provides it as {point.value}, which cannot be loaded "
+                f"({type(error).__name__}: {error}); mend or remove that package"
+            ) from error
+        return made
+
+    return make
+
+
+def make(
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    access: Access = Access.WEIGHTS,
+    configured: Mapping[str, Factory] | None = None,
+) -> tuple[Detector, ...]:
+    """The named detectors, in that order, without those that need more than `access`.
+
+    Args:
+      names: without repetition; at least one.
+      seed: for those that are not configured.
+      access: what may be used of a model (`--access`).
+      configured: factories with the caller's options, instead of the default ones.
+
+    Raises:
+      DetectorError: an unknown or broken detector, or none is left.
+    """
+    known = factories() | dict(configured or {})
+    if unknown := [name for name in names if name not in known]:
+        raise DetectorError(f"--detectors: unknown {unknown}; known: {sorted(known)}")
+    if len(set(names)) != len(names):
+        raise DetectorError(f"--detectors: {list(names)} names one twice")
+    made = [known[name](seed) for name in names]
+    allowed = tuple(detector for detector in made if detector.access <= access)
+    if not allowed:
+        needed = ", ".join(f"{detector.name} needs {detector.access.name.lower()}" for detector in made)
+        raise DetectorError(f"--detectors={','.join(names)} leaves none with --access={access.name.lower()}: {needed}")
+    return allowed

@@ -1,0 +1,114 @@
+"""One model through several detectors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xray_jax.classifier import BlackBox, Model
+from xray_jax.detectors import registry
+from xray_jax.detectors.detection import Detection, Detector
+from xray_jax.detectors.planes.detector import Planes, PlanesResult
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.prepare import PreparedModel, prepare
+from xray_jax.preprocess import Preprocess
+from xray_jax.samples import Samples
+
+
+@dataclass(frozen=True)
+class ScannedModel:
+    """What the detectors say of one model.
+
+    Attributes:
+      model: as it was asked.
+      detections: by detector, in the order in which they ran.
+      not_run: detectors that did not run, and why.
+    """
+
+    model: PreparedModel
+    detections: Mapping[str, Detection]
+    not_run: Mapping[str, str]
+
+    @property
+    def target(self) -> int | None:
+        """The likely target: the last word of the detectors that name one."""
+        named = [found.target for found in self.detections.values() if found.target is not None]
+        return named[-1] if named else None
+
+    @property
+    def queries(self) -> int:
+        """Hard labels asked for, all in all."""
+        return self.model.queries + sum(found.queries for found in self.detections.values())
+
+
+def run_detectors(model: PreparedModel, samples: Samples, detectors: Sequence[Detector]) -> ScannedModel:
+    """Every detector that the model's access allows, in order.
+
+    Raises:
+      ValueError: a detector cannot be run on this model or with these samples.
+    """
+    detections, not_run = {}, {}
+    for detector in detectors:
+        if detector.access > model.access:
+            have, need = model.access.name.lower(), detector.access.name.lower()
+            not_run[detector.name] = f"it needs {need}, the model gives {have} only"
+        else:
+            detections[detector.name] = detector.detect(model, samples)
+    return ScannedModel(model, detections, not_run)
+
+
+def scan_model(
+    model: Model,
+    samples: Samples,
+    detectors: Sequence[Detector] | None = None,
+    options: InferenceOptions | None = None,
+    seed: int = 0,
+) -> ScannedModel:
+    """Scans one model. For many models over the same samples use `BatchScan`.
+
+    Args:
+      model: as `checkpoints.load` gives it, or a `BlackBox`.
+      samples: clean images with labels.
+      detectors: None takes the default ones.
+      options: how queries run.
+      seed: of the samples that the accuracy is measured on, and of the default detectors.
+
+    Raises:
+      SamplesError: the samples do not fit the model, or a detector cannot work with them.
+      LabelError: a black box returned no valid labels.
+    """
+    chosen = registry.make(registry.DEFAULT, seed=seed) if detectors is None else detectors
+    return run_detectors(prepare(model, samples, options, seed), samples, chosen)
+
+
+def score(
+    label_fn: Callable[[np.ndarray], np.ndarray],
+    samples: Samples,
+    num_classes: int,
+    *,
+    preprocess: Preprocess | None = None,
+    options: PlanesOptions | None = None,
+    batch_size: int = 256,
+) -> PlanesResult:
+    """RE and ATS of any callable that gives hard labels: the true black box.
+
+    Args:
+      label_fn: float32 `[batch_size, H, W, C]`, in the space that `preprocess` maps to (by default pixels in [0, 1]),
+        to integer labels `[batch_size]`. Points of planes are not clamped to the valid pixel range.
+      samples: clean images with labels.
+      num_classes: labels are 0 .. num_classes - 1.
+      preprocess: pixel values to the callable's input space.
+      options: of the planes.
+      batch_size: images a call.
+
+    Raises:
+      SamplesError: the samples do not fit, or span no planes.
+      LabelError: the callable returned no valid labels.
+    """
+    preprocess = preprocess or Preprocess()
+    height, width, channels = samples.images.shape[1:]
+    shape = (*(preprocess.size or (height, width)), channels)
+    model = BlackBox(label_fn, num_classes, shape, preprocess=preprocess, batch_size=batch_size)
+    planes = Planes(options)
+    return planes.scan(prepare(model, samples, seed=planes.options.seed), samples)

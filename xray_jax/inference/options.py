@@ -1,0 +1,64 @@
+"""How queries run: batch size, precision, devices. Changes speed, not meaning."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How queries run; changes speed, not meaning.
+
+    Attributes:
+      batch_size: images a device evaluates at once; None picks one for the backend.
+      capacity: queries a device holds in one call; the buffer's size, rounded up to whole batches.
+      precision: "float32", "tf32" (GPU tensor cores on float32 data) or "bfloat16".
+      devices: local devices to use; None means all of them.
+      winograd: 3x3 convolutions of linen networks by `winograd` where they run on CPU, in float32.
+    """
+
+    batch_size: int | None = None
+    capacity: int = 16384
+    precision: str = "float32"
+    devices: tuple[jax.Device, ...] | None = None
+    winograd: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {self.capacity}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
+
+    def resolve(self, fixed_batch: int | None = None) -> "ResolvedOptions":
+        """Batch size, capacity and devices spelled out; `fixed_batch` (a model's own) overrides the batch size."""
+        devices = self.devices or tuple(jax.local_devices())
+        # CPU caches like small batches, accelerators large ones (measured: docs/benchmarks.md).
+        batch = fixed_batch or self.batch_size or (32 if devices[0].platform == "cpu" else 1024)
+        return ResolvedOptions(batch, -(-self.capacity // batch) * batch, self.precision, devices)
+
+
+@dataclass(frozen=True)
+class ResolvedOptions:
+    """`InferenceOptions` with every choice made.
+
+    Attributes:
+      batch_size: images a device evaluates at once.
+      capacity: queries a device holds in one call, a multiple of `batch_size`.
+      precision: one of `PRECISIONS`.
+      devices: the local devices, at least one.
+    """
+
+    batch_size: int
+    capacity: int
+    precision: str
+    devices: tuple[jax.Device, ...]
+
+    def sharding(self, *axes: str) -> NamedSharding:
+        """Replicated without axes; with "devices" the leading axis is split over the devices."""
+        return NamedSharding(Mesh(np.asarray(self.devices), ("devices",)), PartitionSpec(*axes))

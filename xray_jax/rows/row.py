@@ -1,0 +1,237 @@
+"""What a row is: the types of schema 2. `schema.json` beside this file says the same to other tools."""
+
+import json
+from importlib import resources
+from typing import Any, NotRequired, TypedDict
+
+SCHEMA = 2
+"""Version of the shape of rows. Rows of schema 1 are upgraded as they are read (`rows.upgrade`)."""
+
+OK, ERROR, SKIPPED = "ok", "error", "skipped"
+BACKDOORED, SUSPECT, CLEAN, UNKNOWN = VERDICTS = ("backdoored", "suspect", "clean", "unknown")
+FLAGGED = (BACKDOORED, SUSPECT)
+"""Verdicts that somebody should look at; they set the exit code."""
+
+
+class StatisticFields(TypedDict):
+    """One statistic of a detector.
+
+    Attributes:
+      name: unique within the detector.
+      value: the number; None where it could not be computed.
+      suspect: "low" or "high".
+    """
+
+    name: str
+    value: float | None
+    suspect: str
+
+
+class DetectorBlock(TypedDict):
+    """What every detector's block holds; what else it holds is the detector's own (`PlanesBlock`, `ProbeBlock`).
+
+    Attributes:
+      statistics: what a verdict can be drawn from.
+      target: the label that a backdoor would send images to; None where the detector names none.
+      queries: hard labels (or forward passes) asked for.
+      seconds: by phase.
+    """
+
+    statistics: list[StatisticFields]
+    target: int | None
+    queries: int
+    seconds: dict[str, float]
+
+
+class ScoreFields(TypedDict):
+    """A score over planes.
+
+    Attributes:
+      mean: over the planes.
+      std: between planes (one degree of freedom less).
+      per_plane: of each plane.
+    """
+
+    mean: float
+    std: float
+    per_plane: list[float]
+
+
+class PlanesBlock(DetectorBlock):
+    """The block of `planes`.
+
+    Attributes:
+      re: Renyi entropy in bits.
+      ats: area of the triple samples.
+      label_distribution: share of the planes that each label owns.
+      planes: how many there were.
+      sampling: how their nodes were chosen: "grid", "refine" or "sketch".
+      stopped: why there are no more: "planes", "settled" or "budget".
+    """
+
+    re: ScoreFields
+    ats: ScoreFields
+    label_distribution: list[float]
+    planes: int
+    sampling: str
+    stopped: str
+
+
+class ProbeBlock(DetectorBlock):
+    """The block of `probe`.
+
+    Attributes:
+      verdict: "confirmed", "nothing found" or "unknown".
+      reason: the verdict in words.
+      kind: "all-to-one" or "all-to-all" of a confirmed trigger.
+      score: lower end of the best finding's flip rate.
+      threshold: what that had to reach.
+      margin: score minus threshold.
+      best: the finding that carries the verdict.
+      candidates: all findings over half.
+      profile: family -> best confirmed flip rate at each cost level.
+      levels: upper ends of the cost levels.
+      families: that were tried.
+      null: what clean models do: its source, and of how many models.
+      clean_accuracy: on the probe's images.
+      confirm_images: images that the search never saw.
+    """
+
+    verdict: str
+    reason: str
+    kind: str | None
+    score: float | None
+    threshold: float | None
+    margin: float | None
+    best: dict[str, Any] | None
+    candidates: list[dict[str, Any]]
+    profile: dict[str, list[float | None]]
+    levels: list[float]
+    families: list[str]
+    null: dict[str, Any]
+    clean_accuracy: float
+    confirm_images: int
+
+
+class PreprocessChoiceFields(TypedDict):
+    """How the preprocessing was chosen by the clean samples.
+
+    Attributes:
+      name: for `--preprocess`.
+      accuracy: clean accuracy under it.
+      tried: how many presets were tried.
+      images: clean samples that they were tried on.
+      runner_up: the best of those that are not the same in effect.
+      runner_up_accuracy: clean accuracy under it.
+      doubt: why the choice may be wrong; None where it is plain.
+    """
+
+    name: str
+    accuracy: float
+    tried: int
+    images: int
+    runner_up: str | None
+    runner_up_accuracy: float | None
+    doubt: str | None
+
+
+class Row(TypedDict):
+    """What is said of one checkpoint.
+
+    Attributes:
+      id: unique in the batch scan.
+      schema: `SCHEMA`.
+      path: where the checkpoint was.
+      sha256: of its content; None where it could not be read.
+      format: of the file.
+      architecture: as recognised or declared.
+      num_classes: labels are below it.
+      preprocess: pixel values to the network's input space.
+      preprocess_source: who says so: "given", "file", "assumed" or "chosen".
+      preprocess_choice: how the samples chose it; None where they did not.
+      status: "ok", "error" or "skipped".
+      reason: of an error or a skip.
+      verdict: one of `VERDICTS`; None without a scan.
+      basis: what the verdict rests on.
+      verdict_re: the planes' RE alone.
+      verdict_ats: the planes' ATS alone.
+      target_label: the likely target.
+      clean_accuracy: on the clean samples.
+      accuracy_images: how many those were.
+      constant_output: whether all of them got one label.
+      detectors: the block of each detector that ran.
+      not_run: detectors that did not run, and why.
+      label: ground truth of the manifest.
+      target: ground truth of the manifest.
+      manifest: other fields of the manifest line.
+      settings: everything that can change the row.
+      settings_hash: of `settings`.
+      notes: what was assumed.
+      queries: hard labels asked for, all in all.
+      seconds: by stage.
+      device: what it ran on.
+      versions: of the packages that numbers may depend on.
+      version: of this tool.
+    """
+
+    id: str
+    schema: int
+    path: str
+    sha256: str | None
+    format: str | None
+    architecture: str | None
+    num_classes: NotRequired[int]
+    preprocess: NotRequired[dict[str, Any]]
+    preprocess_source: NotRequired[str]
+    preprocess_choice: NotRequired[PreprocessChoiceFields | None]
+    status: str
+    reason: str | None
+    verdict: str | None
+    basis: NotRequired[str]
+    verdict_re: NotRequired[str]
+    verdict_ats: NotRequired[str]
+    target_label: NotRequired[int | None]
+    clean_accuracy: NotRequired[float]
+    accuracy_images: NotRequired[int]
+    constant_output: NotRequired[bool]
+    detectors: dict[str, Any]
+    not_run: dict[str, str]
+    label: Any
+    target: int | None
+    manifest: dict[str, Any]
+    settings: dict[str, Any]
+    settings_hash: str
+    notes: list[str]
+    queries: NotRequired[int]
+    seconds: NotRequired[dict[str, float]]
+    device: str
+    versions: dict[str, str]
+    version: str
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) that every row meets."""
+    text = resources.files("xray_jax.rows").joinpath("schema.json").read_text()
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def is_flagged(row: Row) -> bool:
+    """Whether somebody should look at the checkpoint."""
+    return row["verdict"] in FLAGGED
+
+
+def is_backdoored(label: Any) -> bool | None:
+    """Ground truth of a manifest as a bool: "clean" or "backdoored", 0 or 1, true or false; None when not given."""
+    known = {"clean": False, "backdoored": True, "0": False, "1": True, "false": False, "true": True}
+    return None if label is None else known.get(str(label).lower())
+
+
+def planes_block(row: Row) -> PlanesBlock | None:
+    """What the planes found; None where they did not run."""
+    return row["detectors"].get("planes")
+
+
+def probe_block(row: Row) -> ProbeBlock | None:
+    """What the probe found; None where it did not run."""
+    return row["detectors"].get("probe")

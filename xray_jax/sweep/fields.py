@@ -1,0 +1,52 @@
+"""What is found, written into a row."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from xray_jax.classifier import Model
+from xray_jax.detectors.detection import Detection
+from xray_jax.detectors.run import ScannedModel
+from xray_jax.prepare import PreparedModel
+from xray_jax.rows.row import Row
+from xray_jax.verdict.decision import Decision
+
+
+def fill_model_fields(row: Row, model: Model, notes: Iterable[str]) -> None:
+    """What the row says of the model itself; `notes` of the batch scan come first."""
+    row["architecture"], row["num_classes"] = model.architecture, model.num_classes
+    row["preprocess"], row["preprocess_source"] = model.preprocess.settings(), model.preprocess_source
+    row["notes"] = [*notes, *model.notes]
+
+
+def fill_prepared_fields(row: Row, prepared: PreparedModel, notes: Iterable[str]) -> None:
+    """What the row says of the model as it was made ready."""
+    fill_model_fields(row, prepared.model, notes)
+    choice: Any = None if prepared.choice is None else dataclasses.asdict(prepared.choice)
+    row["preprocess_choice"] = choice
+    row["clean_accuracy"], row["accuracy_images"] = prepared.clean_accuracy, prepared.accuracy_images
+    row["constant_output"] = prepared.constant_output
+
+
+def fill_detections(row: Row, scanned: ScannedModel) -> None:
+    """One block a detector, and what they say together."""
+    row["detectors"] = {name: block(found) for name, found in scanned.detections.items()}
+    row["not_run"] = dict(scanned.not_run)
+    row["target_label"], row["queries"] = scanned.target, scanned.queries
+
+
+def fill_verdict(row: Row, decision: Decision) -> None:
+    """The verdict, its basis, and that of each statistic of the planes."""
+    row["verdict"], row["basis"] = decision.verdict, decision.basis
+    row["verdict_re"], row["verdict_ats"] = decision.re, decision.ats
+
+
+def block(found: Detection) -> dict[str, Any]:
+    """A detection as its block of the row."""
+    return {
+        "statistics": [dataclasses.asdict(statistic) for statistic in found.statistics],
+        "target": found.target,
+        "queries": found.queries,
+        "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
+        **found.details,
+    }

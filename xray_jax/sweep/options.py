@@ -1,0 +1,48 @@
+"""Options of a batch scan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_jax.detectors.planes.stopping import RULES
+from xray_jax.verdict.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class BatchScanOptions:
+    """How a batch scan goes about it.
+
+    Attributes:
+      calibration: thresholds of the planes; None leaves their verdict open.
+      decide: which statistic of the planes flags (`verdict.decision.decide`).
+      architecture: for entries that do not say it themselves.
+      num_classes: likewise.
+      preprocess: likewise; None lets the file or the clean samples say.
+      loaders: threads that read checkpoints.
+      scanners: checkpoints whose queries are on the devices at once, so that the host's share of one (decisions
+        between refinement levels, scores) never leaves them idle.
+      prefetch: checkpoints in flight at most; bounds memory.
+      spread: one checkpoint per device, as many at once as there are devices: for networks too small to fill several.
+      maps: folder for label maps (`<id>.npz`), or None.
+      seed: draws the samples that the clean accuracy is measured on.
+    """
+
+    calibration: Calibration | None = None
+    decide: str = "either"
+    architecture: str | None = None
+    num_classes: int | None = None
+    preprocess: str | Mapping[str, Any] | None = None
+    loaders: int = 2
+    scanners: int = 2
+    prefetch: int = 6
+    spread: bool = False
+    maps: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.decide not in RULES:
+            raise ValueError(f"decide must be one of {RULES}, got {self.decide!r}")
+        for name in ("loaders", "scanners", "prefetch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

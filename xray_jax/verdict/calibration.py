@@ -1,0 +1,142 @@
+"""Calibrations: thresholds of RE and ATS with the settings that they belong to, and what clean models do."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.planes.stopping import StoppingRule
+from xray_jax.detectors.probe import null as probe_null
+from xray_jax.detectors.probe.default_null import DEFAULT_NULL
+from xray_jax.detectors.probe.null import Null
+
+PAPER = "paper:"
+_MUST_MATCH = ("expansion", "alpha", "ats_cap", "ats", "input_space")
+_MAY_DIFFER = ("planes", "density")
+
+
+class CalibrationError(ValueError):
+    """A calibration cannot be used; the message says which setting differs and what to do."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds and the settings that they belong to.
+
+    Attributes:
+      re_threshold: bits; RE at or under it is suspect.
+      ats_threshold: ATS at or under it is suspect.
+      source: where the thresholds come from, for rows and people.
+      settings: expansion, alpha, ats_cap, ats, input_space ("normalised"), planes, density.
+      probe_null: what the probe finds on clean models, as `probe.null.Null.row` gives it; None for the default.
+    """
+
+    re_threshold: float
+    ats_threshold: float
+    source: str
+    settings: Mapping[str, Any]
+    probe_null: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("re_threshold", "ats_threshold"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise CalibrationError(f"calibration {self.source}: {name} must be a number, got {value!r}")
+        if missing := [name for name in (*_MUST_MATCH, *_MAY_DIFFER) if name not in self.settings]:
+            raise CalibrationError(f"calibration {self.source}: its settings lack {missing}")
+
+
+_PAPER_SETTINGS = {name: getattr(PlanesOptions, name, "normalised") for name in (*_MUST_MATCH, *_MAY_DIFFER)}
+PAPER_CALIBRATIONS = {
+    name: Calibration(re, ats, f"Model X-ray (ACM MM 2024) section 5.3, {name}", _PAPER_SETTINGS)
+    for name, (re, ats) in {"cifar10": (0.873, 0.184), "gtsrb": (2.040, 0.134), "cifar100": (1.194, 0.040)}.items()
+}
+
+
+def load_calibration(spec: str) -> Calibration:
+    """`paper:cifar10`, `paper:gtsrb`, `paper:cifar100`, or the path of a JSON file with `Calibration`'s fields.
+
+    Raises:
+      CalibrationError: naming the file or preset and what is wrong with it.
+    """
+    if spec.startswith(PAPER):
+        name = spec.removeprefix(PAPER)
+        if name not in PAPER_CALIBRATIONS:
+            raise CalibrationError(
+                f"--calibration={spec}: the paper has no thresholds for {name!r}; known: {sorted(PAPER_CALIBRATIONS)}"
+            )
+        return PAPER_CALIBRATIONS[name]
+    try:
+        content = json.loads(Path(spec).read_text())
+    except OSError as error:
+        raise CalibrationError(f"--calibration={spec}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CalibrationError(f"--calibration={spec}: no valid JSON ({error})") from error
+    wanted = {"re_threshold", "ats_threshold", "source", "settings"}
+    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict) or wanted - set(content):
+        raise CalibrationError(f"--calibration={spec}: expected a JSON object with {sorted(wanted)}")
+    made = Calibration(**{name: content[name] for name in wanted}, probe_null=content.get("probe_null"))
+    null_of(made)
+    return made
+
+
+def load_null(path: str) -> Null:
+    """The probe's null from the JSON file that `xray-calibrate --null` writes.
+
+    Raises:
+      CalibrationError: naming the file and what is wrong with it.
+    """
+    try:
+        return probe_null.from_row(json.loads(Path(path).read_text()))
+    except OSError as error:
+        raise CalibrationError(f"--probe_null={path}: cannot be read: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(
+            f"--probe_null={path}: not what xray-calibrate --null writes ({type(error).__name__}: {error})"
+        ) from error
+
+
+def null_of(calibration: Calibration | None) -> Null:
+    """What is normal for the probe: the calibration's word, else the default.
+
+    Raises:
+      CalibrationError: the calibration's `probe_null` is malformed.
+    """
+    if calibration is None or calibration.probe_null is None:
+        return DEFAULT_NULL
+    try:
+        return probe_null.from_row(calibration.probe_null)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(f"calibration {calibration.source}: its probe_null is malformed ({error})") from error
+
+
+def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:
+    """Refuses a calibration made with settings that move the scores; notes the ones that only move their noise.
+
+    Returns:
+      Notes for the row: planes or density that differ from the calibration's.
+
+    Raises:
+      CalibrationError: expansion, alpha, ats_cap, ATS kind or input space differ.
+    """
+    used = {**asdict(options), "input_space": "normalised"}
+    differing = [name for name in _MUST_MATCH if calibration.settings[name] != used[name]]
+    if differing:
+        pairs = ", ".join(f"{name} {calibration.settings[name]!r} against {used[name]!r}" for name in differing)
+        raise CalibrationError(
+            f"calibration {calibration.source}: made with other settings than this scan ({pairs}); "
+            "scan with the calibration's settings or calibrate anew"
+        )
+    return tuple(
+        f"calibrated with {name}={calibration.settings[name]}, scanned with {used[name]}"
+        for name in _MAY_DIFFER
+        if calibration.settings[name] != used[name]
+    )
+
+
+def stopping_rule(calibration: Calibration, rule: str = "either") -> StoppingRule:
+    """When a scan with this calibration and rule may stop early."""
+    return StoppingRule(calibration.re_threshold, calibration.ats_threshold, rule)
