@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import xray_jax
+from xray_jax.detectors.planes.detector import Planes
 
 
 def main() -> None:
@@ -30,9 +31,10 @@ def main() -> None:
     samples = xray_jax.samples.read(here / "demo" / "samples.npz")
     first = xray_jax.collect(str(here / "demo" / "manifest.jsonl"))[0]
     model = xray_jax.checkpoints.load(first.path)
-    result = xray_jax.scan_model(model, samples, xray_jax.PlanesOptions(planes=2, density=12))
-    assert result.clean_accuracy > 0.5, result.clean_accuracy
-    assert np.isfinite(result.re).all()
+    planes = Planes(xray_jax.PlanesOptions(planes=2, density=12))
+    scanned = xray_jax.scan_model(model, samples, (planes,))
+    assert scanned.model.clean_accuracy > 0.5, scanned.model.clean_accuracy
+    assert np.isfinite(scanned.detections["planes"].evidence.re).all()
     print(f"wheel: {count} modules import, a shipped checkpoint scans; {sys.version.split()[0]}")
 
 

@@ -24,10 +24,9 @@ _PODS = (
 
 _ASK_JAX = """
 import json, sys, jax
-from jax._src.distributed import global_state
-jax.config.update("jax_enable_recoverability", True)
 jax.distributed.initialize(*json.loads(sys.argv[1]), initialization_timeout=int(sys.argv[2]))
-print(json.dumps([global_state.process_id, global_state.num_processes]), flush=True)
+jax.config.update("jax_platforms", "cpu")
+print(json.dumps([jax.process_index(), jax.process_count()]), flush=True)
 jax.distributed.shutdown()
 """
 
@@ -150,10 +149,10 @@ def _integer(env: Mapping[str, str], name: str) -> int:
 def ask_jax(arguments: Sequence[str | int] = (), timeout: int = 300) -> Shard:
     """The process's place among those that `jax.distributed` finds, on clusters that only it can detect.
 
-    Asked in a child process that leaves the service at once. A process that stays in it is ended when another dies
-    (seen with jax 0.10.2, within its heartbeat timeout), keeps a `jax.process_count()` over one after leaving, which
-    checkpoint readers take for an invitation to wait for the others, and is aborted, not given an exception, when one
-    never comes. Here only the child is.
+    Asked in a child process that leaves the service once all have their answer, and that makes no backend but CPU's. A
+    process that stays in it is ended when another dies (seen with jax 0.10.2, within its heartbeat timeout), keeps a
+    `jax.process_count()` over one after leaving, which checkpoint readers take for an invitation to wait for the
+    others, and is aborted, not given an exception, when one never comes. Here only the child is.
 
     Args:
       arguments: coordinator address, number of processes, index; none where JAX can detect them.

@@ -20,8 +20,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import export
-from jaxlib.mlir import ir
-from jaxlib.mlir.dialects import chlo, sdy, stablehlo
 
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError
@@ -163,6 +161,10 @@ def check_stdin() -> None:
 
 def _check_program(exported: export.Exported) -> None:
     """Walks every operation of the module, before anything is compiled."""
+    # Imported here and below: of all that scans, only such a program needs MLIR.
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import chlo, sdy, stablehlo
+
     refused: list[str] = []
 
     def check(operation: Any) -> ir.WalkResult:
@@ -183,6 +185,8 @@ def _check_program(exported: export.Exported) -> None:
 
 
 def _reason_to_refuse(operation: Any) -> str | None:
+    from jaxlib.mlir import ir
+
     name = operation.name
     if name == "stablehlo.custom_call":
         target = ir.StringAttr(operation.attributes["call_target_name"]).value
