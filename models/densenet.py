@@ -30,7 +30,8 @@ class DenseNet(nn.Module):
     Attributes:
       num_classes: number of labels.
       block_sizes: layers in each dense block; a transition halves width and size after all but the last.
-      growth: channels that each layer adds. bottleneck: channels of its 1x1 convolution.
+      growth: channels that each layer adds.
+      bottleneck: channels of its 1x1 convolution.
       stem_width: channels of the stem (7x7, stride 2, then a max pool).
     """
 

@@ -59,10 +59,15 @@ class InvertedResidual(nn.Module):
     """Expand (1x1), depthwise, squeeze-excitation, project (1x1); the input is added when the shape allows it.
 
     Attributes:
-      width: channels out. expanded: channels between; no expansion when they equal the input's.
-      kernel, stride: of the depthwise convolution.
+      width: channels out.
+      expanded: channels between; no expansion when they equal the input's.
+      kernel: side of the depthwise convolution's kernel.
+      stride: of the depthwise convolution.
       squeezed: width of the squeeze-excitation; 0 is none.
-      activation, squeeze_activation, gate: functions. epsilon: of the norms.
+      activation: behind the first two convolutions.
+      squeeze_activation: inside the squeeze-excitation.
+      gate: of the squeeze-excitation, to [0, 1].
+      epsilon: of the norms.
     """
 
     width: int

@@ -55,7 +55,7 @@ def main() -> int:
     told = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
     if told["architecture"] is None:
         # How layers are wired may have been chosen by the row's samples, and is part of what was proved.
-        told["architecture"] = recognition.told(row)
+        told["architecture"] = recognition.declared(row)
     model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
     replayed = replay.replay(finding, model, fresh)
     low, high = replayed.interval

@@ -40,7 +40,7 @@ def _weights(folder: Path) -> Path | None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """What a Hugging Face config.json tells: the architecture's name, class count, image size."""
+    """What a Hugging Face config.json declares: the architecture's name, class count, image size."""
     if not (folder / _CONFIG).is_file():
         return {}
     with open(folder / _CONFIG, "rb") as file:

@@ -21,7 +21,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Tensors:
-    """Its arrays by name; a text array called `xray_jax` is a native checkpoint's metadata."""
+    """Its arrays by name; a text array called `xray_jax` is stored metadata."""
     archive = Archive(path)
     arrays: dict[str, LazyArray] = {}
     stored: dict[str, Any] = {}

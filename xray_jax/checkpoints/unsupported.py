@@ -1,4 +1,4 @@
-"""Files that are often mistaken for checkpoints, or hold one in a form that is not read: refused with the way out."""
+"""Unsupported files, often mistaken for checkpoints or holding one in a form that is not read, and the way out."""
 
 from pathlib import Path
 from typing import NoReturn

@@ -86,7 +86,7 @@ def _keras3_arguments(value: Any) -> list[Any]:
 
 
 def image_entry(shape: Any, data_formats: Sequence[str]) -> ImageInput:
-    """How images enter a model with this input shape, batch included; data formats settle what is open."""
+    """How images enter a model with this input shape, batch included; data formats decide what is open."""
     if not isinstance(shape, list) or len(shape) < 2:
         raise CheckpointError(f"the file does not say the shape of its images (input shape {str(shape)[:80]})")
     return image_input(shape[1:], "channels_first" in data_formats[:1])

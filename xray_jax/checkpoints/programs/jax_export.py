@@ -63,10 +63,12 @@ _PLATFORMS: Mapping[str, frozenset[str]] = {"gpu": frozenset({"cuda", "rocm"})}
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """An exported program. Equal when the files are equal.
+    """An exported program. Equal when the files are equal. It has no derivative: artefacts rarely carry one.
 
     Attributes:
-      digest: of the file's content.
+      digest: SHA-256 of the file's content, in hexadecimal.
+      entry: how images enter it.
+      exported: the program.
     """
 
     digest: str

@@ -1,4 +1,4 @@
-"""The stack machine on which pickles run: it moves inert values, counts what they cost, and checks every length."""
+"""The stack machine on which pickles run: it moves pickle values, counts their memory, and checks every length."""
 
 import struct
 from typing import Any, BinaryIO
@@ -19,6 +19,19 @@ MARK = object()
 
 
 class Machine:
+    """The state of one pickle's interpretation.
+
+    Attributes:
+      file: the file that holds the pickle.
+      position: byte at which it is read next.
+      limit: byte before which it must end.
+      left: bytes that its objects may still take.
+      stack: values and marks, the last one on top.
+      memo: index -> remembered value.
+      names: globals that it referred to so far.
+      references: what it referred to outside of itself so far.
+    """
+
     def __init__(self, file: BinaryIO, start: int, limit: int) -> None:
         self.file = file
         self.position = start

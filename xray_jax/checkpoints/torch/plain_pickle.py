@@ -25,7 +25,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Tensors:
-    """The arrays of the dictionary, read late; see `state_dict.tensors`."""
+    """The arrays of the dictionary, read late; see `state_dict.extract`."""
     source = Source.of(path)
     with source.open() as file:
         pickle = pickles.read(file, 0, source.size)

@@ -24,7 +24,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Tensors:
-    """The state dict, its tensors lazy; see `state_dict.tensors`."""
+    """The state dict, its tensors lazy; see `state_dict.extract`."""
     source = Source.of(path)
     with source.open() as file:
         position = 0
