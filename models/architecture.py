@@ -36,6 +36,7 @@ class Naming:
     renames: tuple[tuple[str, str], ...]
 
     def rename(self, key: str) -> str:
+        """A key under this package's name."""
         for pattern, replacement in self.renames:
             key = re.sub(pattern, replacement, key)
         return key

@@ -11,7 +11,12 @@ from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes,
 
 
 class DenseLayer(nn.Module):
-    """BN-ReLU-conv 1x1, BN-ReLU-conv 3x3: the `growth` new channels of one layer."""
+    """BN-ReLU-conv 1x1, BN-ReLU-conv 3x3: the new channels of one layer.
+
+    Attributes:
+      growth: channels out.
+      bottleneck: channels between the two convolutions.
+    """
 
     growth: int
     bottleneck: int

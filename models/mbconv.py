@@ -17,7 +17,16 @@ Function = Callable[[jax.Array], jax.Array]
 
 
 class ConvNorm(nn.Module):
-    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side."""
+    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side.
+
+    Attributes:
+      width: channels out.
+      kernel: side of the kernel.
+      stride: of the convolution.
+      groups: of its channels.
+      epsilon: of the norm.
+      activation: None is none.
+    """
 
     width: int
     kernel: int
@@ -42,7 +51,13 @@ class ConvNorm(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels scaled by a gate that sees only their averages."""
+    """Channels scaled by a gate that sees only their averages.
+
+    Attributes:
+      width: features between the two layers.
+      activation: between them.
+      gate: behind them, to [0, 1].
+    """
 
     width: int
     activation: Function

@@ -25,7 +25,9 @@ class Tensor(Protocol):
     """An array, or something that becomes one when `np.asarray` asks for it; `shape` costs nothing."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of its axes."""
+        ...
 
 
 Tensors = Mapping[str, Tensor]

@@ -106,6 +106,7 @@ class Resized(nn.Module):
 
     @property
     def num_classes(self) -> int:
+        """Number of labels of the network behind the resize."""
         return int(vars(self.network)["num_classes"])
 
     @nn.compact

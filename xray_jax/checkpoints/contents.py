@@ -39,6 +39,7 @@ class LazyArray:
 
     @property
     def nbytes(self) -> int:
+        """Bytes that the array will take."""
         # Python integers: a declared shape must not overflow into a small number.
         total = self.dtype.itemsize
         for length in self.shape:

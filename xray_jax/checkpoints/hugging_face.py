@@ -15,6 +15,7 @@ _WEIGHTS = ("model.safetensors", f"model{safetensors.INDEX_SUFFIX}", "pytorch_mo
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A directory with weights under Hugging Face's names."""
     return not head and _weights(path) is not None
 
 

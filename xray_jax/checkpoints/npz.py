@@ -17,6 +17,7 @@ _MAX_HEADER_BYTES = 4096
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A zip archive of `.npy` members only."""
     return head.startswith(MAGIC) and all(name.endswith(_SUFFIX) for name in Archive(path).members)
 
 

@@ -50,6 +50,7 @@ class NetworkVariants:
     def alternatives(
         self, network: Any, shown: tuple[int, int, int], usual: bool = False
     ) -> tuple[tuple[Any, ...], ...]:
+        """For each open question the networks that answer it on images of shape `shown`, the most usual first."""
         family, _ = registry.lookup(self.family)
         assert family.variants is not None
         asked = family.variants(network, self.own, shown, usual)

@@ -36,6 +36,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """By the signatures of what is often mistaken for a checkpoint."""
     return _what(path, head) is not None
 
 

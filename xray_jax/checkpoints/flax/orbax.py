@@ -36,6 +36,7 @@ _OPTIMISER = ("opt_state", "optimizer", "optimiser")
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A directory with orbax's tree of metadata in it."""
     return not head and _item(path) is not None
 
 

@@ -52,6 +52,7 @@ def references(value: Any) -> list[Reference]:
 
 
 def reference(entry: Any) -> Reference:
+    """["name", call, output, ...] as a reference."""
     if isinstance(entry, list) and len(entry) >= 3 and isinstance(entry[0], str):
         name, call, output = entry[:3]
         if all(isinstance(n, int) and 0 <= n <= MAX_INDEX for n in (call, output)):
@@ -93,10 +94,12 @@ def image_entry(shape: Any, data_formats: Sequence[str]) -> ImageInput:
 
 
 def trainable(config: Any) -> bool:
+    """Whether a layer's or model's config lets it train."""
     return not (isinstance(config, Mapping) and config.get("trainable") is False)
 
 
 def policy(config: Any) -> str:
+    """The name of a layer's dtype policy."""
     policy = config.get("dtype", "float32") if isinstance(config, Mapping) else "float32"
     if isinstance(policy, Mapping):
         inner = policy.get("config")

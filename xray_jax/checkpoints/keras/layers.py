@@ -48,6 +48,7 @@ def activation(settings: Settings) -> list[Any]:
 
 
 def activate(entry: Sequence[Any], x: jax.Array) -> jax.Array:
+    """What an entry of `activation` computes."""
     name, config = entry
     return LAYERS[name].compute(config, {}, [x]) if name in _ACTIVATION_LAYERS else activations.FUNCTIONS[name](x)
 

@@ -18,6 +18,7 @@ _OPENINGS = b"(]})c"
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """By a pickle's first byte, and where that says little the suffix too."""
     if head[:1] == bytes((_PROTO,)):
         return head[1:2] <= b"\x05"
     suffix = path.suffix.lower()

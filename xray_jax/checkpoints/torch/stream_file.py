@@ -19,6 +19,7 @@ _TAR = "ustar"
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """By torch's magic number."""
     # The magic number is a pickle itself, binary or in protocol 0's decimals.
     return any(sign in head[:40] for sign in _SIGNS)
 

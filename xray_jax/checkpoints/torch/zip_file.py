@@ -14,6 +14,7 @@ _PICKLE = "data.pkl"
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A zip archive with one folder that holds a `data.pkl`."""
     return head.startswith(MAGIC) and _prefix(Archive(path)) is not None
 
 
