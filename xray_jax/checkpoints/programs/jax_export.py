@@ -114,7 +114,8 @@ def read(path: Path) -> Classifier:
     entry = image_input(images.shape[1:], channels_first=False)
     batch = images.shape[0] if type(images.shape[0]) is int else None
     network = ExportedNetwork(digest, entry, exported)
-    return Classifier(
+    classes, name = scores.shape[1], "jax.export program"
+    return Classifier(network, {}, classes, entry.shape, name, batch_size=batch, access=Access.LOGITS)
         network, {}, scores.shape[1], entry.shape, "jax.export program", batch_size=batch, access=Access.LOGITS
     )
 
