@@ -40,7 +40,7 @@ class Job:
     Attributes:
       checkpoints: folder, glob, one checkpoint or manifest.
       samples: `.npz` or folder.
-      out: row file, "-" for stdout, None to keep no rows.
+      out: row file, "-" for stdout; None keeps no rows.
       detectors: names of those that run, in order.
       access: what may be used of a model; detectors that need more are left out.
       planes: options of the planes.

@@ -2,34 +2,52 @@
 
 from typing import Any
 
+from xray_jax.rows.row import SCHEMA
+
 Row = dict[str, Any]
+
+OF_A_SCAN = (
+    "num_classes", "preprocess", "preprocess_source", "preprocess_choice", "basis", "verdict_re", "verdict_ats",
+    "target_label", "clean_accuracy", "accuracy_images", "constant_output", "queries",
+)  # fmt: skip
 
 
 def row(**fields: Any) -> Row:
     """A row of a checkpoint that was scanned by planes and probe and is clean; `fields` replace its own."""
     return {
-        "schema": 2,
         "id": "zoo/model.pth",
+        "schema": SCHEMA,
         "path": "/data/zoo/model.pth",
         "sha256": "0" * 64,
         "format": "torch",
         "architecture": "preactresnet18",
         "num_classes": 10,
         "preprocess": {"name": "cifar10"},
+        "preprocess_source": "given",
+        "preprocess_choice": None,
         "status": "ok",
         "reason": None,
         "verdict": "clean",
         "basis": "clean so far",
+        "verdict_re": "clean",
+        "verdict_ats": "clean",
         "target_label": 4,
         "clean_accuracy": 0.912,
         "accuracy_images": 200,
+        "constant_output": False,
+        "detectors": {"planes": planes(), "probe": probe()},
+        "not_run": {},
         "label": None,
         "target": None,
-        "detectors": {"planes": planes(), "probe": probe()},
-        "settings": {"calibration": {"source": "test"}},
+        "manifest": {},
+        "settings": {},
+        "settings_hash": "0" * 16,
+        "notes": [],
         "queries": 60_000,
         "seconds": {"load": 0.1},
-        "notes": [],
+        "device": "1 x cpu (x86_64)",
+        "versions": {},
+        "version": "0.1.0",
     } | fields
 
 
@@ -63,6 +81,5 @@ def confirmed(description: str, goal: int | None = 0, **fields: Any) -> Row:
 
 def error(reason: str | None = "model.pth: truncated after 100 bytes", **fields: Any) -> Row:
     """A row of a checkpoint that could not be read: nothing was asked of it."""
-    missing = ("detectors", "clean_accuracy", "accuracy_images", "num_classes", "preprocess", "target_label", "basis")
-    known = {name: value for name, value in row().items() if name not in missing}
-    return known | {"status": "error", "reason": reason, "verdict": None} | fields
+    known = {name: value for name, value in row().items() if name not in OF_A_SCAN}
+    return known | {"status": "error", "reason": reason, "verdict": None, "detectors": {}} | fields

@@ -10,7 +10,7 @@ from tests.report import rows
 from tests.report.test_terminal_text import HOSTILE
 from xray_jax.report import console
 from xray_jax.report.verdict_table import VerdictTable
-from xray_jax.verdict.decision import Summary
+from xray_jax.verdict.summary import Summary
 
 SUMMARY = Summary(3, 1, 0, 2, None, None, None, None, 0)
 

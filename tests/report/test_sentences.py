@@ -35,9 +35,9 @@ SENTENCES = [
         "Clean as far as was looked: no working trigger was found; mixtures of clean images get the labels that a "
         "clean model gives them.",
     ),
-    (rows.row(detectors=PROBE), "Clean as far as was looked: no working trigger was found."),
+    (rows.row(detectors=PROBE, verdict_re="unknown"), "Clean as far as was looked: no working trigger was found."),
     # Without thresholds the planes decide nothing, and nothing is said of them.
-    (rows.row(settings={"calibration": None}), "Clean as far as was looked: no working trigger was found."),
+    (rows.row(verdict_re="unknown"), "Clean as far as was looked: no working trigger was found."),
     (
         rows.row(basis="planes", detectors=PLANES),
         "Clean as far as was looked: mixtures of clean images get the labels that a clean model gives them; no trigger "
@@ -46,6 +46,16 @@ SENTENCES = [
     (
         rows.row(verdict="unknown", basis="suspect_preprocessing", clean_accuracy=0.12),
         "Unknown: the model labels only 12 % of the clean samples right; its preprocessing is probably another.",
+    ),
+    (
+        rows.row(
+            verdict="unknown",
+            basis="suspect_preprocessing",
+            clean_accuracy=0.62,
+            preprocess_choice={"doubt": "imagenet does about as well: give --preprocess"},
+        ),
+        "Unknown: with the preprocessing that fits best the model labels 62 % right, but imagenet does about as well: "
+        "give --preprocess.",
     ),
     (
         rows.row(verdict="unknown", basis="constant_output"),
@@ -59,6 +69,7 @@ SENTENCES = [
         rows.row(verdict="unknown", basis="the model labels only 15% of the clean images right"),
         "Unknown: the model labels only 15% of the clean images right.",
     ),
+    (rows.row(verdict="unknown", basis="planes did not run", detectors={}), "Unknown: planes did not run."),
     (rows.row(verdict=None, basis=None), "Unknown: no verdict was drawn."),
     (rows.error(), "Not scanned: model.pth: truncated after 100 bytes."),
     (rows.error("two\nlines. "), "Not scanned: two lines."),
@@ -96,4 +107,7 @@ def test_a_verdict_without_its_evidence_is_still_a_sentence():
     assert sentence(rows.row(verdict="suspect", basis="odd weights", detectors={})) == (
         "Suspect: odd weights; have it looked at."
     )
-    assert sentence(rows.row(detectors={})) == "Clean as far as was looked: no trigger was looked for."
+    assert (
+        sentence(rows.row(detectors={}, verdict_re="unknown"))
+        == "Clean as far as was looked: no trigger was looked for."
+    )

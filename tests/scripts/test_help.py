@@ -14,6 +14,7 @@ from xray_jax.scripts import command, command_help
 COMMANDS = {
     "scan": "xray-scan", "calibrate": "xray-calibrate", "merge": "xray-merge", "convert": "xray-convert",
     "benchmark": "xray-bench", "reproduce": "xray-reproduce", "demo": "xray-demo", "train": "xray-train",
+    "confirm": "xray-confirm",
 }  # fmt: skip
 KEPT = ("xray_jax.scripts.command", "xray_jax.scripts.command_help")
 
@@ -98,7 +99,8 @@ def test_flags_stand_under_plain_headings(load):
     sections = re.findall(r"^([A-Z][\w ]+):\n((?:  .*\n)+)", made.help(100), re.MULTILINE)
     where = {flag: heading for heading, lines in sections for flag in re.findall(r"^  --(?:\[no\])?(\w+)", lines, re.M)}
     assert where["checkpoints"] == where["samples"] == "What to scan"
-    assert where["probe"] == where["probe_null"] == "Probe"
+    assert where["probe_queries"] == where["probe_null"] == "Probe"
+    assert where["detectors"] == where["access"] == "Detectors"
     assert (where["density"], where["out"], where["decide"]) == ("Planes", "Output", "Verdict")
     assert (where["spread"], where["num_shards"]) == ("Speed", "Many machines")
     assert command_help.UNGROUPED not in where.values()
@@ -166,7 +168,7 @@ def test_each_missing_flag_has_a_line_with_an_example(refuse):
         ("--nowinogrd", "unknown flag --nowinogrd; did you mean --nowinograd?"),
         ("--zzz", "unknown flag --zzz"),
         ("--density=many", "flag --density=many"),
-        ("--probe=perhaps", "value should be one of <on|off|only>"),
+        ("--ats=perhaps", "value should be one of <component|label>"),
         ("--nowinograd=1", "--nowinograd=1 does not take an argument"),
         ("--planes=-1", "flag --planes=-1: must be a whole number, or auto"),
         ("--flagfile=gone", "gone"),
@@ -182,6 +184,6 @@ def test_flags_are_set_and_still_checked_afterwards(load):
     loaded, made = load("scan")
     command.parse(made, [sys.argv[0], "--samples=cifar10", "--checkpoints", "zoo", "--nospread", "--planes=auto"])
     assert (loaded.CHECKPOINTS.value, loaded.SAMPLES.value, loaded.OUT.value) == ("zoo", "cifar10", None)
-    assert loaded.scan_flags.settings().max_queries == 200_000
+    assert loaded.planes_flags.options().max_queries == 200_000
     with pytest.raises(flags.IllegalFlagValueError):
         flags.FLAGS.planes = "few"

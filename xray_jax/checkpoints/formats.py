@@ -1,49 +1,28 @@
 """The formats that can be read, and the choice among them by content, never by suffix alone.
 
-A format is a module with `NAME`, `matches` and `read`. To add one, write it and add it to `FORMATS`.
+A format is a `readers.Reader`, here a module each. To add one, write it and add it to `BUILT_IN`; other packages add
+theirs through entry points (`readers`).
 """
 
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
-from xray_jax.checkpoints import hugging_face, npz, safetensors, unsupported
+from xray_jax.checkpoints import hugging_face, npz, readers, safetensors, unsupported
 from xray_jax.checkpoints.contents import CheckpointError, Tensors, check_budget
 from xray_jax.checkpoints.flax import msgpack, orbax
 from xray_jax.checkpoints.keras import files
 from xray_jax.checkpoints.programs import jax_export, onnx
+from xray_jax.checkpoints.readers import Reader, reason
 from xray_jax.checkpoints.torch import plain_pickle, stream_file, zip_file
 from xray_jax.classifier import Model
 
 HEAD_BYTES = 512
 
 
-class Format(Protocol):
-    """One on-disk format. Nothing in a file is ever executed, and no allocation exceeds what the file can hold.
-
-    Attributes:
-      NAME: for rows, messages and people.
-    """
-
-    @property
-    def NAME(self) -> str: ...
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Whether `path` is of this format. `head`: its first 512 bytes, empty for a directory. Reads little."""
-        ...
-
-    def read(self, path: Path) -> Tensors | Model:
-        """Its arrays, or a model where the file holds the computation too (then with the identity `Preprocess`).
-
-        Raises:
-          CheckpointError: saying what is wrong; any other exception counts as a damaged file.
-        """
-        ...
-
-
-FORMATS: tuple[Format, ...] = (
+BUILT_IN: tuple[Reader, ...] = (
     orbax,
     hugging_face,
     safetensors,
@@ -55,31 +34,37 @@ FORMATS: tuple[Format, ...] = (
     onnx,
     msgpack,
     plain_pickle,
-    unsupported,
 )
 """In the order in which they are asked. Formats with a signature come before those that are guessed."""
 
 
-def format_of(path: str | Path) -> Format:
-    """The format of a file or directory.
+def known() -> Iterator[Reader]:
+    """All readers in the order in which they are asked: the built-in ones, plugins, what only explains a refusal."""
+    yield from BUILT_IN
+    yield from readers.plugins(frozenset(reader.NAME for reader in (*BUILT_IN, unsupported)))
+    yield unsupported
+
+
+def format_of(path: str | Path) -> Reader:
+    """The reader of a file's or directory's format.
 
     Raises:
       CheckpointError: when nothing reads it, saying what can be read.
     """
     path = Path(path)
     head = _head(path)
-    for candidate in FORMATS:
+    for candidate in known():
         try:
             if candidate.matches(path, head):
                 return candidate
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
         except Exception as error:
-            raise CheckpointError(f"{path}: cannot be read as {candidate.NAME} ({_reason(error)})") from error
-    known = ", ".join(candidate.NAME for candidate in FORMATS if candidate is not unsupported)
+            raise CheckpointError(f"{path}: cannot be read as {candidate.NAME} ({reason(error)})") from error
+    readable = ", ".join(candidate.NAME for candidate in known() if candidate is not unsupported)
     kind = "directory" if path.is_dir() else "file"
     raise CheckpointError(
-        f"{path}: not a checkpoint {kind} of a known format, or damaged at its start; readable: {known}"
+        f"{path}: not a checkpoint {kind} of a known format, or damaged at its start; readable: {readable}"
     )
 
 
@@ -111,7 +96,7 @@ def read(path: str | Path) -> Tensors | Model:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:
         # Libraries raise all kinds for damaged input, and one bad file must not stop a sweep.
-        raise CheckpointError(f"{path}: damaged {chosen.NAME} ({_reason(error)}); copy or save it again") from error
+        raise CheckpointError(f"{path}: damaged {chosen.NAME} ({reason(error)}); copy or save it again") from error
 
 
 def sha256(path: str | Path) -> str:
@@ -167,7 +152,3 @@ def _head(path: Path) -> bytes:
     if not head:
         raise CheckpointError(f"{path}: the file is empty")
     return head
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -27,7 +27,7 @@ def load(
     """Opens any readable checkpoint. What is not given is taken from the file's metadata, then from its weights.
 
     Args:
-      path: file or directory of any format in `formats.FORMATS`.
+      path: file or directory of any format in `formats.known`.
       architecture: name of a family or preset; None recognises it from names and shapes.
       num_classes: width of the logits, checked against the weights.
       preprocess: pixel values to the network's input space, in any form that `preprocess.parse` takes.

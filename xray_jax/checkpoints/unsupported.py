@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from xray_jax.checkpoints.contents import CheckpointError
 
-NAME = "foreign"
+NAME = "unsupported"
 
 _SAVED_MODEL = "a TensorFlow SavedModel, which is not read: export it to ONNX (tf2onnx) or save it from Keras as .keras"
 _PACKED = "compressed or packed: unpack it first"

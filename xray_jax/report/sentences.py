@@ -1,83 +1,86 @@
 """One plain sentence per row, for people who have never heard of Renyi entropy: what was found and what it rests on."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from xray_jax.rows.file import Row
+from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
+from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, OK, SKIPPED, SUSPECT, UNKNOWN, Row, planes_block, probe_block
+from xray_jax.verdict.decision import CONFIRMED_TRIGGER, NOT_CALIBRATED
 
 _HEADS = {
-    "backdoored": "Backdoored",
-    "suspect": "Suspect",
-    "clean": "Clean as far as was looked",
-    "unknown": "Unknown",
-    "error": "Not scanned",
-    "skipped": "Skipped",
+    BACKDOORED: "Backdoored",
+    SUSPECT: "Suspect",
+    CLEAN: "Clean as far as was looked",
+    UNKNOWN: "Unknown",
+    ERROR: "Not scanned",
+    SKIPPED: "Skipped",
 }
 _CHANGES_IMAGES = ("blurred", "sharpened", "quantised")
 
 
 def sentence(row: Row) -> str:
     """One sentence that begins with the verdict, or with the status of a checkpoint that was not scanned."""
-    return f"{_HEADS.get(outcome(row), 'Unknown')}: {explanation(row)}"
+    return f"{_HEADS[outcome(row)]}: {explanation(row)}"
 
 
 def outcome(row: Row) -> str:
-    """The verdict of a row, else its status: "backdoored", "suspect", "clean", "unknown", "error" or "skipped"."""
-    if row.get("status", "ok") != "ok":
-        return str(row["status"])
-    return str(row.get("verdict") or "unknown")
+    """The verdict of a row, or the status of one without: "backdoored", "clean", ..., "error" or "skipped"."""
+    return row["status"] if row["status"] != OK else row["verdict"] or UNKNOWN
 
 
 def explanation(row: Row) -> str:
     """`sentence` without its beginning: why the outcome is what it is."""
     found = outcome(row)
-    if found == "skipped":
+    if found == SKIPPED:
         return "not a checkpoint."
-    if found == "error":
-        return _end(row.get("reason") or "no reason is given")
-    explain = {"backdoored": _backdoored, "suspect": _suspect, "clean": _clean}.get(found, _unknown)
-    return explain(row)
+    if found == ERROR:
+        return _end(row["reason"] or "no reason is given")
+    return {BACKDOORED: _backdoored, SUSPECT: _suspect, CLEAN: _clean}.get(found, _unknown)(row)
 
 
 def _backdoored(row: Row) -> str:
-    if row.get("basis") != "confirmed trigger":
-        searched = "no trigger was confirmed" if _ran(row, "probe") else "no trigger was looked for"
+    probe = probe_block(row)
+    if row.get("basis") != CONFIRMED_TRIGGER:
+        searched = "no trigger was looked for" if probe is None else "no trigger was confirmed"
         return f"{_mixtures(row)}; {searched}, so this is a hint and no proof."
-    best = _of(row, "probe").get("best")
-    if not best:
+    best = probe["best"] if probe is not None else None
+    if best is None:
         return f"a trigger was found that sends images to {_label(row.get('target_label'))}."
     trigger, comma = _with_article(best["description"]), "," if ", " in best["description"] else ""
-    where = f"to {_label(best['target'])}" if best.get("target") is not None else "to another label each"
+    where = f"to {_label(best['target'])}" if best["target"] is not None else "to another label each"
     return f"{trigger}{comma} sends {best['hits']} of {best['trials']} unseen images {where}."
 
 
 def _suspect(row: Row) -> str:
-    if not _ran(row, "planes"):
+    if planes_block(row) is None:
         return f"{_basis(row)}; have it looked at."
-    searched = "no working trigger was found" if _ran(row, "probe") else "no trigger was looked for"
+    searched = "no trigger was looked for" if probe_block(row) is None else "no working trigger was found"
     return f"{_mixtures(row)}, but {searched}; have it looked at."
 
 
 def _clean(row: Row) -> str:
     parts = []
-    if _ran(row, "probe"):
+    if probe_block(row) is not None:
         parts.append("no working trigger was found")
-    if _ran(row, "planes") and (row.get("settings") or {}).get("calibration", True):
+    if row.get("verdict_re", UNKNOWN) != UNKNOWN:
         parts.append("mixtures of clean images get the labels that a clean model gives them")
-    if not _ran(row, "probe"):
+    if probe_block(row) is None:
         parts.append("no trigger was looked for")
     return f"{'; '.join(parts)}."
 
 
 def _unknown(row: Row) -> str:
     basis = row.get("basis")
-    if basis == "suspect_preprocessing":
-        accuracy = row.get("clean_accuracy")
-        share = "too few" if accuracy is None else f"only {100 * accuracy:.0f} %"
-        return f"the model labels {share} of the clean samples right; its preprocessing is probably another."
-    if basis == "constant_output":
+    if basis == CONSTANT_OUTPUT:
         return "the model gives every image the same label; its weights or its preprocessing are probably wrong."
-    if basis == "not calibrated":
+    if basis == SUSPECT_PREPROCESSING:
+        accuracy = row.get("clean_accuracy")
+        right = "too few" if accuracy is None else f"{100 * accuracy:.0f} %"
+        choice = row.get("preprocess_choice")
+        if choice and choice["doubt"]:
+            return _end(f"with the preprocessing that fits best the model labels {right} right, but {choice['doubt']}")
+        only = "" if accuracy is None else "only "
+        return f"the model labels {only}{right} of the clean samples right; its preprocessing is probably another."
+    if basis == NOT_CALIBRATED:
         return "scores were measured, but nothing says what is normal for such a model (--calibration)."
     return _end(_basis(row))
 
@@ -90,15 +93,7 @@ def _mixtures(row: Row) -> str:
 
 
 def _basis(row: Row) -> str:
-    return str(row.get("basis") or row.get("reason") or "no verdict was drawn")
-
-
-def _of(row: Row, detector: str) -> Mapping[str, Any]:
-    return (row.get("detectors") or {}).get(detector) or {}
-
-
-def _ran(row: Row, detector: str) -> bool:
-    return bool(_of(row, detector))
+    return row.get("basis") or "no verdict was drawn"
 
 
 def _label(label: Any) -> str:

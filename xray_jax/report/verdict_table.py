@@ -7,7 +7,7 @@ from rich.text import Text
 
 from xray_jax.report.sentences import explanation, outcome, sentence
 from xray_jax.report.terminal_text import cells, cut_end, cut_middle, distinct_tails, printable
-from xray_jax.rows.file import Row
+from xray_jax.rows.row import Row, is_flagged, planes_block
 
 _STYLES = {"backdoored": "bold red", "suspect": "yellow", "clean": "green", "unknown": "magenta", "error": "red"}
 _GAP = "  "
@@ -32,7 +32,7 @@ class VerdictTable:
         self.rows = list(rows)
         self.width = width
         longest = _LONGEST_NAME if width is None else max(12, min(_LONGEST_NAME, width // 3))
-        tails = distinct_tails([printable(str(row["id"])) for row in self.rows])
+        tails = distinct_tails([printable(row["id"]) for row in self.rows])
         self.names = [cut_middle(tail, longest) for tail in tails]
         self._columns = self._lay_out()
 
@@ -98,15 +98,15 @@ def _taken(columns: dict[str, list[str]]) -> int:
 
 
 def _mean(row: Row, statistic: str) -> str:
-    planes = (row.get("detectors") or {}).get("planes") or {}
-    mean: Any = (planes.get(statistic) or {}).get("mean")
+    block: Any = planes_block(row)
+    # A mean that is not finite has no number in JSON.
+    mean = block[statistic]["mean"] if block is not None else None
     return "" if mean is None else f"{mean:.3f}"
 
 
 def _target(row: Row) -> str:
-    if outcome(row) not in ("backdoored", "suspect") or row.get("target_label") is None:
-        return ""
-    return str(row["target_label"])
+    target = row.get("target_label")
+    return "" if target is None or not is_flagged(row) else str(target)
 
 
 def _accuracy(row: Row) -> str:
@@ -115,6 +115,6 @@ def _accuracy(row: Row) -> str:
 
 
 def _truth(row: Row) -> str:
-    if row.get("label") is None:
+    if row["label"] is None:
         return ""
-    return str(row["label"]) + (f" -> {row['target']}" if row.get("target") is not None else "")
+    return str(row["label"]) + ("" if row["target"] is None else f" -> {row['target']}")

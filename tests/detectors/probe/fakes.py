@@ -28,7 +28,9 @@ FINDING = Finding(
 )  # fmt: skip
 
 Rule = Callable[[str, np.ndarray], tuple[int, float]]
-"""(family, its parameters) -> the label that a stamp sends images to, and the share of images that go there."""
+"""(family, its parameters) -> the label that a stamp sends images to, or `SCATTER`, and the share of images that go."""
+SCATTER = -1
+"""Images go to all labels but their own alike."""
 
 
 def truth(count: int) -> np.ndarray:
@@ -53,6 +55,8 @@ class FakeModel:
         for stamp, image in zip(stamp_index.tolist(), image_index.tolist(), strict=True):
             self.pairs.append((stamp, image))
             label, share = self.rule(FAMILIES[stamps.family[stamp]].name, stamps.own(stamp, SHAPE))
+            if label == SCATTER:
+                label = (self.own[image] + 1 + image // CLASSES % (CLASSES - 1)) % CLASSES
             found.append(label if share > self.resistance[image] else self.own[image])
         return np.asarray(found, np.int32)
 

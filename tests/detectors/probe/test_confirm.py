@@ -19,7 +19,7 @@ IMAGES, UNSEEN = 20, 50
 
 
 def slow_level(cost: float) -> int:
-    return sum(cost > np.float32(edge) for edge in EDGES)
+    return sum(bool(cost > np.float32(edge)) for edge in EDGES)
 
 
 def slow_all_to_one(state: SearchState) -> set[tuple[int, int]]:
@@ -129,11 +129,10 @@ def test_a_map_of_classes_is_a_hypothesis_unless_it_is_all_to_one() -> None:
     # Three of five classes go to one label: no map.
     found = confirm.hypotheses(labelled(np.asarray([1, 2, 1, 1, 0])[own][None]), own, CLASSES)
     assert (1, 2, 1, 1, 0) not in [h.target_labels for h in found]
-    # A quarter of the images agree: fewer than 0.4.
-    rare = np.where(np.arange(IMAGES) < 5, own, permuted)
-    rare[8:] = own[8:]
+    # The whole of class 0 and half of two others: of all left-out images only 4 of 20 agree, fewer than 0.4.
+    rare = np.where((own == 0) | (np.arange(IMAGES) < 10), np.asarray([3, 0, 1, 3, 4])[own], own)
     found = confirm.hypotheses(labelled(rare[None]), own, CLASSES)
-    assert [h for h in found if h.kind == "all-to-all" and h.target_labels == (3, 2, 4, 1, 0)] == []
+    assert [h for h in found if h.target_labels == (3, 0, 1, -1, -1)] == []
 
 
 def test_the_best_pair_of_classes_is_a_hypothesis() -> None:

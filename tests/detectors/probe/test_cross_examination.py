@@ -76,6 +76,13 @@ def test_a_trigger_stays_confirmed_where_no_two_other_classes_are_as_easy(easy: 
     assert after.runner_up < 0.1 if confirmed else after.runner_up > 0.8
 
 
+def test_the_target_takes_no_part_in_the_climb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cross_examination, "OTHER_CLASSES", 1)
+    state, _ = found(model({RED: (1, *HERE), GREEN: (4, *NEAR)}), STAMP)
+    cross_examination.cross_examine(state, 0, TARGET, SHAPE, CLASSES, seed=0)
+    assert state.rates(np.flatnonzero((state.labels >= 0).all(1)))[:, 4].max() > 0.8
+
+
 def test_other_classes_climb_with_stamps_that_cost_no_more() -> None:
     """Larger patches would work; they are no excuse."""
     easy = {GREEN: 4, BLUE: 2}

@@ -1,6 +1,6 @@
 """ONNX models through onnxruntime: a black box on the host, on every execution provider at hand.
 
-Before onnxruntime sees a file, `onnx_model` walks its protobuf: only operators of onnxruntime itself are allowed,
+Before onnxruntime sees a file, `onnx_model` checks its protobuf: only operators of onnxruntime itself are allowed,
 custom operator libraries are never registered, and weights in other files must lie in the model's own folder. The
 format has no checksum: a damaged weight can go unnoticed.
 """
@@ -37,12 +37,10 @@ def read(path: Path) -> BlackBox:
     """A model that takes one batch of images, and gives class scores, or labels and probabilities.
 
     Raises:
-      CheckpointError: saying what is refused or does not fit, or that onnxruntime is not installed.
+      CheckpointError: saying what is refused or does not fit, or that the extra `onnx` is not installed.
     """
-    source = Source.of(path)
-    data = source.read(0, source.size).tobytes()
-    model = onnx_model.inspect(data)
-    external = onnx_model.check_external(model, path)
+    data, locations = onnx_model.inspect(Source.of(path))
+    external = onnx_model.check_external(locations, path)
     session = _session(str(path) if external else data)
     if len(session.get_inputs()) != 1:
         names = [value.name for value in session.get_inputs()]
@@ -62,7 +60,7 @@ def _session(model: str | bytes) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise CheckpointError("ONNX models need onnxruntime: pip install 'xray-jax[onnx]'") from error
+        raise CheckpointError(onnx_model.MISSING) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # Or it would also take its own, older format, which nothing here has checked.

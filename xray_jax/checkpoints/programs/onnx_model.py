@@ -1,86 +1,108 @@
-"""What an ONNX file asks for, found from its protobuf alone, without onnxruntime and without its schema library.
+"""What an ONNX file asks for: its operators and its files of weights, from the parsed protobuf, before anything runs.
 
-Protobuf's wire format is a list of (field number, value); the numbers are those of `onnx.proto`. Only what decides
-whether a model may be opened is looked at.
+The `onnx` package parses it, with the schema and the rules that onnxruntime shares, and never follows a reference to
+another file. Messages take up to a hundred times the bytes that encode them, so the first parse of a file that is not
+small happens in a process whose memory is bounded (`onnx_rehearsal`); protobuf itself refuses messages nested more than
+a hundred deep.
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
-from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.bounded_file import Source
+from xray_jax.checkpoints.contents import SLACK, CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput
+
+MAX_BYTES = (2 << 30) - 1
+"""The most that protobuf parses; larger models keep their weights beside them."""
+SMALL_BYTES = 2 << 20
+"""Up to here a file is parsed at once: it takes some 200 MB at worst."""
+MAX_MESSAGES = 1 << 18
+"""Nodes, attributes, tensors and types; a large classifier has some ten thousand."""
+
+MISSING = "ONNX models need onnx and onnxruntime: pip install 'xray-jax[onnx]'"
+
+REHEARSAL_SECONDS = 120
+_REFUSAL = 3
 
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _REFUSED = frozenset({"EPContext", "ATen", "PythonOp", "PythonOpGrad"})
 """Operators that carry compiled code, or call into another runtime."""
-
-MAX_DEPTH = 40
-_MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
-_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
-_FUNCTION_NODE, _FUNCTION_DOMAIN = 7, 10
-_NODE_OP, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
-_ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
-_SPARSE_TENSORS = (1, 2)
-_TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
+_MEMORY = "_ORT_MEM_ADDR_"
+"""How onnxruntime names weights that lie at an address of its own process."""
 
 
-@dataclass
-class Wanted:
-    """Attributes:
-    operators: (domain, operator) that the graph and its functions use.
-    files: locations of weights outside of the file.
-    own_domains: those of functions that the file defines itself.
-    """
+def inspect(source: Source) -> tuple[bytes, frozenset[str]]:
+    """Reads a serialised ModelProto and checks it.
 
-    operators: set[tuple[str, str]] = field(default_factory=set)
-    files: set[str] = field(default_factory=set)
-    own_domains: set[str] = field(default_factory=set)
+    Args:
+      source: the file.
 
-
-def inspect(data: bytes) -> Wanted:
-    """Walks a serialised ModelProto.
+    Returns:
+      Its bytes, and the locations of weights outside of it, as it states them.
 
     Raises:
-      CheckpointError: when it is damaged, or uses operators that are not onnxruntime's own.
+      CheckpointError: when it is damaged or too large, uses operators that are not onnxruntime's own, or has parts
+        that the installed `onnx` does not know; and when `onnx` is not installed.
     """
-    wanted = Wanted()
-    graphs = 0
-    for number, value in _fields(memoryview(data)):
-        if number == _MODEL_GRAPH:
-            graphs += 1
-            _graph(_message(value), wanted, 0)
-        elif number == _MODEL_FUNCTIONS:
-            _function(_message(value), wanted)
-    if graphs != 1:
-        raise CheckpointError(f"damaged ONNX: {graphs} graphs in it, expected one")
+    if source.size > MAX_BYTES:
+        raise CheckpointError(
+            f"it has {source.size} bytes, protobuf parses at most {MAX_BYTES}; "
+            "save its weights beside it (external data)"
+        )
+    if source.size > SMALL_BYTES:
+        _rehearse(source)
+    data = source.read(0, source.size).tobytes()
+    model = _parse(data)
+    if not model.HasField("graph"):
+        raise CheckpointError("damaged ONNX: no graph in it")
+    operators: set[tuple[str, str]] = set()
+    own: set[tuple[str, str]] = set()
+    files: set[str] = set()
+    for number, message in enumerate(_messages(model)):
+        if number >= MAX_MESSAGES:
+            raise CheckpointError(f"it has more than {MAX_MESSAGES} nodes and attributes: refused")
+        kind = message.DESCRIPTOR.name
+        if kind == "NodeProto":
+            operators.add((message.domain, message.op_type))
+        elif kind == "FunctionProto":
+            own.add((message.domain, message.name))
+        elif kind == "TensorProto":
+            files |= _locations(message)
     custom = sorted(
         f"{domain}.{operator}".strip(".")
-        for domain, operator in wanted.operators
-        if domain not in _DOMAINS | wanted.own_domains or operator in _REFUSED
+        for domain, operator in operators
+        if (domain not in _DOMAINS and (domain, operator) not in own) or operator in _REFUSED
     )
     if custom:
         raise CheckpointError(f"it uses custom operators ({', '.join(custom[:10])}), which are never loaded: refused")
-    return wanted
+    return data, frozenset(files)
 
 
-def check_external(wanted: Wanted, path: Path) -> bool:
+def check_external(locations: frozenset[str], path: Path) -> bool:
     """Whether weights lie in other files, all of them inside the model's folder.
+
+    Args:
+      locations: what `inspect` found.
+      path: of the model.
 
     Raises:
       CheckpointError: naming a location that leaves the folder or is missing.
     """
     folder = Path(os.path.realpath(path.parent))
-    for location in sorted(wanted.files):
+    for location in sorted(locations):
         parts = PurePosixPath(location).parts + PureWindowsPath(location).parts
         outside = PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive or ".." in parts
         target = Path(os.path.realpath(folder / location))
-        if outside or not location or not target.is_relative_to(folder):
+        if outside or not location or _MEMORY in location or not target.is_relative_to(folder):
             raise CheckpointError(f"its weights are to be read from {location!r}, outside of its own folder: refused")
         if not target.is_file():
             raise CheckpointError(f"its weights are in {location!r}, which is missing; put it beside the model")
-    return bool(wanted.files)
+    return bool(locations)
 
 
 def layout_is_certain(entry: ImageInput) -> bool:
@@ -89,104 +111,69 @@ def layout_is_certain(entry: ImageInput) -> bool:
     return len({height, channels} & {1, 3, 4}) == 1 and height != channels
 
 
-def _graph(data: memoryview, wanted: Wanted, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise CheckpointError(f"graphs nested more than {MAX_DEPTH} deep: refused")
-    for number, value in _fields(data):
-        if number == _GRAPH_NODE:
-            _node(_message(value), wanted, depth)
-        elif number == _GRAPH_INITIALIZER:
-            _tensor(_message(value), wanted)
-        elif number == _GRAPH_SPARSE:
-            _sparse(_message(value), wanted)
+def _parse(data: bytes) -> Any:
+    """The ModelProto of the file."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise CheckpointError(MISSING) from error
+    try:
+        return onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise CheckpointError(f"damaged or truncated ONNX ({error}); copy it again") from error
 
 
-def _function(data: memoryview, wanted: Wanted) -> None:
-    for number, value in _fields(data):
-        if number == _FUNCTION_NODE:
-            _node(_message(value), wanted, 0)
-        elif number == _FUNCTION_DOMAIN:
-            wanted.own_domains.add(_text(value))
+def _rehearse(source: Source) -> None:
+    """Parses it in another process first, which may take four times the file."""
+    # By path and with -P: the package need not be imported there, and its `onnx.py` must not hide the library's.
+    command = [sys.executable, "-P", str(Path(__file__).with_name("onnx_rehearsal.py")), str(4 * source.size + SLACK)]
+    try:
+        with source.open() as file:
+            done = subprocess.run(command, stdin=file, capture_output=True, timeout=REHEARSAL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise CheckpointError(
+            f"parsing it took more than {REHEARSAL_SECONDS} s: damaged or hostile; refused"
+        ) from error
+    reason = done.stdout.decode(errors="replace").strip()
+    # protobuf counts a failed allocation among the reasons.
+    if done.returncode == _REFUSAL and "alloc" not in reason:
+        raise CheckpointError(f"damaged or truncated ONNX ({reason}); copy it again")
+    if done.returncode == 1 and b"No module named" in done.stderr:
+        raise CheckpointError(MISSING)
+    if done.returncode:
+        raise CheckpointError(
+            f"its nodes unpack to far more than its {source.size} bytes, or crash the parser (exit {done.returncode}): "
+            "damaged or hostile; refused"
+        )
 
 
-def _node(data: memoryview, wanted: Wanted, depth: int) -> None:
-    domain = operator = ""
-    for number, value in _fields(data):
-        if number == _NODE_OP:
-            operator = _text(value)
-        elif number == _NODE_DOMAIN:
-            domain = _text(value)
-        elif number == _NODE_ATTRIBUTE:
-            for kind, inner in _fields(_message(value)):
-                if kind in _ATTRIBUTE_TENSORS:
-                    _tensor(_message(inner), wanted)
-                elif kind in _ATTRIBUTE_GRAPHS:
-                    _graph(_message(inner), wanted, depth + 1)
-                elif kind in _ATTRIBUTE_SPARSE:
-                    _sparse(_message(inner), wanted)
-    wanted.operators.add((domain, operator))
+def _messages(message: Any) -> Iterator[Any]:
+    """The message and all below it, whatever fields they are in.
+
+    Raises:
+      CheckpointError: for a part that the schema does not know: what onnxruntime makes of it could not be checked.
+    """
+    import onnx
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    if len(UnknownFieldSet(message)):
+        raise CheckpointError(
+            f"it has parts that onnx {onnx.__version__} does not know, in a {message.DESCRIPTOR.name}: damaged, or "
+            "written by a newer version; pip install --upgrade onnx onnxruntime"
+        )
+    yield message
+    # The other fields of a tensor are numbers; asking for them would copy them.
+    if message.DESCRIPTOR.name == "TensorProto":
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in value if field.is_repeated else (value,):
+                yield from _messages(child)
 
 
-def _sparse(data: memoryview, wanted: Wanted) -> None:
-    for number, value in _fields(data):
-        if number in _SPARSE_TENSORS:
-            _tensor(_message(value), wanted)
-
-
-def _tensor(data: memoryview, wanted: Wanted) -> None:
-    outside, location = False, ""
-    for number, value in _fields(data):
-        if number == _TENSOR_LOCATION:
-            outside = outside or value == 1
-        elif number == _TENSOR_EXTERNAL:
-            entry = {kind: _text(inner) for kind, inner in _fields(_message(value)) if kind in (1, 2)}
-            outside = True
-            if entry.get(1) == "location":
-                location = entry.get(2, "")
-    if outside:
-        wanted.files.add(location)
-
-
-def _message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise CheckpointError("damaged ONNX: a number where a message should be")
-    return value
-
-
-def _text(value: int | memoryview) -> str:
-    return bytes(_message(value)).decode("utf-8", "replace")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, number or bytes) of one message."""
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        wire = key & 7
-        if wire == 0:
-            value, position = _varint(data, position)
-            yield key >> 3, value
-            continue
-        if wire == 2:
-            size, position = _varint(data, position)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise CheckpointError(f"damaged ONNX: an unknown kind of field at {position}")
-        if size > len(data) - position:
-            raise CheckpointError("damaged or truncated ONNX: a field runs over its end; copy it again")
-        yield key >> 3, data[position : position + size]
-        position += size
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise CheckpointError("damaged or truncated ONNX: a number without an end; copy it again")
+def _locations(tensor: Any) -> set[str]:
+    """Files that a tensor is to be read from; an empty name where it does not say which."""
+    stated = {entry.value for entry in tensor.external_data if entry.key == "location"}
+    outside = tensor.data_location == tensor.EXTERNAL or len(tensor.external_data) > 0
+    return stated or ({""} if outside else set())
