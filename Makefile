@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests test-oldest wheel clean
+.PHONY: demo test lint types tests test-oldest wheel docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/xray-demo --out=demo_out
@@ -35,6 +35,10 @@ wheel: .venv/test.stamp
 	$(BIN)/pip install -q --no-deps --target .venv/wheel dist/*.whl
 	cd .venv/wheel && PYTHONPATH=. ../bin/python -P ../../tests/check_wheel.py
 
+# The pages of docs/ as a site in site/, for a browser and without a server; a broken link is an error.
+docs: .venv/docs.stamp
+	$(BIN)/mkdocs build --strict
+
 .venv/demo.stamp: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -e .
@@ -45,5 +49,10 @@ wheel: .venv/test.stamp
 	$(BIN)/pip install -q -e ".[test]"
 	touch .venv/demo.stamp $@
 
+.venv/docs.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf .venv build dist demo_out
+	rm -rf .venv build dist demo_out site
