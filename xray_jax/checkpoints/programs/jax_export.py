@@ -116,8 +116,6 @@ def read(path: Path) -> Classifier:
     network = ExportedNetwork(digest, entry, exported)
     classes, name = scores.shape[1], "jax.export program"
     return Classifier(network, {}, classes, entry.shape, name, batch_size=batch, access=Access.LOGITS)
-        network, {}, scores.shape[1], entry.shape, "jax.export program", batch_size=batch, access=Access.LOGITS
-    )
 
 
 def _check_platform(exported: export.Exported) -> None:
