@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests wheel clean
+.PHONY: demo test lint types tests test-oldest wheel docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/xray-demo --out=demo_out
@@ -19,12 +19,25 @@ types: .venv/test.stamp
 tests: .venv/test.stamp
 	$(BIN)/pytest
 
+# The oldest versions that pyproject.toml claims, in an environment of their own.
+OLDEST := .venv/oldest
+test-oldest: .venv/test.stamp
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(BIN)/python -m tests.oldest_versions > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install -q --constraint $(OLDEST)/constraints.txt -e ".[test]"
+	$(OLDEST)/bin/python -m pytest tests/models tests/checkpoints tests/inference tests/prepare tests/detectors tests/verdict \
+	  tests/rows tests/sweep
+
 # The built wheel, outside the tree: what is missing from the package fails here and nowhere else.
 wheel: .venv/test.stamp
-	rm -rf dist build && $(BIN)/python -m build --wheel --outdir dist .
+	rm -rf dist build && $(BIN)/python -m build --wheel --no-isolation --outdir dist .
 	rm -rf .venv/wheel && mkdir -p .venv/wheel
 	$(BIN)/pip install -q --no-deps --target .venv/wheel dist/*.whl
 	cd .venv/wheel && PYTHONPATH=. ../bin/python -P ../../tests/check_wheel.py
+
+# The pages of docs/ as a site in site/, for a browser and without a server; a broken link is an error.
+docs: .venv/docs.stamp
+	$(BIN)/mkdocs build --strict
 
 .venv/demo.stamp: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,5 +49,10 @@ wheel: .venv/test.stamp
 	$(BIN)/pip install -q -e ".[test]"
 	touch .venv/demo.stamp $@
 
+.venv/docs.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf .venv build dist demo_out
+	rm -rf .venv build dist demo_out site

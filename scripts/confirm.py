@@ -55,11 +55,11 @@ def main() -> int:
     row = _row()
     finding = probe_result.from_row(_best(row))
     fresh = samples_lib.read(SAMPLES.value)
-    told = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
-    if told["architecture"] is None:
-        # How layers are wired may have been chosen by the row's samples, and is part of what was confirmed.
-        told["architecture"] = recognition.told(row)
-    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
+    declared = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
+    if declared["architecture"] is None:
+        # The network variant may have been chosen by the row's samples, and is part of what was confirmed.
+        declared["architecture"] = recognition.declared(row)
+    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **declared)
     replayed = replay.replay(finding, model, fresh)
     low, high = replayed.interval
     # The row's threshold: a stamp that was not confirmed is not reproduced by working again.
