@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,24 @@ def test_detectors_are_named_known_and_allowed(folder: Path, monkeypatch: pytest
 def test_jobs_check_themselves(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         job.Job("zoo", "samples.npz", **wrong)
+
+
+def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) -> None:
+    demo = Path(str(resources.files("xray_jax"))) / "demo"
+    lines = {line["id"]: line for line in map(json.loads, (demo / "manifest.jsonl").read_text().splitlines())}
+    names = ["cifar10-preactresnet-small-clean-s100", "cifar10-preactresnet-small-badnets-t3-s201"]
+    listed = [lines[name] | {"path": str(demo / lines[name]["path"])} for name in names]
+    factory.save_tiny(tmp_path / "truncated.safetensors")
+    os.truncate(tmp_path / "truncated.safetensors", 1000)
+    listed.append({"path": "truncated.safetensors"})
+    (tmp_path / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in listed))
+    flags = ["--calibration=paper:cifar10", "--planes=2", "--density=20", "--sampling=refine"]
+    done = xray(tmp_path, "--checkpoints=zoo.jsonl", f"--samples={demo / 'samples.npz'}", "--out=rows.jsonl", *flags)
+    assert done.returncode == job.EXIT_ERRORS, done.stderr
+    clean, backdoored, truncated = written(tmp_path / "rows.jsonl")
+    assert (clean["verdict"], truncated["status"], truncated["verdict"]) == ("clean", "error", None)
+    assert (backdoored["verdict"], backdoored["basis"]) == ("backdoored", "confirmed trigger")
+    probe = backdoored["detectors"]["probe"]
+    assert (probe["verdict"], probe["kind"], probe["best"]["target"]) == ("confirmed", "all-to-one", 3)
+    assert backdoored["target_label"] == probe["target"] == backdoored["target"] == 3
+    assert probe["score"] >= probe["threshold"]
