@@ -141,7 +141,7 @@ def test_every_command_is_listed() -> None:
 
 def test_the_navigation_has_every_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text().split("nav:")[1].split("validation:")[0]
-    listed = set(re.findall(r"- ([\w./-]+\.md)$", navigation, re.MULTILINE))
+    listed = set(re.findall(r": ([\w./-]+\.md)$", navigation, re.MULTILINE))
     assert listed == {page.removeprefix("docs/") for page in documents.PAGES if page.startswith("docs/")}
 
 

@@ -5,15 +5,16 @@ import json
 import shutil
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 import xray_jax
 from tests import documents
-from tests.factory import save_tiny, tiny_classifier, tiny_samples
+from tests.factory import tiny_classifier, tiny_samples
 from tests.places import ROOT
+from tests.report import rows
 from xray_jax import checkpoints
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.checkpoints.readers import Reader
@@ -23,6 +24,7 @@ from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.run import run_detectors
 from xray_jax.inference.labels import label_images
 from xray_jax.rows import file as row_file
+from xray_jax.rows.row import PlanesBlock, ProbeBlock, Row
 from xray_jax.sweep.batch_scan import BatchScan
 
 PYTHON = {page: blocks for page in documents.PAGES if (blocks := documents.blocks(page, "python"))}
@@ -74,17 +76,14 @@ def test_readme(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    save_tiny(tmp_path / "model.safetensors")
-    scan = BatchScan(tiny_samples(), [TINY["planes"](0)])
-    rows = [finished.row for finished in scan.run(xray_jax.collect("model.safetensors"))]
-    rows[0]["verdict"] = "suspect"
-    row_file.write_all("rows.jsonl", rows)
+    row_file.write_all("rows.jsonl", [rows.row(), rows.confirmed("2x2 white patch", goal=3), rows.error()])
     run(PYTHON["docs/rows.md"][0])
-    assert capsys.readouterr().out.startswith("model.safetensors suspect ")
+    assert capsys.readouterr().out == "zoo/model.pth backdoored confirmed trigger 3\n"
     (example,) = documents.blocks("docs/rows.md", "json")
     shown = json.loads(example)
-    assert shown.keys() <= rows[0].keys()
-    assert shown["detectors"]["planes"].keys() <= rows[0]["detectors"]["planes"].keys()
+    typed = {"row": Row, "planes": PlanesBlock, "probe": ProbeBlock}
+    for name, block in {"row": shown, **shown["detectors"]}.items():
+        assert block.keys() <= get_type_hints(typed[name]).keys(), name
 
 
 def test_a_detector_of_ones_own() -> None:
