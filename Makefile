@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests wheel docs clean
+.PHONY: demo test lint types tests test-oldest wheel docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/xray-demo --out=demo_out
@@ -19,9 +19,18 @@ types: .venv/test.stamp
 tests: .venv/test.stamp
 	$(BIN)/pytest
 
+# The oldest versions that pyproject.toml claims, in an environment of their own.
+OLDEST := .venv/oldest
+test-oldest: .venv/test.stamp
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(BIN)/python -m tests.oldest_versions > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install -q --constraint $(OLDEST)/constraints.txt -e ".[test]"
+	$(OLDEST)/bin/python -m pytest tests/models tests/checkpoints tests/inference tests/prepare tests/detectors tests/verdict \
+	  tests/rows tests/sweep
+
 # The built wheel, outside the tree: what is missing from the package fails here and nowhere else.
 wheel: .venv/test.stamp
-	rm -rf dist build && $(BIN)/python -m build --wheel --outdir dist .
+	rm -rf dist build && $(BIN)/python -m build --wheel --no-isolation --outdir dist .
 	rm -rf .venv/wheel && mkdir -p .venv/wheel
 	$(BIN)/pip install -q --no-deps --target .venv/wheel dist/*.whl
 	cd .venv/wheel && PYTHONPATH=. ../bin/python -P ../../tests/check_wheel.py

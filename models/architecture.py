@@ -1,4 +1,4 @@
-"""What the scanner needs to know of an architecture, beside its forward pass.
+"""The description of an architecture that recognition needs, beside its forward pass.
 
 Submodules carry the *published* names (torchvision's or BackdoorBench's), dots included, so a leaf's path joined with
 dots is its state-dict key: `params["layer1.0"]["conv1"]["kernel"]` is `layer1.0.conv1.weight`. Other published
@@ -36,6 +36,7 @@ class Naming:
     renames: tuple[tuple[str, str], ...]
 
     def rename(self, key: str) -> str:
+        """A key under this package's name."""
         for pattern, replacement in self.renames:
             key = re.sub(pattern, replacement, key)
         return key

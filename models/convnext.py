@@ -35,7 +35,8 @@ class ConvNeXt(nn.Module):
 
     Attributes:
       num_classes: number of labels.
-      stage_sizes: blocks in each stage. widths: channels of each stage.
+      stage_sizes: blocks in each stage.
+      widths: channels of each stage.
       flat_scale: the layer scale is stored as `[width]` (timm, the authors) instead of `[width, 1, 1]`.
     """
 

@@ -11,7 +11,12 @@ from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes,
 
 
 class DenseLayer(nn.Module):
-    """BN-ReLU-conv 1x1, BN-ReLU-conv 3x3: the `growth` new channels of one layer."""
+    """BN-ReLU-conv 1x1, BN-ReLU-conv 3x3: the new channels of one layer.
+
+    Attributes:
+      growth: channels out.
+      bottleneck: channels between the two convolutions.
+    """
 
     growth: int
     bottleneck: int
@@ -30,7 +35,8 @@ class DenseNet(nn.Module):
     Attributes:
       num_classes: number of labels.
       block_sizes: layers in each dense block; a transition halves width and size after all but the last.
-      growth: channels that each layer adds. bottleneck: channels of its 1x1 convolution.
+      growth: channels that each layer adds.
+      bottleneck: channels of its 1x1 convolution.
       stem_width: channels of the stem (7x7, stride 2, then a max pool).
     """
 
@@ -53,7 +59,7 @@ class DenseNet(nn.Module):
                 name = f"features.transition{block}"
                 x = nn.relu(norm(name=f"{name}.norm")(x))
                 x = nn.Conv(x.shape[-1] // 2, (1, 1), use_bias=False, name=f"{name}.conv")(x)
-                x = nn.avg_pool(x, (2, 2), (2, 2))
+                x = layers.average_pool(x, (2, 2), (2, 2))
         x = nn.relu(norm(name="features.norm5")(x))
         return nn.Dense(self.num_classes, name="classifier")(layers.average(x))
 

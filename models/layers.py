@@ -19,6 +19,12 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
     return nn.max_pool(x, (window, window), (stride, stride), [(padding, padding)] * 2)
 
 
+def average_pool(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
+    """Unpadded average pool; Flax's divides by an integer, which strict type promotion refuses."""
+    sums = nn.pool(x, 0.0, jax.lax.add, window, strides, "VALID")
+    return sums / jnp.asarray(window[0] * window[1], x.dtype)
+
+
 def flatten(x: jax.Array) -> jax.Array:
     """`[B, H, W, C]` to `[B, C*H*W]`: channels first, as published linear layers expect it."""
     return x.transpose(0, 3, 1, 2).reshape(len(x), -1)

@@ -17,7 +17,16 @@ Function = Callable[[jax.Array], jax.Array]
 
 
 class ConvNorm(nn.Module):
-    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side."""
+    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side.
+
+    Attributes:
+      width: channels out.
+      kernel: side of the kernel.
+      stride: of the convolution.
+      groups: of its channels.
+      epsilon: of the norm.
+      activation: None is none.
+    """
 
     width: int
     kernel: int
@@ -42,7 +51,13 @@ class ConvNorm(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels scaled by a gate that sees only their averages."""
+    """Channels scaled by a gate that sees only their averages.
+
+    Attributes:
+      width: features between the two layers.
+      activation: between them.
+      gate: behind them, to [0, 1].
+    """
 
     width: int
     activation: Function
@@ -59,10 +74,15 @@ class InvertedResidual(nn.Module):
     """Expand (1x1), depthwise, squeeze-excitation, project (1x1); the input is added when the shape allows it.
 
     Attributes:
-      width: channels out. expanded: channels between; no expansion when they equal the input's.
-      kernel, stride: of the depthwise convolution.
+      width: channels out.
+      expanded: channels between; no expansion when they equal the input's.
+      kernel: side of the depthwise convolution's kernel.
+      stride: of the depthwise convolution.
       squeezed: width of the squeeze-excitation; 0 is none.
-      activation, squeeze_activation, gate: functions. epsilon: of the norms.
+      activation: behind the first two convolutions.
+      squeeze_activation: inside the squeeze-excitation.
+      gate: of the squeeze-excitation, to [0, 1].
+      epsilon: of the norms.
     """
 
     width: int

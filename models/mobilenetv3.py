@@ -53,7 +53,8 @@ class MobileNetV3(nn.Module):
       num_classes: number of labels.
       stem_width: channels of the stem, which has stride 2.
       blocks: of each block (width, expanded, kernel, squeezed, hard swish, stride).
-      last_width: channels of the last convolution. hidden: width of the linear layer before the last one.
+      last_width: channels of the last convolution.
+      hidden: width of the linear layer before the last one.
     """
 
     num_classes: int = 10

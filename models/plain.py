@@ -35,7 +35,7 @@ _SPATIAL_VARIANTS = 6
 
 _SHOWN = {"relu": "ReLU", "identity": "no activation (identity)"}
 
-_POOLS = {"max": nn.max_pool, "avg": nn.avg_pool}
+_POOLS = {"max": nn.max_pool, "avg": layers.average_pool}
 
 
 class PlainNet(nn.Module):
@@ -43,10 +43,13 @@ class PlainNet(nn.Module):
 
     Attributes:
       num_classes: number of labels, the width of the last layer whatever `dense` says.
-      convs: the convolutions. dense: the fully connected layers, the last one included.
-      padding, stride: of each convolution; padding is zeros on every side.
+      convs: the convolutions.
+      dense: the fully connected layers, the last one included.
+      padding: of each convolution, zeros on every side.
+      stride: of each convolution.
       pool_after: numbers (from 1) of the convolutions that a pooling follows.
-      pool: "max" or "avg". window: its side; its stride is 2.
+      pool: "max" or "avg".
+      window: side of the pooling; its stride is 2.
       average: side to which the features are averaged before they are flattened; 0 flattens them as they are.
       activation: after every layer but the last; "identity" is none.
       norm: whether batch norms lie "before" or "after" the activation.

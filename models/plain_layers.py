@@ -19,8 +19,11 @@ class Layer(NamedTuple):
     """One layer with weights.
 
     Attributes:
-      name: published name. width: what it gives. kernel: side of a convolution's kernel, 0 for a linear layer.
-      bias: whether it has one. norm: name of its batch norm, "" without one.
+      name: published name.
+      width: channels or features out.
+      kernel: side of a convolution's kernel, 0 for a linear layer.
+      bias: whether it has one.
+      norm: name of its batch norm, "" without one.
     """
 
     name: str

@@ -22,7 +22,14 @@ _ALL_SUBSETS = 8
 
 
 class Variant(NamedTuple):
-    """Fields of a `PlainNet`, the image that they are for, and how unusual they are (0 is the most usual)."""
+    """One spatial variant of a `PlainNet`.
+
+    Attributes:
+      cost: how unusual it is; 0 is the most usual.
+      fields: of the `PlainNet`.
+      side: of the images that it is for.
+      channels: of these images.
+    """
 
     cost: float
     fields: dict[str, Any]

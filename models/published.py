@@ -7,12 +7,13 @@ layers OI <-> IO; every other leaf passes as it is.
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 _RENAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 _TO_LINEN = {4: (2, 3, 1, 0), 2: (1, 0)}
@@ -24,7 +25,9 @@ class Tensor(Protocol):
     """An array, or something that becomes one when `np.asarray` asks for it; `shape` costs nothing."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of its axes."""
+        ...
 
 
 Tensors = Mapping[str, Tensor]
@@ -34,7 +37,8 @@ class MismatchError(ValueError):
     """Tensors do not fit a network. All that differs is in the message and in the attributes.
 
     Attributes:
-      missing: keys that the network needs. extra: keys that it has no place for.
+      missing: keys that the network needs.
+      extra: keys that it has no place for.
       misshaped: (key, found shape, expected shape).
     """
 
@@ -72,15 +76,7 @@ def _leaves(module: nn.Module, input_shape: tuple[int, int, int]) -> Mapping[tup
     """Path (collection first) -> shape of every variable, from an abstract init: nothing is computed or allocated."""
     image = jax.ShapeDtypeStruct((1, *input_shape), np.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), image)
-    return {path: leaf.shape for path, leaf in _walk(variables)}
-
-
-def _walk(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(tree, Mapping):
-        for name, child in tree.items():
-            yield from _walk(child, (*path, name))
-    else:
-        yield path, tree
+    return {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
 
 
 def _key(path: tuple[str, ...]) -> str:
@@ -141,7 +137,7 @@ def to_variables(module: nn.Module, tensors: Tensors, input_shape: tuple[int, in
 
 def to_tensors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Linen variables to published key -> array in torch's layout: the inverse of `to_variables`."""
-    leaves = ((path, np.asarray(leaf)) for path, leaf in _walk(variables))
+    leaves = ((path, np.asarray(leaf)) for path, leaf in flatten_dict(variables).items())
     return {_key(path): leaf.transpose(_axes(path, leaf.ndim, _TO_TORCH)) for path, leaf in leaves}
 
 

@@ -61,7 +61,10 @@ class VisionTransformer(nn.Module):
 
     Attributes:
       num_classes: number of labels.
-      depth: encoder layers. width: of the tokens. hidden: of the layers' MLP. heads: of the attention.
+      depth: encoder layers.
+      width: of the tokens.
+      hidden: width inside the layers' MLP.
+      heads: of the attention.
       patch: side of a patch.
       fused: query, key and value are one leaf (torchvision, timm).
       epsilon: of the layer norms.
@@ -94,7 +97,8 @@ class Resized(nn.Module):
     """A network behind a bilinear resize, as torch's `Sequential(Resize(size), network)`: its keys begin with `1.`.
 
     Attributes:
-      network: takes images of `size`. size: (height, width); half-pixel centres, no antialiasing.
+      network: takes images of `size`.
+      size: (height, width); half-pixel centres, no antialiasing.
     """
 
     network: nn.Module
@@ -102,6 +106,7 @@ class Resized(nn.Module):
 
     @property
     def num_classes(self) -> int:
+        """Number of labels of the network behind the resize."""
         return int(vars(self.network)["num_classes"])
 
     @nn.compact

@@ -19,6 +19,7 @@ from xray_jax import samples as samples_lib
 from xray_jax.checkpoints import recognition
 from xray_jax.detectors.probe import replay
 from xray_jax.detectors.probe import result as probe_result
+from xray_jax.prepare import prepare
 from xray_jax.report import plane_figures, trigger_figure
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import Row, probe_block
@@ -55,12 +56,12 @@ def main() -> int:
     row = _row()
     finding = probe_result.from_row(_best(row))
     fresh = samples_lib.read(SAMPLES.value)
-    told = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
-    if told["architecture"] is None:
-        # How layers are wired may have been chosen by the row's samples, and is part of what was confirmed.
-        told["architecture"] = recognition.told(row)
-    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **told)
-    replayed = replay.replay(finding, model, fresh)
+    declared = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
+    if declared["architecture"] is None:
+        # The network variant may have been chosen by the row's samples, and is part of what was confirmed.
+        declared["architecture"] = recognition.declared(row)
+    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **declared)
+    replayed = replay.replay(finding, prepare(model, fresh), fresh)
     low, high = replayed.interval
     # The row's threshold: a stamp that was not confirmed is not reproduced by working again.
     reproduced = low >= (row["detectors"]["probe"]["threshold"] if MIN_FLIP_RATE.value is None else MIN_FLIP_RATE.value)

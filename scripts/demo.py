@@ -19,6 +19,7 @@ from xray_jax.classifier import Classifier
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.rows import file as row_file
+from xray_jax.rows.row import ERROR
 from xray_jax.scripts import command
 from xray_jax.sweep.options import BatchScanOptions
 
@@ -56,7 +57,7 @@ def main() -> int:
         )
     )
     print(f"rows:     {out / 'rows.jsonl'}\npictures: {out / 'pictures'}\nmaps:     {out / 'maps'}", file=sys.stderr)
-    errors = {row["id"] for row in row_file.read(out / "rows.jsonl") if row["status"] == "error"}
+    errors = {row["id"] for row in row_file.read(out / "rows.jsonl") if row["status"] == ERROR}
     return 0 if errors == {TRUNCATED} else command.EXIT_ERROR
 
 

@@ -59,32 +59,6 @@ def test_bad_files_are_refused_by_name(tmp_path):
         assert name in str(caught.value)
 
 
-def test_triplets_are_distinct_repeatable_and_only_appended_to():
-    given = factory.tiny_samples()
-    few, many = samples.draw_triplets(given, 4, seed=3), samples.draw_triplets(given, 9, seed=3)
-    np.testing.assert_array_equal(few, many[:4])
-    assert all(len(set(given.labels[triplet])) == 3 for triplet in many)
-    assert not np.array_equal(few, samples.draw_triplets(given, 4, seed=4))
-
-
-def test_degenerate_triplets_are_redrawn_or_reported():
-    given = factory.tiny_samples(30, 3)
-    images = given.images.copy()
-    images[given.labels == 0] = images[given.labels == 1][0]
-    images[given.labels == 1] = images[given.labels == 1][0]
-    with pytest.raises(samples.SamplesError, match="identical or collinear"):
-        samples.draw_triplets(samples.Samples(images, given.labels), 3, seed=0)
-    # One usable image in class 0 is enough to go on.
-    images[np.flatnonzero(given.labels == 0)[0]] = 0.5
-    drawn = samples.draw_triplets(samples.Samples(images, given.labels), 3, seed=0)
-    assert (drawn == np.flatnonzero(given.labels == 0)[0]).any(axis=1).all()
-
-
-def test_fewer_than_three_classes_is_an_error():
-    with pytest.raises(samples.SamplesError, match="at least three classes, found 2"):
-        samples.draw_triplets(factory.tiny_samples(10, 2), 1, seed=0)
-
-
 def test_a_set_of_the_package_goes_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shipped = samples.read("cifar10")

@@ -10,6 +10,7 @@ from typing import Any
 
 from xray_jax.classifier import Access
 from xray_jax.detectors import registry
+from xray_jax.detectors.detection import Detector
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
@@ -97,7 +98,7 @@ class Worker:
             access=job.access,
             configured={"planes": lambda _: Planes(job.planes, rule), "probe": lambda _: Probe(job.probe, null)},
         )
-        options = replace(job.scan, calibration=calibration)
+        options = replace(job.scan, calibration=calibration, left_out=_left_out(job, detectors))
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)
 
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
@@ -126,6 +127,13 @@ class Worker:
         return self.scan.failed(entry, reason)
 
 
+def _left_out(job: Job, detectors: Sequence[Detector]) -> dict[str, str]:
+    """Detectors of the job that its access does not allow, and why."""
+    allowed = {detector.name for detector in detectors}
+    reason = f"it needs more than --access={job.access.name.lower()} allows"
+    return {name: reason for name in job.detectors if name not in allowed}
+
+
 def _in_actor(job: Job) -> Worker:
     enable_compile_cache()
     return Worker(job)
@@ -136,7 +144,7 @@ def run(job: Job) -> int:
 
     Raises:
       ValueError: samples, calibration, manifest or settings cannot be used; the message says which flag and why.
-      results.ResultsError: rows cannot be written.
+      rows.file.ResultsError: rows cannot be written.
     """
     listed = collect(job.checkpoints)
     if not listed:

@@ -12,7 +12,7 @@ from xray_jax.samples import from_arrays
 from xray_jax.sweep import checkpoint_list
 from xray_jax.sweep.batch_scan import BatchScan
 
-TRAINING = TrainOptions(epochs=4, batch_size=50, peak_learning_rate=0.1, flip=False)
+TRAINING = TrainOptions(epochs=2, batch_size=50, peak_learning_rate=0.1, flip=False)
 SPECS = [
     ModelSpec(dataset="bands", seed=1, training=TRAINING),
     ModelSpec(dataset="bands", attack="wanet", target=2, rate=0.2, seed=2, training=TRAINING),

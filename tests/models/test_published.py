@@ -3,6 +3,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from xray_jax.models import plain, published, registry
 
@@ -41,7 +42,7 @@ def test_there_and_back(name: str) -> None:
 
 def test_flax_keys() -> None:
     variables = _variables()
-    flat = {"/".join(path): leaf for path, leaf in published._walk(variables)}
+    flat = flatten_dict(variables, sep="/")
     back = published.to_variables(NETWORK, published.from_flax(flat), SHAPE)
     jax.tree.map(np.testing.assert_array_equal, back, variables)
     with pytest.raises(ValueError, match="'kernel' is not inside a collection"):

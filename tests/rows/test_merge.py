@@ -1,22 +1,24 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.rows import rows
+from tests.schema import check
 from xray_jax.rows import file as row_file
 from xray_jax.rows.merge import MergeError, merge
 
 
-def row(name: str, *, sha: str = "a", status: str = "ok", seed: int = 0, version: str = "1", **overrides) -> dict:
-    settings = {"seed": seed, "planes": 20, "architecture": None, **overrides}
-    return {
-        "id": name, "sha256": sha, "status": status, "version": version, "settings": settings,
-        "settings_hash": row_file.settings_hash(settings),
-    }  # fmt: skip
+def row(name: str, *, sha: str = "a", status: str = "ok", seed: int = 0, version: str = "1", **overrides: Any) -> Any:
+    base = rows.full_row()["settings"]
+    settings = {**base, "detectors": {"planes": {**rows.PLANES_OPTIONS, "seed": seed}}, **overrides}
+    make = rows.full_row if status == "ok" else rows.error_row
+    return check(make(id=name, sha256=sha * 64, version=version, settings=settings))
 
 
-def write(path: Path, *rows: dict) -> Path:
-    row_file.write_all(path, rows)
+def write(path: Path, *written: Any) -> Path:
+    row_file.write_all(path, written)
     return path
 
 
@@ -50,15 +52,23 @@ def test_an_ok_row_replaces_an_error_and_never_the_other_way(tmp_path: Path) -> 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     one = write(tmp_path / "one.jsonl", row("a"))
     other = write(tmp_path / "other.jsonl", row("b", seed=1))
-    with pytest.raises(MergeError, match=r"one.jsonl and .*other.jsonl .*seed: 0 / 1"):
+    with pytest.raises(MergeError, match=r"one.jsonl and .*other.jsonl .*\(detectors\.planes\.seed: 0 / 1\)"):
         merge([one, other])
     with pytest.raises(MergeError, match="tool version"):
         merge([one, write(tmp_path / "new.jsonl", row("b", version="2"))])
 
 
+def test_a_long_setting_does_not_hide_the_message(tmp_path: Path) -> None:
+    calibration = {"source": "x" * 1000, "re_threshold": 0.5}
+    other = write(tmp_path / "other.jsonl", row("b", calibration=calibration, decide="both"))
+    with pytest.raises(MergeError, match=r'calibration: null / .*decide: "either" / "both"') as error:
+        merge([write(tmp_path / "one.jsonl", row("a")), other])
+    assert len(str(error.value).replace(str(tmp_path), "")) < 250
+
+
 def test_two_contents_under_one_id_are_refused_between_files_only(tmp_path: Path) -> None:
-    one = write(tmp_path / "one.jsonl", row("a"), row("a", sha="newer"))
-    assert [r["sha256"] for r in merge([one]).rows] == ["newer"]
+    one = write(tmp_path / "one.jsonl", row("a"), row("a", sha="b"))
+    assert [r["sha256"] for r in merge([one]).rows] == ["b" * 64]
     with pytest.raises(MergeError, match="a: scanned with two contents"):
         merge([one, write(tmp_path / "other.jsonl", row("a"))])
 
@@ -68,6 +78,11 @@ def test_a_cut_off_shard_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(row("a")) + "\n" + '{"id": "b')
     with pytest.raises(MergeError, match="start it again"):
         merge([path])
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(row_file.ResultsError, match=r"none\.jsonl: cannot be read"):
+        merge([tmp_path / "none.jsonl"])
 
 
 def test_shards_of_two_splits_are_refused(tmp_path: Path) -> None:

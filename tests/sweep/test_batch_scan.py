@@ -1,89 +1,109 @@
 import dataclasses
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from tests import factory
+from tests.sweep.scans import OPTIONS, run, stable, whole
 from xray_jax import checkpoints
+from xray_jax.detectors.planes.detector import Planes, scores
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.detectors.planes.scan import PlanesOptions, Scanner, scores
-from xray_jax.detectors.probe import ProbeOptions
+from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.null import Null
-from xray_jax.inference import labels
-from xray_jax.inference.labels import InferenceOptions
+from xray_jax.detectors.probe.options import ProbeOptions
+from xray_jax.inference import programs
+from xray_jax.inference.labels import label_images
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.prepare import prepare
 from xray_jax.rows import file as row_file
-from xray_jax.rows.fields import file_name
-from xray_jax.sweep.batch_scan import BatchScan, BatchScanOptions
+from xray_jax.rows.names import file_name
+from xray_jax.rows.row import VERDICTS
+from xray_jax.samples import SamplesError
+from xray_jax.sweep.batch_scan import BatchScan
 from xray_jax.sweep.checkpoint_list import Entry
-from xray_jax.verdict import decision
+from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.verdict.calibration import CalibrationError, load_calibration
 
-SETTINGS = PlanesOptions(planes=2, density=12)
-VOLATILE = ("seconds", "device", "path")
-
-
-def stable(rows):
-    return [{name: value for name, value in row.items() if name not in VOLATILE} for row in rows]
-
-
-def run(entries, done=None, engine=None, samples=None, **settings):
-    sweep = BatchScan(
-        Scanner(samples or factory.tiny_samples(), SETTINGS, engine or InferenceOptions()), BatchScanOptions(**settings)
-    )
-    return [finished.row for finished in sweep.run(entries, done)]
+PAPER = load_calibration("paper:cifar10")
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     folder = tmp_path_factory.mktemp("zoo with space ü")
     for seed in range(4):
         factory.save_tiny(folder / f"{seed}.safetensors", seed)
     return [Entry(file.name, file) for file in sorted(folder.iterdir())]
 
 
-def test_a_row_says_everything(zoo):
-    calibration = decision.load_calibration("paper:cifar10")
-    first = run(zoo[:1], calibration=calibration)[0]
+def test_a_row_says_everything(zoo: list[Entry]) -> None:
+    first = run(zoo[:1], calibration=PAPER)[0]
     assert first["status"] == "ok"
     assert len(first["sha256"]) == 64
     assert first["format"] == "safetensors"
     assert first["num_classes"] == 5
     assert first["preprocess"]["mean"] == pytest.approx([0.4914, 0.4822, 0.4465])
-    assert first["verdict"] in decision.VERDICTS
-    assert len(first["re"]["per_plane"]) == 2
-    assert first["re"]["mean"] == pytest.approx(np.mean(first["re"]["per_plane"]))
-    assert sum(first["label_distribution"]) == pytest.approx(1, abs=1e-5)
-    assert first["target_label"] == np.argmax(first["label_distribution"])
-    assert first["queries"] == 2 * 12**2 + 40
-    assert {"load", "accuracy", "labels", "scores"} <= set(first["seconds"])
-    assert {"planes", "density", "seed", "alpha", "ats", "precision", "samples"} <= set(first["settings"])
+    assert (first["preprocess_source"], first["preprocess_choice"]) == ("file", None)
+    assert first["verdict"] in VERDICTS
+    planes = first["detectors"]["planes"]
+    assert len(planes["re"]["per_plane"]) == planes["planes"] == 2
+    assert planes["re"]["mean"] == pytest.approx(np.mean(planes["re"]["per_plane"]))
+    assert planes["statistics"] == [
+        {"name": name, "value": planes[name]["mean"], "suspect": "low"} for name in ("re", "ats")
+    ]
+    assert sum(planes["label_distribution"]) == pytest.approx(1, abs=1e-5)
+    assert first["target_label"] == planes["target"] == np.argmax(planes["label_distribution"])
+    prepared = prepare(checkpoints.load(zoo[0].path), factory.tiny_samples())
+    assert planes["queries"] == 2 * 12**2
+    assert first["queries"] == planes["queries"] + prepared.queries
+    assert (first["clean_accuracy"], first["accuracy_images"]) == (prepared.clean_accuracy, 40)
+    assert set(first["seconds"]) == {"load", "prepare", "planes"}
+    assert set(planes["seconds"]) == {"labels", "scores"}
+    assert set(first["settings"]) == {
+        "precision", "samples", "seed", "decide", "calibration", "detectors", "architecture", "num_classes",
+        "preprocess",
+    }  # fmt: skip
+    assert first["settings"]["detectors"] == {"planes": dataclasses.asdict(OPTIONS)}
     assert first["notes"][:2] == [
         "calibrated with planes=20, scanned with 2",
         "calibrated with density=100, scanned with 12",
     ]
-    assert row_file.encode(first)
 
 
-def test_rows_are_the_same_on_any_devices_and_batches(zoo):
+def test_rows_are_the_same_on_any_devices_and_batches(zoo: list[Entry]) -> None:
     expected = stable(run(zoo))
-    for devices in (1, 8):
-        for batch in (64, 4096):
-            engine = InferenceOptions(batch, devices=tuple(jax.local_devices()[:devices]))
-            assert stable(run(zoo, engine=engine)) == expected
+    for count, batch in ((1, 64), (1, 4096), (8, 64), (8, 4096)):
+        inference = InferenceOptions(batch, devices=tuple(jax.local_devices()[:count]))
+        rows = run(zoo, inference=inference)
+        assert rows[0]["device"].startswith(f"{count} x ")
+        assert stable(rows) == expected
 
 
-def test_one_checkpoint_per_device_gives_the_same_rows(zoo):
+def test_the_probes_rows_are_the_same_on_one_device_and_on_eight(zoo: list[Entry]) -> None:
+    one, eight = (
+        run(
+            zoo[:1],
+            inference=InferenceOptions(64, devices=tuple(jax.local_devices()[:count])),
+            detectors=(Probe(ProbeOptions(queries=1000)),),
+        )
+        for count in (1, 8)
+    )
+    assert stable(one) == stable(eight)
+
+
+def test_one_checkpoint_per_device_gives_the_same_rows(zoo: list[Entry]) -> None:
     assert stable(run(zoo, spread=True)) == stable(run(zoo))
 
 
-def test_rows_keep_the_entries_order_and_skip_what_is_done(zoo):
+def test_rows_keep_the_entries_order_and_skip_what_is_done(zoo: list[Entry]) -> None:
     rows = run(zoo, loaders=3, scanners=3, prefetch=2)
     assert [row["id"] for row in rows] == [entry.id for entry in zoo]
     done = {row_file.identity(row): row for row in rows[1:3]}
@@ -91,162 +111,99 @@ def test_rows_keep_the_entries_order_and_skip_what_is_done(zoo):
     assert len(run(zoo, done, decide="both")) == 4
 
 
-def test_one_trace_for_a_sweep_of_forty(tmp_path):
+def test_one_trace_for_a_sweep_of_forty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [Entry(str(i), factory.save_tiny(tmp_path / f"{i}.safetensors", i)) for i in range(40)]
-    labels._points_program.cache_clear()
-    labels._images_program.cache_clear()
+    programs.label_program.cache_clear()
     jax.clear_caches()
     traced = []
-    original = labels.forward
+    original = programs.forward
 
-    def counting(network, variables, images, precision):
+    def counting(network: Any, variables: Any, images: Any, precision: str) -> Any:
         traced.append(images.shape)
         return original(network, variables, images, precision)
 
-    labels.forward = counting
-    try:
-        rows = run(entries, scanners=3)
-    finally:
-        labels.forward = original
+    monkeypatch.setattr(programs, "forward", counting)
+    rows = run(entries, scanners=3)
     assert [row["status"] for row in rows] == ["ok"] * 40
     # One program for points, one for images, and one for images that the advice on preprocessing has made itself:
     # random networks are near chance.
     assert len(traced) == 3
 
 
-def test_probe_rows(zoo):
-    settings = {
-        "probe_settings": ProbeOptions(queries=1000),
-        "calibration": decision.load_calibration("paper:cifar10"),
-    }
-    (alone,) = run(zoo[:1], probe="only", **settings)
-    (both,) = run(zoo[:1], probe="on", **settings)
-    (without,) = run(zoo[:1], probe="off", **settings)
-    assert "re" not in alone
-    assert "probe" not in without
-    assert alone["probe"] == both["probe"]
-    assert both["re"] == without["re"]
-    assert both["queries"] == without["queries"] + alone["queries"]
-    own = Null(models=3, source="mine.jsonl")
-    (other,) = run(zoo[:1], probe="only", null=own, **settings)
-    assert other["probe"]["null"] == {"source": "mine.jsonl", "models": 3}
-    assert len({row["settings_hash"] for row in (alone, both, without, other)}) == 4
-    row_file.encode(both)
+def test_probe_rows(zoo: list[Entry]) -> None:
+    planes, probe = Planes(OPTIONS), Probe(ProbeOptions(queries=1000))
+    other = Probe(probe.options, Null(models=3, source="mine.jsonl"))
+    alone, both, without, own = (
+        run(zoo[:1], detectors=detectors, calibration=PAPER)[0]
+        for detectors in ((probe,), (planes, probe), (planes,), (other,))
+    )
+    assert set(alone["detectors"]) == {"probe"}
+    assert set(without["detectors"]) == {"planes"}
+    assert stable([both])[0]["detectors"] == stable([alone])[0]["detectors"] | stable([without])[0]["detectors"]
+    assert both["queries"] == without["queries"] + both["detectors"]["probe"]["queries"]
+    assert own["detectors"]["probe"]["null"] == {"source": "mine.jsonl", "models": 3}
+    assert len({row["settings_hash"] for row in (alone, both, without, own)}) == 4
+    assert set(both["seconds"]) == {"load", "prepare", "planes", "probe"}
 
 
-def test_near_chance_rows_advise_on_preprocessing(tmp_path):
+def test_near_chance_rows_advise_on_preprocessing(tmp_path: Path) -> None:
     """A network that knows the samples under one preset, scanned under another that ruins it."""
     samples = factory.tiny_samples(200)
     path = factory.save_tiny(tmp_path / "a.safetensors", seed=21)  # of several labels under both presets
-    right = labels.label_images(checkpoints.load(path, preprocess="0-255"), samples.images)
-    wrong = labels.label_images(checkpoints.load(path, preprocess="+-1"), samples.images)
+    right = label_images(checkpoints.load(path, preprocess="0-255"), samples.images)
+    wrong = label_images(checkpoints.load(path, preprocess="+-1"), samples.images)
     own = dataclasses.replace(samples, labels=right.astype(np.int32)).subset(np.flatnonzero(wrong != right))
     assert len(np.unique(own.labels)) >= 3
     (row,) = run([Entry("a", path, preprocess="+-1")], samples=own)
-    assert (row["verdict"], row["ground"]) == ("unknown", "suspect_preprocessing")
+    assert (row["verdict"], row["basis"]) == ("unknown", "suspect_preprocessing")
+    assert row["preprocess_source"] == "given"
     assert any("--preprocess=0-255 (100.0%)" in note for note in row["notes"])
 
 
-def test_saved_maps_recompute_the_row(zoo, tmp_path):
+def test_saved_maps_recompute_the_row(zoo: list[Entry], tmp_path: Path) -> None:
     (row,) = run(zoo[:1], maps=tmp_path)
+    planes = row["detectors"]["planes"]
     maps = LabelMaps.load(tmp_path / f"{file_name(row['id'])}.npz")
-    re, ats, counts = scores(maps, SETTINGS, row["num_classes"])
-    assert re.tolist() == row["re"]["per_plane"]
-    assert ats.tolist() == row["ats"]["per_plane"]
-    np.testing.assert_allclose((counts / counts.sum(1, keepdims=True)).mean(0), row["label_distribution"], atol=1e-6)
+    re, ats, counts = scores(maps, OPTIONS, row["num_classes"])
+    assert re.tolist() == planes["re"]["per_plane"]
+    assert ats.tolist() == planes["ats"]["per_plane"]
+    shares = (counts / counts.sum(1, keepdims=True)).mean(0)
+    np.testing.assert_allclose(shares, planes["label_distribution"], atol=1e-6)
 
 
-def nan_weights(path):
-    variables = factory.tiny_variables()
-    variables["params"]["linear"]["bias"] = np.full(5, np.nan, np.float32)
-    checkpoints.save_safetensors(path, variables, {})
+@pytest.mark.parametrize("wrong", [{"decide": "maybe"}, {"loaders": 0}, {"scanners": 0}, {"prefetch": 0}])
+def test_options_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        BatchScanOptions(**wrong)
 
 
-def truncated(path):
-    factory.save_tiny(path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def test_what_no_row_could_come_of_is_refused_before_anything_runs() -> None:
+    planes = Planes(dataclasses.replace(OPTIONS, alpha=2.0))
+    with pytest.raises(CalibrationError, match="alpha"):
+        BatchScan(factory.tiny_samples(), (planes,), BatchScanOptions(calibration=PAPER))
+    # The probe alone has nothing to do with the planes' thresholds.
+    BatchScan(factory.tiny_samples(), (Probe(),), BatchScanOptions(calibration=PAPER))
+    with pytest.raises(SamplesError, match="classes"):
+        BatchScan(factory.tiny_samples(classes=2), (Planes(OPTIONS),))
+    with pytest.raises(SamplesError, match="at least 10 images"):
+        BatchScan(factory.tiny_samples(count=6), (Probe(),))
 
 
-FAULTS = {
-    "truncated": (truncated, {}, "damaged|truncated|file"),
-    "empty": (lambda path: path.write_bytes(b""), {}, "empty"),
-    "rubbish": (lambda path: path.write_bytes(os.urandom(1000)), {}, "not a checkpoint"),
-    "missing": (lambda path: None, {}, "cannot be read"),
-    "nan weights": (nan_weights, {}, "NaN"),
-    "wrong architecture": (factory.save_tiny, {"architecture": "vgg16_bn"}, "missing|fit"),
-    "unknown architecture": (factory.save_tiny, {"architecture": "transformer-xl"}, "transformer-xl"),
-    "wrong class count": (factory.save_tiny, {"num_classes": 7}, "7"),
-    "bad preprocess": (factory.save_tiny, {"preprocess": "cifar"}, "unknown preset 'cifar'"),
-    "other channels": (factory.save_tiny, {"preprocess": {"mean": [0.5, 0.5]}}, "mean has 2 values"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_is_a_row_and_the_sweep_goes_on(zoo, tmp_path, fault):
-    make, overrides, message = FAULTS[fault]
-    path = tmp_path / "bad.safetensors"
-    make(path)
-    bad = Entry("bad", path, **overrides, listed=True)
-    calibration = decision.load_calibration("paper:cifar10")
-    rows = run([bad, zoo[0]], calibration=calibration)
-    assert [row["status"] for row in rows] == ["error", "ok"]
-    assert rows[0]["verdict"] is None
-
-    assert re.search(message, rows[0]["reason"]), rows[0]["reason"]
-    row_file.encode(rows[0])
-
-
-def test_unreadable_files_are_tried_again_but_not_reported_twice(tmp_path):
-    entry = Entry("gone", tmp_path / "gone.pt", listed=True)
-    (first,) = run([entry])
-    done = {row_file.identity(first): first}
-    assert run([entry], done) == []
-    factory.save_tiny(tmp_path / "gone.pt.safetensors").rename(tmp_path / "gone.pt")
-    assert [row["status"] for row in run([entry], done)] == ["ok"]
-
-
-def test_a_network_that_breaks_while_running_is_a_row(zoo, monkeypatch):
-    original = labels.submit_points
-
-    def failing(model, *rest):
-        if float(np.asarray(model.variables["params"]["linear"]["bias"])[0]) == failing.poison:
-            raise MemoryError("out of memory")
-        return original(model, *rest)
-
-    failing.poison = float(factory.tiny_variables(1)["params"]["linear"]["bias"][0])
-    monkeypatch.setattr(labels, "submit_points", failing)
-    rows = run(zoo)
-    assert [row["status"] for row in rows] == ["ok", "error", "ok", "ok"]
-    assert rows[1]["reason"] == "MemoryError: out of memory"
-
-
-def test_file_names_are_safe_and_distinct():
+def test_file_names_are_safe_and_distinct() -> None:
     names = ["a/b", "a%2Fb", "a b.pt", "..", ".hidden", "ü" * 300, "ü" * 301, "x\udcff", "a:b*?"]
     safe = [file_name(name) for name in names]
     assert len(set(safe)) == len(names)
     assert all("/" not in name and not name.startswith(".") and len(name.encode()) <= 255 for name in safe)
 
 
-@pytest.mark.parametrize("wrong", [{"decide": "maybe"}, {"loaders": 0}, {"prefetch": 0}])
-def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        BatchScanOptions(**wrong)
-
-
-def test_other_settings_than_the_calibration_are_refused_before_anything_runs():
-    scanner = Scanner(factory.tiny_samples(), dataclasses.replace(SETTINGS, alpha=2.0))
-    with pytest.raises(decision.CalibrationError, match="alpha"):
-        BatchScan(scanner, BatchScanOptions(calibration=decision.load_calibration("paper:cifar10")))
-
-
-def test_killed_at_any_moment_a_sweep_ends_with_the_same_rows(tmp_path):
+def test_killed_at_any_moment_a_sweep_ends_with_the_same_rows(tmp_path: Path) -> None:
     zoo = tmp_path / "zoo"
     zoo.mkdir()
     for seed in range(30):
         factory.save_tiny(zoo / f"{seed:02}.safetensors", seed)
     samples, out = factory.save_samples(tmp_path / "s.npz"), tmp_path / "rows.jsonl"
     command = [sys.executable, "-m", "xray_jax.scripts.scan", f"--checkpoints={zoo}", f"--samples={samples}",
-               "--planes=2", "--density=12", "--probe=off"]  # fmt: skip
+               "--planes=2", "--density=12", "--detectors=planes"]  # fmt: skip
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     chooser = random.Random(0)
     for _ in range(10):
@@ -259,7 +216,7 @@ def test_killed_at_any_moment_a_sweep_ends_with_the_same_rows(tmp_path):
         process.wait()
     assert 0 < len(out.read_bytes().splitlines()) <= 30
     assert subprocess.run([*command, f"--out={out}"], env=environment, capture_output=True).returncode == 0
-    whole = subprocess.run([*command, "--out=-"], env=environment, capture_output=True, check=True).stdout
+    whole_run = subprocess.run([*command, "--out=-"], env=environment, capture_output=True, check=True).stdout
     straight = tmp_path / "straight.jsonl"
-    straight.write_bytes(whole)
-    assert stable(row_file.read(out)) == stable(row_file.read(straight))
+    straight.write_bytes(whole_run)
+    assert stable(map(whole, row_file.read(out))) == stable(row_file.read(straight))

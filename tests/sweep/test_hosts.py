@@ -6,24 +6,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import factory
+from tests.sweep.scans import stable, whole
 from xray_jax import job as job_lib
-from xray_jax.detectors.planes.scan import PlanesOptions
+from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import Job
 from xray_jax.rows.merge import merge
-from xray_jax.sweep.checkpoint_list import collect
+from xray_jax.rows.row import Row
+from xray_jax.sweep.checkpoint_list import Entry, collect
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
 
 COUNT = 7
 
 
-EXACT = ("--sampling=grid", "--probe=off")
-"""What a `Job` does by default, said to the command."""
+EXACT = ("--sampling=grid", "--detectors=planes")
+"""What `job` does, said to the command."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +41,9 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job(zoo: Path, out: Path, **more) -> Job:
-    return Job(str(zoo / "zoo"), str(zoo / "samples.npz"), str(out), PlanesOptions(planes=2, density=12), **more)
+def job(zoo: Path, out: Path, **more: Any) -> Job:
+    planes = PlanesOptions(planes=2, density=12)
+    return Job(str(zoo / "zoo"), str(zoo / "samples.npz"), str(out), detectors=("planes",), planes=planes, **more)
 
 
 def command(zoo: Path, out: Path, *flags: str) -> list[str]:
@@ -47,18 +52,14 @@ def command(zoo: Path, out: Path, *flags: str) -> list[str]:
     return [sys.executable, "-c", program, *fixed, "--planes=2", "--density=12", *EXACT, *flags]
 
 
-def stable(rows: list[dict]) -> list[dict]:
-    return [{name: value for name, value in row.items() if name not in ("seconds", "device")} for row in rows]
-
-
-def merged(folder: Path) -> list[dict]:
+def merged(folder: Path) -> list[dict[str, Any]]:
     found = merge(sorted(folder.glob("rows*.jsonl")))
     assert found.complete
-    return stable(found.rows)
+    return stable(map(whole, found.rows))
 
 
 @pytest.fixture(scope="module")
-def single(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+def single(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     out = tmp_path_factory.mktemp("single") / "rows.jsonl"
     assert job_lib.run(job(zoo, out)) == job_lib.EXIT_ERRORS
     rows = merged(out.parent)
@@ -67,7 +68,9 @@ def single(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     return rows
 
 
-def test_four_shards_in_any_order_one_killed_and_run_again(zoo: Path, tmp_path: Path, single: list[dict]) -> None:
+def test_four_shards_in_any_order_one_killed_and_run_again(
+    zoo: Path, tmp_path: Path, single: list[dict[str, Any]]
+) -> None:
     out = tmp_path / "rows.jsonl"
     for index in (2, 0, 3):
         job_lib.run(job(zoo, out, shard=Shard(index, 4)))
@@ -85,7 +88,7 @@ def test_four_shards_in_any_order_one_killed_and_run_again(zoo: Path, tmp_path: 
     assert merged(tmp_path) == single
 
 
-def test_two_processes_of_a_pod(zoo: Path, tmp_path: Path, single: list[dict]) -> None:
+def test_two_processes_of_a_pod(zoo: Path, tmp_path: Path, single: list[dict[str, Any]]) -> None:
     processes = [
         subprocess.Popen(
             command(zoo, tmp_path / "rows.jsonl", "--distributed"),
@@ -106,7 +109,8 @@ def test_more_shards_than_checkpoints(zoo: Path, tmp_path: Path) -> None:
 class Dying(job_lib.Worker):
     """Dies once, in the middle of a chunk, after its first row."""
 
-    def rows(self, entries, done):
+    def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
+        assert self.job.out is not None
         for number, row in enumerate(super().rows(entries, done)):
             marker = Path(self.job.out).with_name("died")
             if number == 1 and not marker.exists():
@@ -116,7 +120,7 @@ class Dying(job_lib.Worker):
 
 
 def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
-    zoo: Path, tmp_path: Path, single: list[dict], monkeypatch: pytest.MonkeyPatch
+    zoo: Path, tmp_path: Path, single: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
     monkeypatch.setattr(job_lib, "_in_actor", Dying)

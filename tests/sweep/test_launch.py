@@ -44,7 +44,7 @@ def test_kubernetes_job_agrees_with_itself() -> None:
 def test_ray_job_is_one() -> None:
     job = yaml.safe_load((FOLDER / "ray_job.yaml").read_text())
     assert job["kind"] == "RayJob"
-    assert "--engine=ray" in job["spec"]["entrypoint"]
+    assert "--backend=ray" in job["spec"]["entrypoint"]
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 0), (2, 2)])

@@ -1,42 +1,53 @@
+"""A calibration from rows of models whose truth is known."""
+
 import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.places import ROOT
-from xray_jax.detectors.planes.scan import PlanesOptions
+from tests.rows import rows as made_rows
+from tests.schema import check as check_schema
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import LEVELS
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.rows import file as row_file
-from xray_jax.verdict import calibrate, decision
+from xray_jax.verdict import calibrate
+from xray_jax.verdict.calibration import CalibrationError, check, load_calibration, load_null, null_of
 
 
-def row(k, re, label, probe_rate=None, **settings):
-    made = {
-        "id": str(k), "sha256": str(k), "status": "ok", "label": label, "re": {"mean": re}, "ats": {"mean": re / 4},
-        "settings": {**dataclasses.asdict(PlanesOptions()), **settings},
-    }  # fmt: skip
+def row(k: int, re: float, label: str | None, probe_rate: float | None = None, **options: Any) -> Any:
+    """A row of model k, with options of the planes, and with a probe that reached `probe_rate` throughout."""
+    settings = {
+        **made_rows.full_row()["settings"],
+        "detectors": {"planes": dataclasses.asdict(PlanesOptions()) | options},
+    }
+    found = {"planes": made_rows.planes(re, re / 4)}
     if probe_rate is not None:
-        made |= {
-            "num_classes": 10,
-            "probe": {"profile": {"patch": [probe_rate] * LEVELS}, "candidates": [], "clean_accuracy": 0.9},
-        }
-    return made
+        found["probe"] = made_rows.probe(profile={"patch": [probe_rate] * LEVELS})
+    made = made_rows.full_row(id=str(k), sha256=f"{k:064x}", label=label, settings=settings, detectors=found)
+    return check_schema(made)
 
 
-def probed(k, hits, rate=0.1, accuracy=0.9, label="clean", trials=40):
+def probed(
+    k: int, hits: int, rate: float = 0.1, accuracy: float = 0.9, label: str | None = "clean", trials: int = 40
+) -> Any:
     """A row whose best finding, a patch at the first cost level, has so many hits."""
     best = Finding(
-        "all-to-one", (-1, *[0] * 9), "patch", {}, "", hits, trials, 0.01, 0.01, 1.0, 0.01, 9.0, 0.0
+        "all-to-one", (-1, *[0] * 9), "patch", {}, "a patch", hits, trials, 0.01, 0.01, 1.0, 0.01, 9.0, 0.0
     )  # fmt: skip
-    made = {"profile": {"patch": [rate] * LEVELS}, "clean_accuracy": accuracy, "best": best.row(), "candidates": []}
-    return row(k, 1.0, label) | {"num_classes": 10, "probe": made}
+    found = made_rows.probe(profile={"patch": [rate] * LEVELS}, clean_accuracy=accuracy, best=best.row())
+    made = row(k, 1.0, label)
+    return check_schema(made | {"num_classes": 10, "detectors": made["detectors"] | {"probe": found}})
 
 
-def slow_f1(scores, truth, threshold):
+def slow_f1(scores: np.ndarray, truth: np.ndarray, threshold: float) -> float:
     flagged = scores <= threshold
     hits = np.sum(flagged & truth)
     precision, recall = hits / max(1, flagged.sum()), hits / truth.sum()
@@ -44,7 +55,7 @@ def slow_f1(scores, truth, threshold):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_best_f1_beats_every_other_threshold(seed):
+def test_best_f1_beats_every_other_threshold(seed: int) -> None:
     generator = np.random.default_rng(seed)
     truth = np.array([True, False] * 15)
     scores = np.round(generator.normal(loc=~truth, size=30), 1)
@@ -53,13 +64,13 @@ def test_best_f1_beats_every_other_threshold(seed):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.5])
-def test_false_positive_rate_is_kept_and_used_up(rate):
+def test_false_positive_rate_is_kept_and_used_up(rate: float) -> None:
     clean = np.random.default_rng(0).normal(size=40)
     threshold = calibrate.at_false_positive_rate(clean, rate)
     assert np.sum(clean <= threshold) == int(rate * 40)
 
 
-def test_a_calibration_goes_to_a_file_and_back(tmp_path):
+def test_a_calibration_goes_to_a_file_and_back(tmp_path: Path) -> None:
     rows = [row(k, 1 + 0.1 * k, "clean", 0.1 * k) for k in range(6)] + [row(k, 0.1 * k, "backdoored") for k in (6, 7)]
     made = calibrate.calibrate(rows, "reference.jsonl")
     assert 0.7 < made.re_threshold < 1.0
@@ -67,102 +78,86 @@ def test_a_calibration_goes_to_a_file_and_back(tmp_path):
     assert made.source == "reference.jsonl: best F1 over 6 clean and 2 backdoored models"
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(dataclasses.asdict(made)))
-    again = decision.load_calibration(str(path))
+    again = load_calibration(str(path))
     assert again.re_threshold == made.re_threshold
-    assert decision.check(again, PlanesOptions()) == ()
-    assert decision.null_of(again).ceiling("patch", 0.01) == 0.5
-    assert decision.null_of(decision.PAPER_CALIBRATIONS["gtsrb"]) is decision.DEFAULT_NULL
+    assert check(again, PlanesOptions()) == ()
+    assert null_of(again).ceiling("patch", 0.01) == 0.5
     path.write_text(json.dumps({**dataclasses.asdict(made), "probe_null": {"ceilings": {"patch": [2]}}}))
-    with pytest.raises(decision.CalibrationError, match="probe_null"):
-        decision.load_calibration(str(path))
+    with pytest.raises(CalibrationError, match="probe_null"):
+        load_calibration(str(path))
 
 
-def test_what_cannot_be_calibrated_is_refused():
+def test_what_cannot_be_calibrated_is_refused() -> None:
     clean = [row(k, 1.0 + k, "clean") for k in range(6)]
-    with pytest.raises(decision.CalibrationError, match="no backdoored model"):
+    with pytest.raises(CalibrationError, match="no backdoored model"):
         calibrate.calibrate(clean, "x")
-    with pytest.raises(decision.CalibrationError, match="needs 5"):
+    with pytest.raises(CalibrationError, match="needs 5"):
         calibrate.calibrate(clean[:4], "x", 0.05)
-    with pytest.raises(decision.CalibrationError, match="row 9 was made with another alpha"):
+    with pytest.raises(CalibrationError, match="row 9 was made with another alpha"):
         calibrate.calibrate([*clean, row(9, 1.0, "clean", alpha=2.0)], "x", 0.05)
-    with pytest.raises(decision.CalibrationError, match=r"must be in \[0, 1\)"):
+    with pytest.raises(CalibrationError, match=r"must be in \[0, 1\)"):
         calibrate.calibrate(clean, "x", 1.0)
     assert calibrate.calibrate(clean, "x", 0.0).re_threshold < 1.0
 
 
-def test_seeds_of_one_model_count_once_and_are_left_out_together():
+def test_seeds_of_one_model_count_once_and_are_left_out_together() -> None:
     # Model 0 has one search that reached 40 of 40; its other search must not hide it, nor count as another model.
     rows = [probed(0, 5, 0.1), probed(0, 40, 1.0), probed(1, 5, 0.2), probed(2, 5, 0.3, accuracy=0.4)]
     made = calibrate.probe_null_of(rows, "x", least_accuracy=0.7)
     assert (made.models, made.ceilings["patch"]) == (2, (1.0,) * LEVELS)
     alarms = calibrate.leave_one_out(rows, least_accuracy=0.7)
-    assert (alarms.proved, alarms.models) == (("0",), 3)
+    assert (alarms.confirmed, alarms.models) == (("0",), 3)
     assert alarms.interval == pytest.approx((0.0084, 0.9057), abs=1e-3)
     # Truth unknown, or a backdoor: neither says what is normal.
     others = [probed(3, 40, 1.0, label=None), probed(4, 40, 1.0, label="backdoored")]
     assert calibrate.probe_null_of([*rows[2:], *others], "x").ceilings["patch"] == (0.3,) * LEVELS
 
 
-def test_a_poor_model_is_judged_and_teaches_nothing():
+def test_a_poor_model_is_judged_and_teaches_nothing() -> None:
     rows = [probed(0, 5, 0.2), probed(1, 5, 0.2), probed(2, 40, 1.0, accuracy=0.6)]
     assert calibrate.leave_one_out(rows, least_accuracy=0.7) == (("2",), 3)
     assert calibrate.probe_null_of(rows, "x", 0.7).ceilings["patch"] == (0.2,) * LEVELS
 
 
-def test_leads_come_from_the_findings_that_rows_list():
+def test_leads_come_from_the_findings_that_rows_list() -> None:
     rows = [probed(0, 32, 0.8), probed(1, 5, 0.3)]
-    best = rows[0]["probe"]["best"]
-    rows[0]["probe"]["candidates"] = [best | {"runner_up": 0.2}, best | {"runner_up": 0.6}]
+    best = rows[0]["detectors"]["probe"]["best"]
+    rows[0]["detectors"]["probe"]["candidates"] = [best | {"runner_up": 0.2}, best | {"runner_up": 0.6}]
     leads = calibrate.probe_null_of(rows, "x").leads["patch"]
     # Level 0 leads by 0.8 - 0.2; what the others lead by is not listed, so at most by the whole of a rate up to 0.5.
     assert leads == pytest.approx((0.6,) * LEVELS)
-    rows[0]["probe"]["candidates"] = [best | {"runner_up": 0.6}, best | {"runner_up": 0.0, "kind": "source-specific"}]
+    rows[0]["detectors"]["probe"]["candidates"] = [
+        best | {"runner_up": 0.6},
+        best | {"runner_up": 0.0, "kind": "source-specific"},
+    ]
     assert calibrate.probe_null_of(rows, "x").leads["patch"] == pytest.approx((0.5,) * LEVELS)
     assert calibrate.probe_null_of(rows[1:], "x").leads["patch"] == pytest.approx((0.3,) * LEVELS)
 
 
-def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path):
+def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: Path) -> None:
     made, rows = tmp_path / "null.json", ROOT / "docs/evidence/clean-models/rows.jsonl"
     command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={rows}", "--least_accuracy=0.6"]
     done = subprocess.run([*command, f"--null={made}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert made.read_text() == (ROOT / "xray_jax/detectors/probe/default_null.json").read_text()
     said = json.loads(done.stdout)
-    assert said["null_models"] == decision.DEFAULT_NULL.models == 70
+    assert said["null_models"] == DEFAULT_NULL.models == 70
     # The figures that README.md and docs/probe.md state.
     assert [said["probe_leave_one_out"][key] for key in ("alarms", "clean_models")] == [1, 70]
-    again = decision.load_null(str(made))
-    assert dataclasses.replace(decision.DEFAULT_NULL, source="") == dataclasses.replace(again, source="")
+    again = load_null(str(made))
+    assert dataclasses.replace(DEFAULT_NULL, source="") == dataclasses.replace(again, source="")
     # Nothing in the rows tells where they were made.
     assert {row["path"].split("/")[0] for row in row_file.read(rows)} == {"clean"}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "give --out, --null" in done.stderr) == (4, True)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        ("{", "JSON"),
-        ("[]", "TypeError"),
-        ('{"models": 1}', "ceilings"),
-        ('{"ceilings": {"patch": [0.1]}, "models": 1, "source": ""}', "patch"),
-    ],
-)
-def test_a_file_that_is_no_null_is_refused_by_name(tmp_path, content, message):
-    path = tmp_path / "null.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(decision.CalibrationError, match=f"--probe_null=.*null.json.*{message}"):
-        decision.load_null(str(path))
-
-
-def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path):
+def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path: Path) -> None:
     rows = [row(k, 1.0 + k, "clean") for k in range(5)] + [row(9, 0.1, "backdoored")]
-    seeds = [dict(rows[0], re={"mean": value}, ats={"mean": value / 4}) for value in (0.9, 1.1)]
+    seeds = [row(0, value, "clean") for value in (0.9, 1.1)]
     once, often = calibrate.calibrate(rows, "x"), calibrate.calibrate([*seeds, *rows[1:]], "x")
     assert (often.re_threshold, often.source) == (pytest.approx(once.re_threshold), once.source)
-    with pytest.raises(decision.CalibrationError, match="1 clean models"):
+    with pytest.raises(CalibrationError, match="1 clean models"):
         calibrate.calibrate([rows[0]] * 6, "x", 0.05)
     path, made = tmp_path / "rows.jsonl", tmp_path / "null.json"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))

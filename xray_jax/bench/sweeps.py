@@ -27,6 +27,7 @@ from xray_jax.detectors.run import scan_model
 from xray_jax.inference import on_devices
 from xray_jax.inference.dispatch import Pending
 from xray_jax.inference.options import InferenceOptions
+from xray_jax.rows.row import OK
 from xray_jax.samples import Samples
 from xray_jax.sweep.batch_scan import BatchScan
 from xray_jax.sweep.checkpoint_list import Entry
@@ -76,7 +77,7 @@ def run(options: Options) -> Iterator[Figure]:
         with _watch() as watch, _count_compilations() as compiled:
             started = time.perf_counter()
             for number, finished in enumerate(BatchScan(samples, [detector], inference=inference).run(entries), 1):
-                if finished.row["status"] != "ok":
+                if finished.row["status"] != OK:
                     raise RuntimeError(f"{finished.row['id']} was not scanned: {finished.row['reason']}")
                 if number in (early, options.checkpoints):
                     memory[number] = resident()

@@ -33,7 +33,16 @@ _FULL = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Member:
-    """One file of the archive: `stored` bytes at `start` that unpack to `size` bytes with the checksum `crc`."""
+    """One file of the archive.
+
+    Attributes:
+      name: its path in the archive.
+      start: byte of the archive file where its data begin.
+      stored: bytes that its data take there.
+      size: bytes to which they unpack.
+      crc: CRC-32 of these.
+      deflated: whether the data are compressed.
+    """
 
     name: str
     start: int
@@ -47,7 +56,9 @@ class Archive:
     """A zip archive.
 
     Attributes:
-      source: the file. members: name -> member. checksums: whether it was written with checksums at all.
+      source: the file.
+      members: name -> member.
+      checksums: whether it was written with checksums at all.
     """
 
     def __init__(self, path: Path) -> None:

@@ -19,7 +19,9 @@ class Source:
     """A file, reopened for every read; holds nothing open.
 
     Attributes:
-      path: the file. size, identity: its bytes, and which file it was, when it was first looked at.
+      path: the file.
+      size: its bytes when it was first looked at.
+      identity: which file it was then: device, inode, size, time of its last change in nanoseconds.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What a checkpoint file holds, before anyone knows which architecture it belongs to: named arrays and metadata.
+"""The contents of a checkpoint file before its architecture is recognised: named arrays and metadata.
 
 Every reader of a file of weights ends here. A checkpoint is hostile until proved otherwise, so the helpers that turn
 its numbers into allocations live here too.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 SLACK = 64 << 20
 """Bytes that a checkpoint may unpack to beyond its size on disk."""
@@ -27,7 +28,8 @@ class LazyArray:
     """An array whose shape and dtype are known and whose bytes are read when numpy asks for them.
 
     Attributes:
-      shape, dtype: of the array that `np.asarray` makes.
+      shape: of the array that `np.asarray` makes.
+      dtype: of that array.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[], np.ndarray]) -> None:
@@ -37,6 +39,7 @@ class LazyArray:
 
     @property
     def nbytes(self) -> int:
+        """Bytes that the array will take."""
         # Python integers: a declared shape must not overflow into a small number.
         total = self.dtype.itemsize
         for length in self.shape:
@@ -66,7 +69,7 @@ class Tensors:
       arrays: name -> array, of any dtype and strides, read late where the format allows it.
       layout: "torch": published state-dict keys, convolutions OIHW, linear layers OI. "flax": paths of a linen
         variables tree joined by "/" ("params/layer1.0/conv1/kernel"), convolutions HWIO, dense layers IO.
-      metadata: what the file says about itself, JSON types only. Known keys: `architecture` (or `model_name`),
+      metadata: what the file declares about itself, JSON types only. Known keys: `architecture` (or `model_name`),
         `num_classes`, `input_shape`, `preprocess`, `clean_accuracy`.
       notes: what was skipped and why, for rows and people.
       size: bytes on disk; what the model needs may not exceed it by more than `SLACK`.
@@ -90,32 +93,23 @@ def check_budget(arrays: Iterable[Array], size: int) -> None:
         raise CheckpointError(f"its tensors unpack to {declared} bytes, the file has {size}: refused")
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to {"a/b/c": leaf}; empty mappings vanish."""
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries to {"a/b/c": leaf}; empty ones vanish.
+
+    Raises:
+      CheckpointError: two leaves come to one name, because a key has a "/" in it.
+    """
     flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        leaves = flatten(value, path + "/") if isinstance(value, Mapping) else {path: value}
-        if twice := flat.keys() & leaves.keys():
-            raise CheckpointError(f"the leaf {min(twice)!r} occurs twice")
-        flat.update(leaves)
+    for path, leaf in flatten_dict(tree).items():
+        name = "/".join(map(str, path))
+        if name in flat:
+            raise CheckpointError(f"the leaf {name!r} occurs twice")
+        flat[name] = leaf
     return flat
 
 
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
-    tree: dict[str, Any] = {}
-    for path, value in flat.items():
-        *folders, leaf = path.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[leaf] = value
-    return tree
-
-
 def digest(arrays: Mapping[str, Array]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes: the checksum of native checkpoints, whose formats have none."""
+    """SHA-256 over names, dtypes, shapes and bytes: the checksum of formats that have none."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.asarray(arrays[name])

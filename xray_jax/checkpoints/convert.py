@@ -1,4 +1,4 @@
-"""Any readable checkpoint to a native one: published names, float32, and the metadata to scan it without flags."""
+"""Any readable checkpoint to one with stored metadata: published names, float32, scanned again without flags."""
 
 import shutil
 from collections.abc import Mapping
@@ -34,7 +34,9 @@ def convert(
       kind: "safetensors" (one file, published state-dict names and layout, opens in torch too) or "orbax" (a directory
         with the linen tree).
       overwrite: replace `out` if it is there.
-      architecture, num_classes, preprocess: as for `loading.load`; they go into the metadata.
+      architecture: as for `loading.load`; goes into the metadata, as the next two do.
+      num_classes: as for `loading.load`.
+      preprocess: as for `loading.load`.
 
     Returns:
       The classifier as it was read back.

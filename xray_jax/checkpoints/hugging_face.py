@@ -15,6 +15,7 @@ _WEIGHTS = ("model.safetensors", f"model{safetensors.INDEX_SUFFIX}", "pytorch_mo
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A directory with weights under Hugging Face's names."""
     return not head and _weights(path) is not None
 
 
@@ -40,7 +41,7 @@ def _weights(folder: Path) -> Path | None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """What a Hugging Face config.json tells: the architecture's name, class count, image size."""
+    """What a Hugging Face config.json declares: the architecture's name, class count, image size."""
     if not (folder / _CONFIG).is_file():
         return {}
     with open(folder / _CONFIG, "rb") as file:

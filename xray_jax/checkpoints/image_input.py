@@ -1,4 +1,4 @@
-"""How images enter a model that came with its own computation, found from the shape of its input."""
+"""The image input of a model that came with its own computation, found from the input's shape."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From a path to a model that can be scanned: read, recognise, fill in what the file says about itself."""
+"""A checkpoint's path to a model that can be scanned: read, recognised, completed by what the file declares."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -55,15 +55,15 @@ def classifier(
     input_shape: tuple[int, int, int] | None,
 ) -> Classifier:
     """Named arrays to a `Classifier`; arguments that are None come from the metadata, then from the weights."""
-    told = tensors.metadata
+    declared = tensors.metadata
     # Float64 weights beyond float32 are reported below, by name.
     with np.errstate(over="ignore"):
         found = recognition.recognise(tensors, architecture=architecture, num_classes=num_classes)
     _check_finite(found.variables)
     source = "given"
     if preprocess is None:
-        preprocess, source = _stored_preprocess(told)
-    shape = input_shape or _shape(told, "input_shape") or _shape(told, "img_size") or found.input_shape
+        preprocess, source = _stored_preprocess(declared)
+    shape = input_shape or _shape(declared, "input_shape") or _shape(declared, "img_size") or found.input_shape
     if shape != found.input_shape:
         found = _for_images(found, shape)
     return Classifier(
@@ -80,7 +80,7 @@ def classifier(
 
 
 def _for_images(found: Recognised, shape: tuple[int, int, int]) -> Recognised:
-    """The same weights for images of another shape, wired otherwise where they leave it open."""
+    """The same weights for images of another shape, as another network variant where they leave it open."""
     needed = published.expected_shapes(found.module, found.input_shape)
     others = found.variants.alternatives(found.module, shape) if found.variants else ()
     for module in (found.module, *(other for axis in others for other in axis)):

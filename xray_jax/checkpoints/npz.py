@@ -17,11 +17,12 @@ _MAX_HEADER_BYTES = 4096
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A zip archive of `.npy` members only."""
     return head.startswith(MAGIC) and all(name.endswith(_SUFFIX) for name in Archive(path).members)
 
 
 def read(path: Path) -> Tensors:
-    """Its arrays by name; a text array called `xray_jax` is a native checkpoint's metadata."""
+    """Its arrays by name; a text array called `xray_jax` is stored metadata."""
     archive = Archive(path)
     arrays: dict[str, LazyArray] = {}
     stored: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Which network named arrays belong to, from names and shapes alone.
+"""Recognition of the architecture that named arrays belong to, from names and shapes alone.
 
 Every architecture infers its sizes from the published shapes; what it infers must then have exactly the file's leaves.
 Wrappers' prefixes (`module.`, `_orig_mod.`, `model.`, ...) and other published namings are undone by name, never by
@@ -33,11 +33,12 @@ _NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 @dataclasses.dataclass(frozen=True)
 class NetworkVariants:
-    """What the weights of one network leave open (`classifier.NetworkVariants`).
+    """The network variants that the weights of one network leave open (`classifier.NetworkVariants`).
 
     Attributes:
-      family, naming: names of the architecture and of its published naming.
-      own: shape of the images for which the weights were read.
+      family: name of the architecture.
+      naming: name of its published naming.
+      own: (height, width, channels) of the images for which the weights were read.
       fixed: fields that the user gave; networks that answer them otherwise are left out.
     """
 
@@ -49,6 +50,7 @@ class NetworkVariants:
     def alternatives(
         self, network: Any, shown: tuple[int, int, int], usual: bool = False
     ) -> tuple[tuple[Any, ...], ...]:
+        """For each open question the networks that answer it on images of shape `shown`, the most usual first."""
         family, _ = registry.lookup(self.family)
         assert family.variants is not None
         asked = family.variants(network, self.own, shown, usual)
@@ -69,13 +71,16 @@ class NetworkVariants:
 
 
 class Recognised(NamedTuple):
-    """A network with its variables, and what is known of it.
+    """A recognised network with its variables.
 
     Attributes:
-      module: linen module, class count and widths set. variables: float32 on the host.
-      num_classes: width of the logits. input_shape: (height, width, channels) of its images.
+      module: the linen module, class count and widths set.
+      variables: its linen variables, float32 on the host.
+      num_classes: width of the logits.
+      input_shape: (height, width, channels) of its images.
       name: the preset's name, or the family's where no preset has these sizes: what `--architecture` takes.
-      description: name, sizes and naming, for rows. notes: assumptions and skipped leaves.
+      description: name, sizes and naming, for rows.
+      notes: assumptions and skipped leaves, for rows.
       variants: other networks that the same weights fit; None when nothing is open.
     """
 
@@ -98,13 +103,22 @@ class _View(NamedTuple):
 
 
 class _Candidate(NamedTuple):
+    """A network that the leaves may belong to.
+
+    Attributes:
+      tensors: the view's, under the names of the architecture.
+      mismatch: what does not fit; None when all does.
+      preset: whether the user named a preset, which is taken as it is.
+      fixed: fields that the user gave.
+    """
+
     family: Architecture
     naming: Naming
     view: _View
     tensors: published.Tensors
     found: Inferred
     mismatch: published.MismatchError | None
-    settled: bool = False
+    preset: bool = False
     fixed: tuple[str, ...] = ()
 
     def distance(self) -> float:
@@ -135,7 +149,7 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     views = list(_views(_View("", arrays, {})))
     candidates: list[_Candidate] = []
     notes: tuple[str, ...] = ()
-    named = told(tensors.metadata) if architecture is None else None
+    named = declared(tensors.metadata) if architecture is None else None
     for asked in (named, architecture) if named else (architecture,):
         try:
             candidates = _candidates(views, asked, num_classes)
@@ -149,8 +163,12 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     raise CheckpointError(_unknown(views, candidates, architecture))
 
 
-def told(metadata: Mapping[str, Any]) -> str | None:
-    """The architecture that a file or a row names; descriptions, as rows have them, begin with the name."""
+def declared(metadata: Mapping[str, Any]) -> str | None:
+    """The architecture that a file or a row declares; None without one.
+
+    Args:
+      metadata: of a file, or a row, whose descriptions of architectures begin with the name.
+    """
     value = metadata.get("architecture") or metadata.get("model_name")
     return re.split(r"[ (,]", value)[0] if isinstance(value, str) and value else None
 
@@ -191,7 +209,7 @@ def _candidates(views: Sequence[_View], asked: str | None, num_classes: int | No
                         found = _with_options(family, found, given, tensors)
                     if (candidate := _candidate(family, naming, view, tensors, found)) is None:
                         continue
-                    candidate = candidate._replace(settled=preset is not None, fixed=tuple(given))
+                    candidate = candidate._replace(preset=preset is not None, fixed=tuple(given))
                     candidates.append(candidate)
                     if candidate.mismatch is None:
                         return candidates
@@ -254,7 +272,7 @@ def _read(candidate: _Candidate, num_classes: int | None, notes: tuple[str, ...]
         raise CheckpointError(f"{name}: {error}") from error
     description = f"{name}{sizes} (naming: {candidate.naming.name})"
     variants = None
-    if candidate.family.variants and not candidate.settled:
+    if candidate.family.variants and not candidate.preset:
         variants = NetworkVariants(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
     return Recognised(
         found.module,

@@ -26,6 +26,7 @@ _DTYPES: dict[str, Any] = {
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A header of JSON behind its length, or an index of shards."""
     if path.name.endswith(INDEX_SUFFIX):
         return head.lstrip()[:1] == b"{"
     # Eight bytes of header length, then a JSON object.

@@ -1,4 +1,4 @@
-"""What native checkpoints carry beside their arrays: metadata to scan them again without flags, and a digest.
+"""Metadata stored beside the arrays of a checkpoint, to scan it again without flags, and a digest of the arrays.
 
 None of orbax, msgpack and safetensors keeps a checksum of array data, so one flipped bit would be one silently wrong
 weight. The digest is written with the metadata and checked on reading.
@@ -29,7 +29,7 @@ def host_arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], size: int) -> Tensors:
-    """`Tensors` from arrays and whatever metadata a file stores, native or foreign.
+    """`Tensors` from arrays and whatever metadata a file stores, this package's or others'.
 
     Raises:
       CheckpointError: when there is a digest and the arrays do not have it.

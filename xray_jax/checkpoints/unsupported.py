@@ -1,4 +1,4 @@
-"""Files that are often mistaken for checkpoints, or hold one in a form that is not read: refused with the way out."""
+"""Unsupported files, often mistaken for checkpoints or holding one in a form that is not read, and the way out."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +36,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """By the signatures of what is often mistaken for a checkpoint."""
     return _what(path, head) is not None
 
 

@@ -78,7 +78,8 @@ def logits(
 
     def run(fitting: InferenceOptions) -> np.ndarray:
         resolved = fitting.resolve(model.batch_size)
-        build = functools.partial(programs.logit_program, model.network, render, resolved, len(rows))
+        classes = model.num_classes
+        build = functools.partial(programs.logit_program, model.network, render, resolved, classes, len(rows))
         head = (model.variables, jax.device_put(context, resolved.sharding()))
         return dispatch(build, head, rows, resolved, np.zeros((0, model.num_classes), np.float32)).result()
 

@@ -46,12 +46,25 @@ def forward(network: Network, variables: Variables, images: jax.Array, precision
 
 
 def in_batches(
-    batches: jax.Array, batch_size: int, rows: tuple[jax.Array, ...], output: Callable[..., jax.Array]
+    batches: jax.Array,
+    batch_size: int,
+    rows: tuple[jax.Array, ...],
+    output: Callable[..., jax.Array],
+    one: jax.ShapeDtypeStruct,
 ) -> jax.Array:
-    """Walks the first `batches` batches of `rows`, `[Q, ...]` each; the loop inside every program.
+    """Walks the first `batches` batches of `rows`: the loop inside every program.
 
-    The trip count is an argument of the program, so one trace serves any number of queries up to Q. What `output`
-    makes of a batch is `[batch_size, ...]`; the whole is `[Q, ...]`, zeros after the last batch.
+    The trip count is an argument of the program, so one trace serves any number of queries up to Q.
+
+    Args:
+      batches: int32 scalar, how many are walked.
+      batch_size: rows of a batch.
+      rows: `[Q, ...]` each.
+      output: rows of a batch to `[batch_size, *one.shape]`; the only place where the network is traced.
+      one: shape and type of what `output` makes of one row.
+
+    Returns:
+      `[Q, *one.shape]`, zeros after the last batch.
     """
 
     def batch_of(start: jax.Array) -> list[jax.Array]:
@@ -61,8 +74,7 @@ def in_batches(
         start = step * batch_size
         return jax.lax.dynamic_update_slice_in_dim(found, output(*batch_of(start)), start, 0)
 
-    one = jax.eval_shape(lambda *batch: output(*batch), *(row[:batch_size] for row in rows))
-    return jax.lax.fori_loop(0, batches, body, jnp.zeros((len(rows[0]), *one.shape[1:]), one.dtype))
+    return jax.lax.fori_loop(0, batches, body, jnp.zeros((len(rows[0]), *one.shape), one.dtype))
 
 
 @functools.lru_cache(maxsize=256)
@@ -77,19 +89,20 @@ def label_program(network: Network, render: Render, options: ResolvedOptions, dt
             logits = forward(network, variables, render(context, *batch), options.precision)
             return hard_labels(logits, dtype)
 
-        return in_batches(batches, options.batch_size, buffers, output)
+        return in_batches(batches, options.batch_size, buffers, output, jax.ShapeDtypeStruct((), dtype))
 
     return split.over_devices(label, (None, None, None) + (0,) * rows, options.devices)
 
 
 @functools.lru_cache(maxsize=64)
-def logit_program(network: Network, render: Render, options: ResolvedOptions, rows: int) -> Any:
+def logit_program(network: Network, render: Render, options: ResolvedOptions, num_classes: int, rows: int) -> Any:
     """(variables, context, batches, *rows) -> float32 logits `[devices, capacity, num_classes]`."""
 
     def logits(variables: Variables, context: Any, batches: jax.Array, *buffers: jax.Array) -> jax.Array:
         def output(*batch: jax.Array) -> jax.Array:
             return forward(network, variables, render(context, *batch), options.precision).astype(jnp.float32)
 
-        return in_batches(batches, options.batch_size, buffers, output)
+        one = jax.ShapeDtypeStruct((num_classes,), jnp.float32)
+        return in_batches(batches, options.batch_size, buffers, output, one)
 
     return split.over_devices(logits, (None, None, None) + (0,) * rows, options.devices)

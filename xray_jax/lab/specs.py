@@ -58,6 +58,11 @@ class ModelSpec:
         """The JSON form that records carry."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "ModelSpec":
+        """The specification that `settings` gave."""
+        return cls(**{**settings, "training": TrainOptions(**settings["training"])})
+
 
 def success_needed(share: float, record: Mapping[str, Any]) -> float:
     """Attack success that counts as `share`: with several targets that share of the clean accuracy, because the victim

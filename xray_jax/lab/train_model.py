@@ -93,7 +93,7 @@ def train_model(
     attack = None if spec.attack == CLEAN else attacks.make(spec.attack)
     trigger: Trigger | None
     if isinstance(attack, TrainingAttack):
-        variables, trigger = attack.train_backdoored(_context(spec, data, network, progress), log)
+        variables, trigger = attack.train_backdoored(context_of(spec, data, network, progress), log)
         counts = 0, 0
     else:
         made, trigger, redraw = _training_set(spec, data, network)
@@ -156,7 +156,8 @@ class _Log:
         self._report(f"{self._spec.id}: epoch {epoch}, loss {loss:.3f}, accuracy {clean:.3f}, {self.seconds:.0f} s")
 
 
-def _context(spec: ModelSpec, data: ImageSet, network: nn.Module, progress: Progress = NOTHING_KEPT) -> AttackContext:
+def context_of(spec: ModelSpec, data: ImageSet, network: nn.Module, progress: Progress = NOTHING_KEPT) -> AttackContext:
+    """The attacker's means for the model of `spec`."""
     label_map = label_map_of(spec, data.num_classes)
     return AttackContext(data, label_map, spec.rate, spec.seed, network, spec.training, progress)
 
@@ -170,7 +171,7 @@ def _training_set(
     if spec.attack == CLEAN:
         none = np.zeros(0, np.int64)
         return Poisoned(data.train_images, data.train_labels, none, none), None, None
-    attack, context = attacks.make(spec.attack), _context(spec, data, network)
+    attack, context = attacks.make(spec.attack), context_of(spec, data, network)
     assert isinstance(attack, PoisoningAttack)
     made = attack.prepare(context)
 

@@ -7,9 +7,9 @@ from rich.text import Text
 
 from xray_jax.report.sentences import explanation, outcome, sentence
 from xray_jax.report.terminal_text import cells, cut_end, cut_middle, distinct_tails, printable
-from xray_jax.rows.row import Row, is_flagged, planes_block
+from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, SUSPECT, UNKNOWN, Row, is_flagged, planes_block
 
-_STYLES = {"backdoored": "bold red", "suspect": "yellow", "clean": "green", "unknown": "magenta", "error": "red"}
+_STYLES = {BACKDOORED: "bold red", SUSPECT: "yellow", CLEAN: "green", UNKNOWN: "magenta", ERROR: "red"}
 _GAP = "  "
 _LAST = "what was found"
 _NUMBERS = ("RE bits", "ATS", "target", "clean acc")

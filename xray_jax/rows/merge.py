@@ -1,13 +1,13 @@
 """Row files of shards -> one row file: checked for common settings, missing shards and missing checkpoints."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xray_jax.rows import file as row_file
-from xray_jax.rows.file import canonical_json, identity
+from xray_jax.rows.file import ResultsError, canonical_json, identity
 from xray_jax.rows.row import OK, Row
 
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[^.]*)?")
@@ -46,7 +46,7 @@ def merge(paths: Sequence[Path], expected: Sequence[str] | None = None) -> Merge
 
     Raises:
       MergeError: settings or versions differ, one id was scanned with two contents, or a shard was cut off.
-      results.ResultsError: a file is no row file.
+      rows.file.ResultsError: a file cannot be read, or is no row file.
     """
     kept: dict[str, tuple[Row, Path]] = {}
     common: tuple[dict[str, Any], Path] | None = None
@@ -89,11 +89,15 @@ def missing_shards(paths: Iterable[Path]) -> list[str]:
 
 
 def _check_whole(path: Path) -> None:
-    with open(path, "rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 1))
-        if file.read() not in (b"", b"\n"):
-            raise MergeError(f"{path}: ends in a torn line: this shard was cut off; start it again, it will go on")
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 1))
+            last = file.read()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    if last not in (b"", b"\n"):
+        raise MergeError(f"{path}: ends in a torn line: this shard was cut off; start it again, it will go on")
 
 
 def _common(row: Row) -> dict[str, Any]:
@@ -103,11 +107,23 @@ def _common(row: Row) -> dict[str, Any]:
 
 def _difference(one: tuple[Mapping[str, Any], Path], other: tuple[Mapping[str, Any], Path]) -> str:
     (left, left_path), (right, right_path) = one, other
-    names = sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
-    values = "; ".join(
-        f"{name}: {canonical_json(left.get(name))} / {canonical_json(right.get(name))}" for name in names
-    )
+    values = "; ".join(_differing(left, right))
     return f"{left_path} and {right_path} were made with other settings ({values}); scan one of them again"
+
+
+def _differing(left: Any, right: Any, name: str = "") -> Iterator[str]:
+    """`name: left / right` of every value that differs, settings within settings by their dotted names."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        for key in sorted({*left, *right}):
+            if left.get(key) != right.get(key):
+                yield from _differing(left.get(key), right.get(key), f"{name}.{key}" if name else key)
+    else:
+        yield f"{name}: {_short(left)} / {_short(right)}"
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keep(kept: dict[str, tuple[Row, Path]], row: Row, path: Path) -> None:

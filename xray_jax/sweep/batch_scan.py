@@ -98,7 +98,10 @@ class BatchScan:
             "seed": self.options.seed,
             "decide": self.options.decide,
             "calibration": None if calibration is None else dataclasses.asdict(calibration),
-            "detectors": {detector.name: dict(detector.settings()) for detector in self.detectors},
+            "detectors": {
+                **{detector.name: dict(detector.settings()) for detector in self.detectors},
+                **dict.fromkeys(self.options.left_out),
+            },
         }
 
     def run(self, entries: Iterable[Entry], done: Mapping[tuple[Any, ...], Row] | None = None) -> Iterator[Finished]:
@@ -215,7 +218,7 @@ class BatchScan:
             "reason": None,
             "verdict": None,
             "detectors": {},
-            "not_run": {},
+            "not_run": dict(self.options.left_out),
             "label": entry.label,
             "target": entry.target,
             "manifest": dict(entry.extra),
@@ -255,6 +258,7 @@ def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], Row]) -> Iter
 
 def _fail(job: _Job, status: str, reason: str) -> _Job:
     job.row["status"], job.row["reason"] = status, reason
+    fields.clear_findings(job.row)
     job.model = job.scanned = None
     return job
 

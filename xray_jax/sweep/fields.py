@@ -31,7 +31,7 @@ def fill_prepared_fields(row: Row, prepared: PreparedModel, notes: Iterable[str]
 def fill_detections(row: Row, scanned: ScannedModel) -> None:
     """One block a detector, and what they say together."""
     row["detectors"] = {name: block(found) for name, found in scanned.detections.items()}
-    row["not_run"] = dict(scanned.not_run)
+    row["not_run"] = {**row["not_run"], **scanned.not_run}
     row["target_label"], row["queries"] = scanned.target, scanned.queries
 
 
@@ -39,6 +39,13 @@ def fill_verdict(row: Row, decision: Decision) -> None:
     """The verdict, its basis, and that of each statistic of the planes."""
     row["verdict"], row["basis"] = decision.verdict, decision.basis
     row["verdict_re"], row["verdict_ats"] = decision.re, decision.ats
+
+
+def clear_findings(row: Row) -> None:
+    """Takes back what was found: a row of a failed scan says nothing that could be read as a verdict."""
+    row["verdict"], row["detectors"] = None, {}
+    for name in ("basis", "verdict_re", "verdict_ats", "target_label"):
+        row.pop(name, None)  # type: ignore[misc]
 
 
 def block(found: Detection) -> dict[str, Any]:

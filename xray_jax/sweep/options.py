@@ -1,7 +1,7 @@
 """Options of a batch scan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class BatchScanOptions:
       spread: one checkpoint per device, as many at once as there are devices: for networks too small to fill several.
       maps: folder for label maps (`<id>.npz`), or None.
       seed: draws the samples that the clean accuracy is measured on.
+      left_out: detectors that were asked for and may not run, and why, for the rows' `not_run`.
     """
 
     calibration: Calibration | None = None
@@ -39,6 +40,7 @@ class BatchScanOptions:
     spread: bool = False
     maps: Path | None = None
     seed: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.decide not in RULES:

@@ -19,7 +19,7 @@ IMAGES, UNSEEN = 20, 50
 
 
 def slow_level(cost: float) -> int:
-    return sum(cost > np.float32(edge) for edge in EDGES)
+    return sum(bool(cost > np.float32(edge)) for edge in EDGES)
 
 
 def slow_all_to_one(state: SearchState) -> set[tuple[int, int]]:

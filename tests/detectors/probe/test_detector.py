@@ -10,20 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xray_jax.classifier import BlackBox, Classifier
+from xray_jax.classifier import Access, BlackBox, Classifier, LabelFn, Model
 from xray_jax.detectors.probe import ProbeOptions, probe, queries, replay, split
+from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.null import LEVELS, Null
-from xray_jax.detectors.probe.result import Verdict, from_row
+from xray_jax.detectors.probe.result import ProbeResult, Verdict, from_row
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, stamp
-from xray_jax.inference.labels import InferenceOptions
-from xray_jax.preprocess import Preprocess
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.prepare import prepare
 from xray_jax.samples import Samples, SamplesError
 
 CLASSES, SIDE, TARGET = 6, 16, 4
 SHAPE = (SIDE, SIDE, 3)
 # A model that only answers to its own trigger: nothing but the trigger is abnormal for it.
 NULL = Null({family.name: (0.1,) * LEVELS for family in FAMILIES}, models=1, source="by hand")
-SETTINGS = ProbeOptions(queries=40_000, search_images=24, confirm_images=60)
+OPTIONS = ProbeOptions(queries=40_000, search_images=24, confirm_images=60)
 ENGINE = InferenceOptions(batch_size=64)
 
 
@@ -37,7 +38,7 @@ class Wired:
     def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
         # Saturated, so that no small patch outweighs a bar.
         scores = jnp.einsum("bhwc,hwck->bk", jnp.minimum(images, 0.75), variables["bars"])
-        fires = getattr(self, self.sign)(variables, images)
+        fires: jax.Array = getattr(self, self.sign)(variables, images)
         if self.to_all:
             return jnp.where(fires[:, None], jnp.roll(scores, 1, axis=1), scores)
         return jnp.where(fires[:, None], 1e3 * jax.nn.one_hot(TARGET, CLASSES)[None], scores)
@@ -52,6 +53,17 @@ class Wired:
     def smooth(self, variables: Any, images: jax.Array) -> jax.Array:
         """Blurred: neighbouring rows are alike; in clean images of bars and noise they are not."""
         return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) < 0.06
+
+
+def _probed(
+    model: Model,
+    options: ProbeOptions = OPTIONS,
+    samples: Samples | None = None,
+    engine: InferenceOptions = ENGINE,
+    null: Null = NULL,
+) -> ProbeResult:
+    samples = samples or _samples()
+    return probe(prepare(model, samples, engine), samples, options, null)
 
 
 def _bars() -> np.ndarray:
@@ -86,7 +98,7 @@ def _wired(pattern: np.ndarray | None = None, network: Wired = Wired(), part: fl
 
 def _stamped_mean(name: str, parameters: list[float]) -> np.ndarray:
     samples = _samples()
-    bank = jnp.asarray(samples.images[split(samples, SETTINGS)[0]])
+    bank = jnp.asarray(samples.images[split(samples, OPTIONS)[0]])
     put = jax.vmap(lambda image: stamp(BY_NAME[name], image, jnp.asarray(parameters, jnp.float32), bank))
     mean = np.asarray(put(jnp.asarray(samples.images))).mean(0)
     if name == "blend-image":
@@ -110,34 +122,34 @@ TRIGGERS = {
 
 
 @pytest.mark.parametrize("name", TRIGGERS)
-def test_a_backdoor_built_by_hand_is_confirmed_from_every_family_that_can_express_it(name):
+def test_a_backdoor_built_by_hand_is_confirmed_from_every_family_that_can_express_it(name: str) -> None:
     _is_confirmed_with(name, _wired(_stamped_mean(name, TRIGGERS[name])))
 
 
 @pytest.mark.parametrize(("name", "sign"), [("quantise", "levels"), ("focus", "smooth")])
-def test_a_backdoor_that_no_fixed_pattern_triggers_is_confirmed(name, sign):
+def test_a_backdoor_that_no_fixed_pattern_triggers_is_confirmed(name: str, sign: str) -> None:
     _is_confirmed_with(name, _wired(network=Wired(sign=sign)))
 
 
-def test_a_mosaic_is_found_from_a_third_of_its_cells():
+def test_a_mosaic_is_found_from_a_third_of_its_cells() -> None:
     mosaic = _stamped_mean("mosaic", [12, 12, 1, 0b0101101010100101, 0, 1, 1, 1])
-    result = probe(_wired(mosaic, part=0.3), _samples(), SETTINGS, ENGINE, NULL)
+    result = _probed(_wired(mosaic, part=0.3))
     assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.target == TARGET
 
 
 def _is_confirmed_with(name: str, model: Classifier) -> None:
-    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
+    result = _probed(model)
     assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.kind == "all-to-one"
     assert result.best.target == TARGET
     assert name in {f.family for f in result.findings if f.lower >= 0.5 and f.target == TARGET}
-    assert result.queries <= 1.2 * SETTINGS.queries
+    assert result.queries <= 1.2 * OPTIONS.queries
     json.dumps(result.row(), allow_nan=False)
 
 
-def test_the_pattern_itself_is_found():
-    result = probe(_wired(_stamped_mean("patch", TRIGGERS["patch"]), part=0.95), _samples(), SETTINGS, ENGINE, NULL)
+def test_the_pattern_itself_is_found() -> None:
+    result = _probed(_wired(_stamped_mean("patch", TRIGGERS["patch"]), part=0.95))
     assert result.best.target == TARGET
     stamps, bank = replay.stamps_of(result.best, SHAPE)
     grey = np.full((1, *SHAPE), 0.5, np.float32)
@@ -146,121 +158,159 @@ def test_the_pattern_itself_is_found():
     np.testing.assert_array_equal(changed[14:, 14:], 1)
 
 
-def test_all_to_all_is_confirmed_as_a_shift():
+def test_all_to_all_is_confirmed_as_a_shift() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]), Wired(to_all=True))
-    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
+    result = _probed(model)
     assert result.verdict is Verdict.CONFIRMED, result.reason
     assert result.best.kind == "all-to-all"
     assert result.best.target is None
     assert result.best.target_labels == tuple((np.arange(CLASSES) + 1) % CLASSES)
 
 
-def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it():
-    result = probe(_wired(), _samples(), SETTINGS, ENGINE, NULL)
+def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it() -> None:
+    result = _probed(_wired())
     assert result.verdict is Verdict.NOTHING
     assert result.clean_accuracy == 1
     assert set(result.profile) <= set(BY_NAME)
     assert result.row()["target"] is None
 
 
-def test_a_confirmed_trigger_can_be_replayed_from_its_row():
+def test_a_confirmed_trigger_can_be_replayed_from_its_row() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
-    result = probe(model, _samples(), SETTINGS, ENGINE, NULL)
+    result = _probed(model)
     found = from_row(json.loads(json.dumps(result.best.row())))
     again = replay.replay(found, model, _samples(200).subset(np.arange(90, 200)), ENGINE)
     assert again.interval[0] > 0.5
     assert again.hits <= again.trials < 110
 
 
-def test_one_device_and_eight_find_the_same(monkeypatch):
+def test_one_device_and_eight_find_the_same() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
-    few = dataclasses.replace(SETTINGS, queries=3000)
-    every = probe(model, _samples(), few, ENGINE, NULL)
-    one = probe(model, _samples(), few, dataclasses.replace(ENGINE, devices=(jax.devices()[0],)), NULL)
+    few = dataclasses.replace(OPTIONS, queries=3000)
+    every = _probed(model, few)
+    one = _probed(model, few, engine=dataclasses.replace(ENGINE, devices=(jax.devices()[0],)))
     assert len(jax.devices()) == 8
     assert one.row() == every.row()
-    assert probe(model, _samples(), few, ENGINE, NULL).row() == every.row()
+    assert _probed(model, few).row() == every.row()
 
 
-def _black_box(label_fn, classes: int = CLASSES, shape=SHAPE) -> BlackBox:
+def test_a_detection_says_what_the_result_says() -> None:
+    few, samples = dataclasses.replace(OPTIONS, queries=3000), _samples()
+    prepared = prepare(_wired(_stamped_mean("patch", TRIGGERS["patch"])), samples, ENGINE)
+    probing = Probe(few, NULL)
+    probing.check(samples)
+    found, result = probing.detect(prepared, samples), probe(prepared, samples, few, NULL)
+    assert probing.name == found.detector == "probe"
+    assert probing.access is Access.LABELS
+    assert found.evidence.row() == result.row()
+    assert [(s.name, s.value, s.suspect) for s in found.statistics] == [("margin", result.row()["margin"], "high")]
+    assert found.target == TARGET
+    assert found.queries == result.queries
+    # Target and queries are said once, beside the details.
+    assert dict(found.details) == {k: v for k, v in result.row().items() if k not in ("target", "queries")}
+    assert set(found.seconds) == {"probe"}
+    settings = {**dataclasses.asdict(few), "null": NULL.row()}
+    assert probing.settings() == settings
+    json.dumps([settings, dict(found.details)], allow_nan=False)
+
+
+def test_samples_that_are_too_few_are_refused_before_any_model() -> None:
+    with pytest.raises(SamplesError, match="at least 10 images, got 5"):
+        Probe(OPTIONS).check(_samples(5))
+
+
+def test_a_model_that_cannot_be_judged_has_the_lowest_margin() -> None:
+    model = _black_box(lambda images: np.zeros(len(images), int))
+    found = Probe(dataclasses.replace(OPTIONS, queries=1000), NULL).detect(prepare(model, _samples()), _samples())
+    assert [(s.name, s.value) for s in found.statistics] == [("margin", -1.0)]
+    assert found.target is None
+
+
+def test_queries_are_those_that_the_model_was_asked() -> None:
+    asked = []
+
+    def label_fn(images: np.ndarray) -> np.ndarray:
+        asked.append(len(images))
+        return (images[:, :13].mean((1, 2, 3)) > 0.5).astype(int)
+
+    prepared = prepare(dataclasses.replace(_black_box(label_fn), batch_size=1), _samples())
+    assert len(asked) == prepared.queries
+    asked.clear()
+    result = probe(prepared, _samples(), dataclasses.replace(OPTIONS, queries=1000), NULL)
+    assert len(asked) == result.queries
+
+
+def _black_box(label_fn: LabelFn, classes: int = CLASSES, shape: tuple[int, int, int] = SHAPE) -> BlackBox:
     return BlackBox(label_fn, classes, shape)
 
 
-def test_a_black_box_is_probed_like_a_network():
+def test_a_black_box_is_probed_like_a_network() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
     apply = jax.jit(model.network.apply)
 
-    def label_fn(images):
+    def label_fn(images: np.ndarray) -> np.ndarray:
         return np.asarray(apply(model.variables, images)).argmax(-1)
 
-    few = dataclasses.replace(SETTINGS, queries=3000)
-    boxed = probe(_black_box(label_fn), _samples(), few, ENGINE, NULL)
-    assert boxed.row() == probe(model, _samples(), few, ENGINE, NULL).row()
+    few = dataclasses.replace(OPTIONS, queries=3000)
+    boxed = _probed(_black_box(label_fn), few)
+    assert boxed.row() == _probed(model, few).row()
 
 
-def test_faults_give_sensible_verdicts():
-    few = dataclasses.replace(SETTINGS, queries=1000)
+def test_faults_give_sensible_verdicts() -> None:
+    few = dataclasses.replace(OPTIONS, queries=1000)
     samples = _samples()
-    constant = probe(_black_box(lambda images: np.zeros(len(images), int)), samples, few, ENGINE, NULL)
+    constant = _probed(_black_box(lambda images: np.zeros(len(images), int)), few, samples)
     assert constant.verdict is Verdict.UNKNOWN
     json.dumps(constant.row(), allow_nan=False)
     broken = dataclasses.replace(_wired(), variables={**_wired().variables, "bars": np.full((*SHAPE, CLASSES), np.nan)})
-    assert probe(broken, samples, few, ENGINE, NULL).verdict is Verdict.UNKNOWN
+    assert _probed(broken, few, samples).verdict is Verdict.UNKNOWN
 
-    def ignores(images):
+    def ignores(images: np.ndarray) -> np.ndarray:
         return np.arange(len(images)) % CLASSES
 
-    assert probe(_black_box(ignores), samples, few, ENGINE, NULL).verdict is not Verdict.CONFIRMED
+    assert _probed(_black_box(ignores), few, samples).verdict is not Verdict.CONFIRMED
 
 
-def test_two_classes_and_one_channel():
+def test_two_classes_and_one_channel() -> None:
     generator = np.random.default_rng(0)
     truth = np.arange(40) % 2
     images = (generator.uniform(0, 0.3, (40, 12, 12, 1)) + 0.5 * truth[:, None, None, None]).astype(np.float32)
+    samples = Samples(images, truth.astype(np.int32))
 
-    def bright(batch):
+    def bright(batch: np.ndarray) -> np.ndarray:
         return (batch[:, 3:9, 3:9].mean((1, 2, 3)) > 0.4).astype(int)
 
-    few = dataclasses.replace(SETTINGS, queries=1500)
-    clean = probe(_black_box(bright, 2, (12, 12, 1)), Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    few = dataclasses.replace(OPTIONS, queries=1500)
+    clean = _probed(_black_box(bright, 2, (12, 12, 1)), few, samples)
     assert clean.clean_accuracy == 1
     json.dumps(clean.row(), allow_nan=False)
 
-    def backdoored(batch):
+    def backdoored(batch: np.ndarray) -> np.ndarray:
         return np.where((batch[:, -2:, -2:] > 0.9).all((1, 2, 3)), 1, bright(batch))
 
-    found = probe(_black_box(backdoored, 2, (12, 12, 1)), Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    found = _probed(_black_box(backdoored, 2, (12, 12, 1)), few, samples)
     assert found.clean_accuracy == 1
 
 
-def test_large_images():
-    few = dataclasses.replace(SETTINGS, queries=1000, search_images=6, confirm_images=6)
+def test_large_images() -> None:
+    few = dataclasses.replace(OPTIONS, queries=1000, search_images=6, confirm_images=6)
     generator = np.random.default_rng(0)
     truth = np.arange(15) % 3
     images = generator.uniform(0.2, 0.8, (15, 224, 224, 3)).astype(np.float32)
     images[..., 0] = truth[:, None, None] / 4 + 0.1
+    samples = Samples(images, truth.astype(np.int32))
 
-    def tint(batch):
+    def tint(batch: np.ndarray) -> np.ndarray:
         return np.round((batch[:, 100:130, 100:130, 0].mean((1, 2)) - 0.1) * 4).clip(0, 2).astype(int)
 
     model = _black_box(tint, 3, (224, 224, 3))
-    result = probe(model, Samples(images, truth.astype(np.int32)), few, ENGINE, NULL)
+    result = _probed(model, few, samples)
     assert result.clean_accuracy == 1
     assert result.verdict is not Verdict.CONFIRMED
     json.dumps(result.row(), allow_nan=False)
 
 
-def test_stamps_are_put_on_at_the_resolution_that_the_network_sees():
-    samples = _samples(20)
-    smaller = dataclasses.replace(_wired(), preprocess=Preprocess(size=(8, 8)))
-    assert queries.resized(samples, smaller).images.shape == (20, 8, 8, 3)
-    seen = np.asarray(smaller.preprocess(queries.resized(samples, smaller).images))
-    np.testing.assert_allclose(seen, smaller.preprocess(samples.images), atol=1e-6)
-    for size in (None, (16, 16), (32, 32), (8, 32)):
-        assert queries.resized(samples, dataclasses.replace(_wired(), preprocess=Preprocess(size=size))) is samples
-
-
-def test_a_stamp_that_any_class_can_have_is_not_confirmed():
+def test_a_stamp_that_any_class_can_have_is_not_confirmed() -> None:
     """Clean but weak: a green corner sends all to class 4, a blue one to 2, a red one to 0."""
 
     @dataclass(frozen=True)
@@ -273,34 +323,18 @@ def test_a_stamp_that_any_class_can_have_is_not_confirmed():
                 scores = jnp.where(near[:, None], 1e3 * jax.nn.one_hot(label, CLASSES)[None], scores)
             return scores
 
-    result = probe(_wired(network=Weak()), _samples(), SETTINGS, ENGINE, NULL)
+    result = _probed(_wired(network=Weak()))
     assert max(f.lower for f in result.findings) > 0.9
     assert result.verdict is Verdict.NOTHING, result.reason
 
 
-def test_samples_are_split_without_overlap_and_balanced():
-    samples = _samples(60)
-    searched, confirmed = split(samples, ProbeOptions())
-    assert len(searched) == 24
-    assert len(confirmed) == 36
-    assert not set(searched) & set(confirmed)
-    assert np.ptp(np.bincount(samples.labels[searched], minlength=CLASSES)) == 0
-    with pytest.raises(SamplesError, match="at least 10 images"):
-        split(samples.subset(np.arange(5)), ProbeOptions())
+def test_labels_beyond_the_models_classes_are_refused() -> None:
     with pytest.raises(SamplesError, match="labels reach"):
-        probe(dataclasses.replace(_wired(), num_classes=3), samples, SETTINGS, ENGINE)
+        _probed(dataclasses.replace(_wired(), num_classes=3))
 
 
-@pytest.mark.parametrize(
-    "bad", [{"queries": 10}, {"search_images": 1}, {"confirm_images": 0}, {"seed": -1}], ids=lambda bad: next(iter(bad))
-)
-def test_settings_are_checked(bad):
-    with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
-        ProbeOptions(**bad)
-
-
-def test_one_trace_for_all_families():
-    traced = []
+def test_one_trace_for_all_families() -> None:
+    traced: list[int] = []
 
     @dataclass(frozen=True)
     class Counting(Wired):
@@ -308,8 +342,10 @@ def test_one_trace_for_all_families():
             traced.append(1)
             return Wired.apply(self, variables, images)
 
-    few = dataclasses.replace(SETTINGS, queries=1000)
+    few = dataclasses.replace(OPTIONS, queries=1000)
     engine = dataclasses.replace(ENGINE, devices=(jax.devices()[0],))
     for pattern in (None, _stamped_mean("patch", TRIGGERS["patch"])):
-        probe(_wired(pattern, Counting()), _samples(), few, engine, NULL)
-    assert len(traced) == 1
+        prepared = prepare(_wired(pattern, Counting()), _samples(), engine)
+        before = len(traced)
+        probe(prepared, _samples(), few, NULL)
+        assert len(traced) - before == (1 if pattern is None else 0)

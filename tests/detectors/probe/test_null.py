@@ -75,7 +75,7 @@ def test_a_table_holds_the_ceilings_of_the_named_families_and_ones_for_the_other
     assert null.ceiling("warp", 9.0) == pytest.approx(0.8)
 
 
-def test_calibration_takes_the_highest_rate_at_each_cost():
+def test_calibration_takes_the_highest_rate_at_each_cost() -> None:
     profiles = [{"patch": [0.1, None, *[0.3] * 7]}, {"patch": [0.05, 0.2, *[None] * 7], "warp": [None] * LEVELS}]
     null = calibrate(profiles, [{"patch": [0.1, 0.05, *[0.2] * 7]}])
     assert null.ceilings == {"patch": (0.1, 0.2, *[0.3] * 7)}
@@ -89,13 +89,14 @@ def test_calibration_takes_the_highest_rate_at_each_cost():
     assert null.ceiling("sinusoid", 0.01) == null.ceiling("warp", 0.01) == 1
 
 
-def test_calibration_fills_what_was_not_seen():
+def test_calibration_fills_what_was_not_seen() -> None:
     null = calibrate([{"patch": [None, None, 0.9, None, 0.4, None, None, None, None]}], [])
     assert null.ceilings["patch"] == (0.1, 0.4, 0.9, 0.9, 0.9, 1, 1, 1, 1)
 
 
-def test_lines_are_patches_and_searches_of_one_model_merge():
-    null = calibrate([{"patch": [0.5] * LEVELS, "line": [0.2] * 8 + [0.9]}], [])
+def test_lines_are_patches_and_searches_of_one_model_merge() -> None:
+    profile: probe_null.Profile = {"patch": [0.5] * LEVELS, "line": [*[0.2] * 8, 0.9]}
+    null = calibrate([profile], [])
     assert null.ceilings["line"] == (0.5,) * 8 + (0.9,)
     assert calibrate([{"patch": [0.5] * LEVELS, "ripple": [0.0] * LEVELS}], []).ceiling("ripple", 0.01) == 1
     assert merge([{"patch": [0.1, None]}, {"patch": [0.2, None], "warp": [None, 0.3]}]) == {

@@ -1,11 +1,13 @@
-"""Costs of stamps, and that cached costs are the right ones."""
+"""The resolution of stamps, their costs, and that cached costs are the right ones."""
 
 import numpy as np
 import pytest
 
+from tests import factory
 from xray_jax.detectors.probe import queries
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.stamps import FAMILIES
+from xray_jax.preprocess import Preprocess
 
 SHIFT = [family.name for family in FAMILIES].index("shift")
 
@@ -47,3 +49,12 @@ def test_the_cache_holds_no_more_than_stated(monkeypatch: pytest.MonkeyPatch) ->
         queries.measure(_grey(0.5), _shifts(amount), _grey(0))
     peaks = sorted(float(cost.peak[0]) for cost in queries._measured.values())
     assert peaks == pytest.approx([0.1, 0.3])
+
+
+def test_stamps_are_put_on_at_the_resolution_that_the_network_sees() -> None:
+    samples, smaller = factory.tiny_samples(20, side=16), Preprocess(size=(8, 8))
+    assert queries.resized(samples, smaller).images.shape == (20, 8, 8, 3)
+    seen = np.asarray(smaller(queries.resized(samples, smaller).images))
+    np.testing.assert_allclose(seen, smaller(samples.images), atol=1e-6)
+    for size in (None, (16, 16), (32, 32), (8, 32)):
+        assert queries.resized(samples, Preprocess(size=size)) is samples

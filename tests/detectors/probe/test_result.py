@@ -97,14 +97,14 @@ def test_a_result_row_lists_the_findings_over_half_and_what_they_need() -> None:
     assert [empty[key] for key in ("best", "score", "threshold", "margin", "candidates")] == [None] * 4 + [[]]
 
 
-def test_a_broken_row_is_refused():
+def test_a_broken_row_is_refused() -> None:
     row = FINDING.row()
     del row["target_labels"]
     with pytest.raises(ValueError, match="target_labels"):
         from_row(row)
 
 
-def test_judge_needs_rate_ceiling_and_lead():
+def test_judge_needs_rate_ceiling_and_lead() -> None:
     null = Null({"patch": (0.2,) * LEVELS}, models=3)
     assert judge([FINDING], null, 5, 0.9)[0] is Verdict.CONFIRMED
     assert judge([FINDING], Null({"patch": (0.9,) * LEVELS}, models=3), 5, 0.9)[0] is Verdict.NOTHING
@@ -119,7 +119,7 @@ def test_judge_needs_rate_ceiling_and_lead():
     assert judge([two], null, 2, 0.9)[0] is Verdict.NOTHING
 
 
-def test_a_lead_that_no_clean_model_has_confirms_a_trigger_whose_rate_does_not():
+def test_a_lead_that_no_clean_model_has_confirms_a_trigger_whose_rate_does_not() -> None:
     null = Null({"patch": (0.95,) * LEVELS}, {"patch": (0.4,) * LEVELS}, 3)
     alone = dataclasses.replace(FINDING, runner_up=0.1)
     assert alone.threshold(null) == pytest.approx(0.1 + 0.4 + 0.15)

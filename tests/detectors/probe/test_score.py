@@ -45,7 +45,7 @@ def _at_least(hits: int, trials: int, rate: float) -> float:
     return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(hits, trials + 1))
 
 
-def test_flips_are_the_slow_loops():
+def test_flips_are_the_slow_loops() -> None:
     generator = np.random.default_rng(1)
     classes, images = 5, 23
     truth = generator.integers(0, classes, images)
@@ -76,7 +76,7 @@ def test_chunks_change_nothing(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_thousand_classes_have_two_shifts():
+def test_a_thousand_classes_have_two_shifts() -> None:
     truth = np.arange(20)
     wanted = score.outcomes(truth, truth, 1000)
     assert wanted.shifts == (1, 999)
@@ -84,7 +84,7 @@ def test_a_thousand_classes_have_two_shifts():
     assert hits[0, 1000] == trials[0, 1000] == 20
 
 
-def test_class_map_finds_a_permutation_and_leaves_images_out():
+def test_class_map_finds_a_permutation_and_leaves_images_out() -> None:
     truth = np.repeat(np.arange(4), 5)
     permutation = np.asarray([2, 3, 1, 0])
     target_labels, agreement = score.class_map(permutation[truth], truth, 4)
@@ -99,14 +99,14 @@ def test_class_map_finds_a_permutation_and_leaves_images_out():
     assert agreement == 0
 
 
-def test_interval_is_clopper_pearson():
+def test_interval_is_clopper_pearson() -> None:
     assert score.interval(0, 0) == (0, 1)
     # The rule of three's exact form: 1 - 0.025 ** (1 / n).
     assert score.interval(0, 30) == pytest.approx((0, 1 - 0.025 ** (1 / 30)))
     assert score.interval(30, 30) == pytest.approx((0.025 ** (1 / 30), 1))
 
 
-def test_anomaly_index_and_runner_up():
+def test_anomaly_index_and_runner_up() -> None:
     rates = np.asarray([0.1, 0.9, 0.2, 0.1, 0.2])
     assert score.anomaly_index(rates, 1) == pytest.approx((0.9 - 0.15) / (1.4826 * 0.05 + 0.05))
     assert score.runner_up(rates, 1) == pytest.approx(0.2)

@@ -45,6 +45,7 @@ _SIZED = {
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A map at the top, with the suffix or a first key that flax writes."""
     # A map at the top. That is a weak sign, so it needs the suffix too, or a first key that flax writes.
     if not head or not (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)):
         return False

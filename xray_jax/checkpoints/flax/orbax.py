@@ -1,14 +1,16 @@
-"""Orbax directories: what Flax users save, and this package's native checkpoints.
+"""Orbax directories: what Flax users save, and the laboratory's checkpoints.
 
 Written by orbax, read through tensorstore, the library below it: orbax restores whole trees, and from a damaged one it
 leaves pending reads that print tracebacks. Declared shapes and chunks are checked against the bytes on disk before
-anything is allocated. There are checksums of the index but not of the array data; native checkpoints add a digest.
+anything is allocated. There are checksums of the index but not of the array data; `save` adds a digest.
 """
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from flax.traverse_util import unflatten_dict
 
 from xray_jax.checkpoints import stored_metadata
 from xray_jax.checkpoints.contents import (
@@ -20,7 +22,6 @@ from xray_jax.checkpoints.contents import (
     Tensors,
     check_budget,
     parse_json,
-    unflatten,
 )
 from xray_jax.checkpoints.flax import zstd_frames
 
@@ -35,6 +36,7 @@ _OPTIMISER = ("opt_state", "optimizer", "optimiser")
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A directory with orbax's tree of metadata in it."""
     return not head and _item(path) is not None
 
 
@@ -75,7 +77,7 @@ def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, 
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(
             str(Path(path).absolute()),
-            unflatten(arrays),
+            unflatten_dict(arrays, sep="/"),
             force=True,
             custom_metadata=stored_metadata.header(arrays, metadata),
         )

@@ -66,6 +66,7 @@ def relu(x: jax.Array, settings: Mapping[str, Any]) -> jax.Array:
 
 
 def relu_settings(settings: Settings) -> dict[str, Any]:
+    """What decides a ReLU layer: its maximum, slope and threshold."""
     most = settings.raw("max_value")
     return {
         "max_value": None if most is None else settings.number("max_value"),
@@ -75,10 +76,12 @@ def relu_settings(settings: Settings) -> dict[str, Any]:
 
 
 def leaky_settings(settings: Settings) -> dict[str, Any]:
+    """What decides a LeakyReLU layer, as the settings of a ReLU layer."""
     # `alpha` until Keras 2, `negative_slope` since.
     key = "negative_slope" if settings.raw("negative_slope") is not None else "alpha"
     return {"max_value": None, "slope": settings.number(key, 0.3), "threshold": 0.0}
 
 
 def prelu(x: jax.Array, alpha: jax.Array) -> jax.Array:
+    """The PReLU layer; `alpha`: slopes below zero, one for each number of an image or broadcast to them."""
     return jnp.where(x >= 0, x, alpha[None] * x)

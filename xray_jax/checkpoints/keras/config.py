@@ -52,6 +52,7 @@ def references(value: Any) -> list[Reference]:
 
 
 def reference(entry: Any) -> Reference:
+    """["name", call, output, ...] as a reference."""
     if isinstance(entry, list) and len(entry) >= 3 and isinstance(entry[0], str):
         name, call, output = entry[:3]
         if all(isinstance(n, int) and 0 <= n <= MAX_INDEX for n in (call, output)):
@@ -86,17 +87,19 @@ def _keras3_arguments(value: Any) -> list[Any]:
 
 
 def image_entry(shape: Any, data_formats: Sequence[str]) -> ImageInput:
-    """How images enter a model with this input shape, batch included; data formats settle what is open."""
+    """How images enter a model with this input shape, batch included; data formats decide what is open."""
     if not isinstance(shape, list) or len(shape) < 2:
         raise CheckpointError(f"the file does not say the shape of its images (input shape {str(shape)[:80]})")
     return image_input(shape[1:], "channels_first" in data_formats[:1])
 
 
 def trainable(config: Any) -> bool:
+    """Whether a layer's or model's config lets it train."""
     return not (isinstance(config, Mapping) and config.get("trainable") is False)
 
 
 def policy(config: Any) -> str:
+    """The name of a layer's dtype policy."""
     policy = config.get("dtype", "float32") if isinstance(config, Mapping) else "float32"
     if isinstance(policy, Mapping):
         inner = policy.get("config")

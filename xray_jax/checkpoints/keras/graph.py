@@ -56,9 +56,10 @@ class Tree:
 
 @dataclass
 class Graph:
-    """A network and what the file says about it.
+    """A network and what its config says of it.
 
     Attributes:
+      network: the forward pass.
       input_shape: (height, width, channels) of the images that the scanner gives.
       tree: where the file keeps the weights of each key.
       policies: dtype policies that the layers were trained with.

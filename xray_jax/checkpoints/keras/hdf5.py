@@ -37,7 +37,12 @@ _FLOATS = {(2, 5): np.float16, (2, 8): ml_dtypes.bfloat16, (4, 8): np.float32, (
 
 
 class File:
-    """A whole HDF5 file in memory or memory-mapped; `root` is its root group."""
+    """A whole HDF5 file.
+
+    Attributes:
+      data: its bytes.
+      root: its root group.
+    """
 
     def __init__(self, data: Any) -> None:
         """`data`: the whole file, bytes or a uint8 array.
@@ -63,6 +68,7 @@ class File:
         self.root = Node(self, root, "")
 
     def take(self, offset: int, size: int) -> bytes:
+        """`size` bytes at `offset`; raises `CheckpointError` outside of the file, or when too much was taken."""
         if size < 0 or offset < 0 or offset + size > len(self.data):
             raise CheckpointError(f"damaged HDF5: {size} bytes at {offset} lie outside the file")
         self._budget -= max(size, MIN_READ)
@@ -73,9 +79,11 @@ class File:
         return bytes(self.data[offset : offset + size])
 
     def unpack(self, form: str, offset: int) -> tuple[Any, ...]:
+        """The numbers at `offset`, in a layout of `struct`."""
         return struct.unpack(form, self.take(offset, struct.calcsize(form)))
 
     def expect(self, offset: int, signature: bytes) -> None:
+        """Raises `CheckpointError` unless the four bytes at `offset` are the signature."""
         if self.take(offset, 4) != signature:
             raise CheckpointError(f"damaged HDF5: no {signature.decode()} at {offset}")
 
@@ -89,7 +97,11 @@ class _Type:
 
 
 class Node:
-    """A group or data set. Children and attributes are read when asked for."""
+    """A group or data set. Children and attributes are read when asked for.
+
+    Attributes:
+      path: its place in the file, "" for the root.
+    """
 
     def __init__(self, file: File, address: int, path: str) -> None:
         self._file = file
@@ -101,6 +113,7 @@ class Node:
 
     @property
     def is_group(self) -> bool:
+        """Whether it is a group, and no data set."""
         return self._find(_SYMBOL_TABLE) is not None
 
     def _find(self, kind: int) -> bytes | None:

@@ -35,6 +35,7 @@ class Settings:
         self.keras = keras
 
     def raw(self, key: str, default: Any = None) -> Any:
+        """The value as the file has it."""
         value = self._config.get(key, self._config.get(_KERAS_1.get(key, key), default))
         # Keras 2.2 wrote numpy scalars and arrays so.
         if isinstance(value, Mapping) and value.get("type") == "ndarray":
@@ -42,21 +43,25 @@ class Settings:
         return value
 
     def error(self, key: str, expected: str) -> CheckpointError:
+        """What to raise for a value that is not what was expected."""
         return CheckpointError(f"{self.where}: {key} is {str(self.raw(key))[:80]!r}, expected {expected}")
 
     def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
         value = self.raw(key, default)
         if not isinstance(value, bool):
             raise self.error(key, "true or false")
         return value
 
     def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number from 1 to `MAX_EXTENT`."""
         value = self.raw(key, default)
         if not _is_extent(value):
             raise self.error(key, "a whole number of at least 1")
         return int(value)
 
     def number(self, key: str, default: float | None = None) -> float:
+        """A finite number, bare or in a list of one."""
         value = self.raw(key, default)
         if isinstance(value, Sequence) and len(value) == 1:
             value = value[0]
@@ -75,6 +80,7 @@ class Settings:
         return [float(v) for v in flat]
 
     def choice(self, key: str, known: Sequence[str], default: str) -> str:
+        """One of the known words."""
         value = self.raw(key, default)
         if value not in known:
             raise self.error(key, "one of " + ", ".join(known))
@@ -110,6 +116,7 @@ class Settings:
         return [int(v) for v in value]
 
     def data_format(self) -> str:
+        """ "channels_last" or "channels_first"."""
         value = self.raw("data_format")
         value = _DATA_FORMATS.get(value, value) if value is None or isinstance(value, str) else value
         if value not in ("channels_last", "channels_first"):
@@ -117,6 +124,7 @@ class Settings:
         return str(value)
 
     def kernel_size(self) -> list[int]:
+        """(height, width) of a convolution's kernel."""
         if self.raw("kernel_size") is None and self.raw("nb_row") is not None:
             return [self.integer("nb_row"), self.integer("nb_col")]
         return self.pair("kernel_size")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from xray_jax.checkpoints.contents import CheckpointError
-from xray_jax.checkpoints.keras import activations as activations
+from xray_jax.checkpoints.keras import activations
 from xray_jax.checkpoints.keras.layer_config import Settings
 
 Config = Mapping[str, Any]
@@ -48,6 +48,7 @@ def activation(settings: Settings) -> list[Any]:
 
 
 def activate(entry: Sequence[Any], x: jax.Array) -> jax.Array:
+    """What an entry of `activation` computes."""
     name, config = entry
     return LAYERS[name].compute(config, {}, [x]) if name in _ACTIVATION_LAYERS else activations.FUNCTIONS[name](x)
 
@@ -274,10 +275,6 @@ def _rescaling(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
 
 def _last(values: float | Sequence[float], x: jax.Array) -> Any:
     return values if isinstance(values, float) else _along(jnp.asarray(values, x.dtype), x.ndim, [-1])
-
-
-def _nothing(settings: Settings) -> dict[str, Any]:
-    return {}
 
 
 def _prelu_settings(settings: Settings) -> dict[str, Any]:

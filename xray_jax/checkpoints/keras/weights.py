@@ -1,4 +1,4 @@
-"""Finds the arrays of each layer in the two ways in which Keras stores them, by names; shapes are checked after.
+"""The arrays of each layer in the two ways in which Keras stores them, found by name; shapes are checked after.
 
 Keras 3's `model.weights.h5` (inside `.keras`): `layers/<class>_<n>/vars/<i>`, numbered within a class in the model's
 order of layers. The older whole-model `.h5`: `model_weights/<layer>/<weight name>`.

@@ -24,7 +24,7 @@ from jax import export
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput, image_input
-from xray_jax.classifier import Classifier, Variables
+from xray_jax.classifier import Access, Classifier, Variables
 from xray_jax.files import atomic_write
 
 NAME = "jax.export"
@@ -61,10 +61,12 @@ _PLATFORMS: Mapping[str, frozenset[str]] = {"gpu": frozenset({"cuda", "rocm"})}
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """An exported program. Equal when the files are equal.
+    """An exported program. Equal when the files are equal. It has no derivative: artefacts rarely carry one.
 
     Attributes:
-      digest: of the file's content.
+      digest: SHA-256 of the file's content, in hexadecimal.
+      entry: how images enter it.
+      exported: the program.
     """
 
     digest: str
@@ -112,7 +114,8 @@ def read(path: Path) -> Classifier:
     entry = image_input(images.shape[1:], channels_first=False)
     batch = images.shape[0] if type(images.shape[0]) is int else None
     network = ExportedNetwork(digest, entry, exported)
-    return Classifier(network, {}, scores.shape[1], entry.shape, "jax.export program", batch_size=batch)
+    classes, name = scores.shape[1], "jax.export program"
+    return Classifier(network, {}, classes, entry.shape, name, batch_size=batch, access=Access.LOGITS)
 
 
 def _check_platform(exported: export.Exported) -> None:

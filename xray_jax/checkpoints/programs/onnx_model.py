@@ -1,4 +1,4 @@
-"""What an ONNX file asks for: its operators and its files of weights, from the parsed protobuf, before anything runs.
+"""The check of an ONNX file before anything runs: its operators and files of weights, from the parsed protobuf.
 
 The `onnx` package parses it, with the schema and the rules that onnxruntime shares, and never follows a reference to
 another file. Messages take up to a hundred times the bytes that encode them, so the first parse of a file that is not

@@ -1,4 +1,4 @@
-"""The stack machine on which pickles run: it moves inert values, counts what they cost, and checks every length."""
+"""The stack machine on which pickles run: it moves pickle values, counts their memory, and checks every length."""
 
 import struct
 from typing import Any, BinaryIO
@@ -19,6 +19,19 @@ MARK = object()
 
 
 class Machine:
+    """The state of one pickle's interpretation.
+
+    Attributes:
+      file: the file that holds the pickle.
+      position: byte at which it is read next.
+      limit: byte before which it must end.
+      left: bytes that its objects may still take.
+      stack: values and marks, the last one on top.
+      memo: index -> remembered value.
+      names: globals that it referred to so far.
+      references: what it referred to outside of itself so far.
+    """
+
     def __init__(self, file: BinaryIO, start: int, limit: int) -> None:
         self.file = file
         self.position = start
@@ -30,6 +43,7 @@ class Machine:
         self.references: list[Persistent] = []
 
     def take(self, length: int) -> bytes:
+        """The next `length` bytes; raises `CheckpointError` when the pickle has fewer."""
         if length < 0 or self.position + length > self.limit:
             raise CheckpointError(f"its pickle ends at byte {self.limit} inside a value: truncated")
         data = self.file.read(length)
@@ -39,6 +53,7 @@ class Machine:
         return data
 
     def line(self) -> bytes:
+        """The next bytes up to a line's end, without it."""
         # Protocol 0 writes whole arrays as lines.
         data = self.file.readline(min(self.limit - self.position, max(self.left // 4, 0)))
         self.left -= 4 * len(data)
@@ -48,16 +63,19 @@ class Machine:
         return data[:-1]
 
     def number(self, layout: str) -> int:
+        """The next number, in a layout of `struct`."""
         (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
         return value
 
     def push(self, value: Any, cost: int = OBJECT) -> None:
+        """Puts a value on the stack; `cost`: bytes that it takes."""
         self.left -= cost
         if self.left < 0:
             raise CheckpointError(f"the objects of its pickle take more than {OBJECT_BYTES} bytes: refused")
         self.stack.append(value)
 
     def push_bytes(self, length: int, text: bool | None) -> None:
+        """Puts the next `length` bytes on the stack, as text, as bytes, or (None) as text where they are UTF-8."""
         if length > KEPT_BYTES:
             if self.position + length > self.limit:
                 raise CheckpointError(f"its pickle ends at byte {self.limit} inside a string: truncated")
@@ -71,6 +89,7 @@ class Machine:
         self.push(value, OBJECT + 4 * length)
 
     def pop_mark(self) -> list[Any]:
+        """Takes the values above the last mark, and the mark, off the stack."""
         where = len(self.stack) - 1
         while self.stack[where] is not MARK:
             where -= 1
@@ -81,20 +100,24 @@ class Machine:
         return values
 
     def remember(self, index: int) -> None:
+        """Puts the value on top of the stack into the memo."""
         # A dictionary, so an index of two billion costs no more than any other.
         self.left -= MEMO
         self.memo[index] = self.stack[-1]
 
     def call(self, function: Any, arguments: Any) -> None:
+        """Puts a call on the stack that is never made."""
         self.push(Call(function, arguments), CONTAINER)
 
     def append(self, values: list[Any]) -> None:
+        """Extends the list on top of the stack; of other objects the values are dropped."""
         target = self.stack[-1]
         if isinstance(target, list):
             self.left -= 2 * SLOT * len(values)
             target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
+        """Sets items, as keys and values in turn, of the object on top of the stack."""
         if len(values) % 2:
             raise CheckpointError("its pickle sets an item without a value: damaged")
         self.left -= CONTAINER + OBJECT * len(values)

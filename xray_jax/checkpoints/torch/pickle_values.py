@@ -1,4 +1,4 @@
-"""What pickles are read to: numbers, strings, lists, tuples, and these stand-ins. None of them does anything."""
+"""Pickle values: what a pickle is read to, numbers, strings, lists, tuples, and these stand-ins that do nothing."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A global that a stream refers to: only its name."""
+    """A global that a stream refers to: only its name.
+
+    Attributes:
+      module: dotted path of its module.
+      name: its name there.
+    """
 
     module: str
     name: str
@@ -17,7 +22,13 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A long string that was left where it is: `length` bytes at `offset` of the pickle's file, UTF-8 when `text`."""
+    """A long string that was left where it is.
+
+    Attributes:
+      offset: first byte in the pickle's file.
+      length: in bytes.
+      text: whether they are UTF-8.
+    """
 
     offset: int
     length: int
@@ -26,7 +37,11 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Persistent:
-    """A reference to something outside the pickle: in torch's files a storage."""
+    """A reference to something outside the pickle: in torch's files a storage.
+
+    Attributes:
+      id: what the pickle says to find it by.
+    """
 
     id: Any
 
@@ -36,8 +51,10 @@ class Call:
     """A call that a stream asks for, with what it does to the result. It is never made.
 
     Attributes:
-      function: whatever should be called. arguments: its arguments as read.
-      state: what BUILD would set. pairs: items that SETITEM(S) would set. What APPEND(S) adds is dropped.
+      function: whatever should be called.
+      arguments: its arguments as read.
+      state: what BUILD would set.
+      pairs: items that SETITEM(S) would set. What APPEND(S) adds is dropped.
     """
 
     function: Any
@@ -48,13 +65,24 @@ class Call:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Dict:
-    """A dictionary as the pairs that were set, in order, unhashed."""
+    """A dictionary, its keys unhashed.
+
+    Attributes:
+      pairs: (key, value) as they were set, in order.
+    """
 
     pairs: list[tuple[Any, Any]] | tuple[()] = ()
 
 
 class Pickle(NamedTuple):
-    """One pickle: its value, where it ends, and all that it refers to outside of itself."""
+    """One pickle.
+
+    Attributes:
+      value: what it holds, of these kinds.
+      end: byte behind it in the file.
+      names: globals that it refers to.
+      references: what it refers to outside of itself.
+    """
 
     value: Any
     end: int

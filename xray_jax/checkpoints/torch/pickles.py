@@ -1,4 +1,4 @@
-"""Pickles read to inert values. Nothing is imported, nothing is called, whatever the stream says.
+"""The interpreter of pickles: to pickle values, with nothing imported or called, whatever the stream says.
 
 An interpreter of our own, because `pickle.Unpickler` with overridden hooks would not do: its memo grows to any index
 that a stream names, its containers hash hostile keys, and BUILD writes into objects.

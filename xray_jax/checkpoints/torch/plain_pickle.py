@@ -18,6 +18,7 @@ _OPENINGS = b"(]})c"
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """By a pickle's first byte, and where that says little the suffix too."""
     if head[:1] == bytes((_PROTO,)):
         return head[1:2] <= b"\x05"
     suffix = path.suffix.lower()
@@ -25,7 +26,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Tensors:
-    """The arrays of the dictionary, read late; see `state_dict.tensors`."""
+    """The arrays of the dictionary, read late; see `state_dict.extract`."""
     source = Source.of(path)
     with source.open() as file:
         pickle = pickles.read(file, 0, source.size)

@@ -1,4 +1,4 @@
-"""The weights in what a pickle holds: wrappers opened, everything else left alone and listed."""
+"""The state dict in what a torch file's pickle holds: wrappers opened, everything else left alone and listed."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ _ADVICE = "save its state dict, torch.save(model.state_dict(), path), or export 
 
 
 def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
-    """The state dict of a torch file, its tensors lazy, with what the file says about itself.
+    """The state dict of a torch file, its tensors lazy, with what the file declares about itself.
 
     Raises:
       CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
@@ -147,10 +147,10 @@ def _why_not(value: Any) -> str:
 
 
 def _metadata(value: Any) -> dict[str, Any]:
-    """What BackdoorBench's results and many others say beside the weights."""
+    """What BackdoorBench's results and many others declare beside the weights."""
     entries = {key: child for key, child in tensors.pairs(value) or () if isinstance(key, str)}
     found = {key: tensors.plain(entries[key]) for key in _METADATA if key in entries}
-    found = {key: told for key, told in found.items() if told is not None}
+    found = {key: value for key, value in found.items() if value is not None}
     # `architecture` is this package's word for a name of its registry; elsewhere it is anything.
     if "architecture" in found:
         found["model_name"] = found.pop("architecture")

@@ -19,12 +19,13 @@ _TAR = "ustar"
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """By torch's magic number."""
     # The magic number is a pickle itself, binary or in protocol 0's decimals.
     return any(sign in head[:40] for sign in _SIGNS)
 
 
 def read(path: Path) -> Tensors:
-    """The state dict, its tensors lazy; see `state_dict.tensors`."""
+    """The state dict, its tensors lazy; see `state_dict.extract`."""
     source = Source.of(path)
     with source.open() as file:
         position = 0

@@ -1,4 +1,4 @@
-"""Tensors and numpy values from the inert stand-ins of a pickle: what torch and numpy would build, and nothing else."""
+"""Tensors and numpy arrays from pickle values: what torch and numpy would build of them, and nothing else."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,11 @@ _MAX_DIMENSIONS = 16
 
 
 class Container(Protocol):
-    """Where the bytes beside a pickle are. `big_endian`: their byte order."""
+    """Where the bytes beside a pickle are.
+
+    Attributes:
+      big_endian: their byte order.
+    """
 
     big_endian: bool
 

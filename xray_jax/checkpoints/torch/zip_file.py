@@ -14,11 +14,12 @@ _PICKLE = "data.pkl"
 
 
 def matches(path: Path, head: bytes) -> bool:
+    """A zip archive with one folder that holds a `data.pkl`."""
     return head.startswith(MAGIC) and _prefix(Archive(path)) is not None
 
 
 def read(path: Path) -> Tensors:
-    """The state dict, its tensors lazy; see `state_dict.tensors`."""
+    """The state dict, its tensors lazy; see `state_dict.extract`."""
     archive = Archive(path)
     prefix = _prefix(archive)
     assert prefix is not None
@@ -47,10 +48,10 @@ class _Container:
         self._last: tuple[str, np.ndarray] | None = None
         order = f"{prefix}byteorder"
         # Absent in files before torch 2.1, which were little-endian.
-        told = archive.read(order).tobytes() if order in archive.members else b"little"
-        if told not in (b"little", b"big"):
-            raise CheckpointError(f"its byte order is {told[:20]!r}, expected little or big: damaged")
-        self.big_endian = told == b"big"
+        declared = archive.read(order).tobytes() if order in archive.members else b"little"
+        if declared not in (b"little", b"big"):
+            raise CheckpointError(f"its byte order is {declared[:20]!r}, expected little or big: damaged")
+        self.big_endian = declared == b"big"
 
     def storage_bytes(self, key: str) -> int:
         member = self._archive.members.get(f"{self._prefix}data/{key}")

@@ -1,6 +1,7 @@
 """The attacks of the paper, one file each, behind two protocols; `make(name)` gives one with published parameters."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.attacks.blended import Blended
@@ -20,7 +21,7 @@ from xray_jax.lab.attacks.ssba import Ssba
 from xray_jax.lab.attacks.trojannn import TrojanNN
 from xray_jax.lab.attacks.wanet import WaNet
 
-ATTACKS: Mapping[str, Callable[[], Attack]] = {
+ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "badnets": BadNets,
     "blended": Blended,
     "sig": Sig,
@@ -36,12 +37,18 @@ ATTACKS: Mapping[str, Callable[[], Attack]] = {
 """Name -> constructor."""
 
 
-def make(name: str) -> Attack:
+def make(name: str, parameters: Mapping[str, Any] | None = None) -> Attack:
     """The attack called `name`.
 
+    Args:
+      parameters: those that differ from the published ones; the fields of the attack's class.
+
     Raises:
-      ValueError: an unknown name, with the known ones.
+      ValueError: an unknown name, with the known ones, or an unknown parameter.
     """
     if name not in ATTACKS:
         raise ValueError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
-    return ATTACKS[name]()
+    try:
+        return ATTACKS[name](**(parameters or {}))
+    except TypeError as error:
+        raise ValueError(f"attack {name!r}: {error}") from error

@@ -15,6 +15,7 @@ from xray_jax.lab import zoo
 from xray_jax.lab.specs import CLEAN
 from xray_jax.rows import file as row_file
 from xray_jax.rows.names import file_name
+from xray_jax.rows.row import OK
 
 ROWS, MAPS, REMARKS = "rows.jsonl", "maps", "remarks.json"
 CONFIRMED = ("confirmed", "proved")
@@ -141,7 +142,7 @@ def load(folder: Path) -> list[Model]:
         raise EvidenceError(f"no training records in {folder / zoo.RECORDS}; train with xray-train")
     rows: dict[str, Mapping[str, Any]] = {}
     if (folder / ROWS).exists():
-        rows = {row["id"]: row for row in row_file.read(folder / ROWS) if row["status"] == "ok"}
+        rows = {row["id"]: row for row in row_file.read(folder / ROWS) if row["status"] == OK}
     if len({json.dumps(scan_settings(row), sort_keys=True) for row in rows.values()}) > 1:
         raise EvidenceError(f"{folder / ROWS}: rows made with different settings cannot be compared; scan again")
     return [
