@@ -5,10 +5,12 @@ from functools import cache
 from pathlib import Path
 
 from tests.places import ROOT
+from tests.source_imports import files
 
 INCLUDED = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 """Pages of the root that the site shows as its own, where a relative link would lead elsewhere."""
-PAGES = ("README.md", *INCLUDED, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")))
+PAGES = tuple(name for name in files() if name.endswith(".md"))
+"""All of them; none where git does not list them."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.places import ROOT
 from tests.source_imports import HAVE_GIT, files, imports
 from tests.test_imports import ORDER
 
+pytestmark = pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
+
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 COMMANDS = {
     name: entry.split(":")[0].replace("xray_jax.", "").replace(".", "/") + ".py" for name, entry in SCRIPTS.items()
@@ -19,7 +22,8 @@ COMMANDS = {
 OF_ABSL = {"help", "helpfull", "verbosity", "flagfile"}
 CURRENT = [page for page in documents.PAGES if page != "CHANGELOG.md"]
 """The changelog names flags that are gone."""
-HISTORY = ("CHANGELOG.md", "docs/reproduction.md", "docs/evidence/")
+OF_FILES = ("docs/reproduction.md", "docs/evidence/", "zoo/")
+"""Name files of folders that only whoever follows them has."""
 ARCHITECTURE = "docs/architecture.md"
 
 
@@ -37,7 +41,9 @@ def defined(script: str) -> Iterator[str]:
                 yield from defined(other)
 
 
-FLAGS = {name: {*defined(script), *OF_ABSL} for name, script in COMMANDS.items()}
+@cache
+def flags_of(command: str) -> set[str]:
+    return {*defined(COMMANDS[command]), *OF_ABSL}
 
 
 def known(flag: str, names: set[str]) -> bool:
@@ -45,9 +51,9 @@ def known(flag: str, names: set[str]) -> bool:
 
 
 def test_flags_are_found() -> None:
-    assert {"checkpoints", "planes", "probe_null", "detectors", "backend"} <= FLAGS["xray-scan"]
-    assert {"row", "least", "min_flip_rate"} <= FLAGS["xray-confirm"]
-    assert "checkpoints" not in FLAGS["xray-calibrate"]
+    assert {"checkpoints", "planes", "probe_null", "detectors", "backend"} <= flags_of("xray-scan")
+    assert {"row", "least", "min_flip_rate"} <= flags_of("xray-confirm")
+    assert "checkpoints" not in flags_of("xray-calibrate")
 
 
 @pytest.mark.parametrize("page", CURRENT)
@@ -57,16 +63,16 @@ def test_commands_and_their_flags_exist(page: str) -> None:
         name = line.split()[0].rstrip(":;,.")
         if name == "xray-jax" or name.startswith("xray-jax["):
             continue
-        if name not in FLAGS:
+        if name not in COMMANDS:
             wrong.append(f"{name} is no command")
             continue
-        wrong += [f"{name} has no --{flag}" for flag in re.findall(r"--(\w+)", line) if not known(flag, FLAGS[name])]
+        wrong += [f"{name} has no --{flag}" for flag in re.findall(r"--(\w+)", line) if not known(flag, flags_of(name))]
     assert not wrong, f"{page}: {wrong}"
 
 
 @pytest.mark.parametrize("page", CURRENT)
 def test_flags_named_alone_are_flags_of_some_command(page: str) -> None:
-    every = set().union(*FLAGS.values())
+    every = set().union(*map(flags_of, COMMANDS))
     alone = [match[1] for span in documents.spans(page) if (match := re.match(r"--(\w+)", span))]
     wrong = [flag for flag in alone if not known(flag, every) and not flag.startswith("xla_")]
     assert not wrong, f"{page}: {wrong}"
@@ -87,15 +93,14 @@ def test_links_lead_somewhere(page: str) -> None:
         assert not documents.links(page), f"{page} is shown from another folder, too: name files, do not link to them"
 
 
-@pytest.mark.parametrize("page", [page for page in CURRENT if not page.startswith(HISTORY)])
+@pytest.mark.parametrize("page", [page for page in CURRENT if not page.startswith(OF_FILES)])
 def test_files_that_are_named_exist(page: str) -> None:
-    folders = r"(?:xray_jax|models|scripts|tests|docs)/"
+    folders = r"(?:xray_jax|models|scripts|tests|docs|zoo)/"
     named = [span for span in documents.spans(page) if re.fullmatch(folders + r"[\w./-]*", span)]
     wrong = [name for name in named if not (ROOT / name).exists()]
     assert not wrong, f"{page}: {wrong}"
 
 
-@pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
 def test_the_list_of_folders_is_the_tree() -> None:
     listed = {row[0].rstrip("/") for row in documents.table(ARCHITECTURE, "The folders")}
     package = [file.split("/") for file in files() if file.startswith(("xray_jax/", "models/", "scripts/"))]

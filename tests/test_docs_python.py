@@ -15,6 +15,7 @@ from tests import documents
 from tests.factory import tiny_classifier, tiny_samples
 from tests.places import ROOT
 from tests.report import rows
+from tests.source_imports import HAVE_GIT
 from xray_jax import checkpoints
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.checkpoints.readers import Reader
@@ -26,6 +27,8 @@ from xray_jax.inference.labels import label_images
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import PlanesBlock, ProbeBlock, Row
 from xray_jax.sweep.batch_scan import BatchScan
+
+pytestmark = pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
 
 PYTHON = {page: blocks for page in documents.PAGES if (blocks := documents.blocks(page, "python"))}
 DEMO = ROOT / "xray_jax" / "demo" / "zoo" / "cifar10-preactresnet-small-badnets-t3-s201"
