@@ -60,8 +60,6 @@ def test_replay_counts_what_a_loop_counts() -> None:
     np.testing.assert_array_equal(replayed.before, samples.labels)
     other = dataclasses.replace(FINDING, target_labels=(-1, 3, -1, -1, -1))
     assert not replay.replay(other, prepare(MODEL, samples), samples).hits
-        dataclasses.replace(FINDING, target_labels=(-1, 3, -1, -1, -1)), prepare(MODEL, samples), samples
-    ).hits
 
 
 def test_rows_and_files_carry_the_stamp(tmp_path: Path) -> None:
