@@ -5,8 +5,9 @@ r"""Makes a calibration file from rows of models whose truth is known.
   xray-scan --checkpoints=zoo/ --samples=clean.npz --calibration=calibration.json --out=rows.jsonl
 
 Without --false_positive_rate the thresholds are those of the best F1 (paper Eq. 6), which needs backdoored models too.
-Rows that carry probe results also say what the probe finds on clean models, and how often each of those would be proved
-against the others. --null writes that part alone, from rows of --probe=only as well; the package's default is made so:
+Rows that carry probe results also say what the probe finds on clean models, and how often it would confirm a trigger
+on each of those against the others. --null writes that part alone, from rows of --detectors=probe as well; the
+package's default is made so:
 
   xray-calibrate --rows=docs/evidence/clean-models/rows.jsonl --least_accuracy=0.6 \
                  --null=xray_jax/detectors/probe/default_null.json
@@ -57,10 +58,10 @@ def main() -> int:
         said |= {"null_models": null.models}
     alarms = leave_one_out(rows, LEAST.value)
     said["probe_leave_one_out"] = {
-        "alarms": len(alarms.proved),
+        "alarms": len(alarms.confirmed),
         "clean_models": alarms.models,
         "interval": [round(end, 4) for end in alarms.interval],
-        "proved": list(alarms.proved),
+        "confirmed": list(alarms.confirmed),
     }
     print(json.dumps(said))
     return 0

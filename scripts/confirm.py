@@ -19,6 +19,7 @@ from xray_jax import samples as samples_lib
 from xray_jax.checkpoints import recognition
 from xray_jax.detectors.probe import replay
 from xray_jax.detectors.probe import result as probe_result
+from xray_jax.prepare import prepare
 from xray_jax.report import plane_figures, trigger_figure
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import Row, probe_block
@@ -60,7 +61,7 @@ def main() -> int:
         # The network variant may have been chosen by the row's samples, and is part of what was confirmed.
         declared["architecture"] = recognition.declared(row)
     model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **declared)
-    replayed = replay.replay(finding, model, fresh)
+    replayed = replay.replay(finding, prepare(model, fresh), fresh)
     low, high = replayed.interval
     # The row's threshold: a stamp that was not confirmed is not reproduced by working again.
     reproduced = low >= (row["detectors"]["probe"]["threshold"] if MIN_FLIP_RATE.value is None else MIN_FLIP_RATE.value)

@@ -1,4 +1,4 @@
-"""Tests run strict: eight simulated devices, and ranks never broadcast silently."""
+"""Tests run strict: eight simulated devices; neither ranks nor types are promoted silently; warnings are errors."""
 
 import os
 
@@ -9,3 +9,4 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -1,5 +1,7 @@
 """The reference of the gradient tests: central finite differences of a logit, in double precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -12,6 +14,17 @@ COORDINATES = 3
 """Numbers of the image that are moved: those with the largest derivatives."""
 
 
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """Arrays may be float64 inside."""
+    before = bool(jax.config.read("jax_enable_x64"))
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
 def check(network: Network, variables: Any, images: np.ndarray, step: float = 1e-6, tolerance: float = 1e-5) -> None:
     """Asserts that the derivative of a logit by the image is finite, not zero, and that of finite differences.
 
@@ -22,7 +35,7 @@ def check(network: Network, variables: Any, images: np.ndarray, step: float = 1e
       step: by which one number of the image is moved, to both sides.
       tolerance: of the difference, relative to the derivative.
     """
-    with jax.enable_x64(True):
+    with double_precision():
         weights = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), variables)
         start = jnp.asarray(images, jnp.float64)
 

@@ -13,7 +13,7 @@ def constraints() -> list[str]:
     """`name==version` for each lower bound of the dependencies and extras, and for exact versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    found = [re.fullmatch(r"([\w-]+)[>=]=([\d.]+)", line) for line in lines]
+    found = [re.fullmatch(r"([\w-]+)(?:\[\w+\])?[>=]=([\d.]+)", line) for line in lines]
     return [f"{match[1]}=={match[2]}" for match in found if match]
 
 

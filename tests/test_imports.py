@@ -31,7 +31,7 @@ ORDER = (
 BESIDE = ("lab", "bench", "demo")
 """Import whatever they like; of the rest, only `LABORATORY_SCRIPTS` import them."""
 
-LABORATORY_SCRIPTS = ("scripts/train.py", "scripts/reproduce.py", "scripts/benchmark.py")
+LABORATORY_SCRIPTS = tuple(f"scripts/{name}.py" for name in ("benchmark", "publish", "reproduce", "train"))
 
 NUMERICS = {
     "xray_jax/detectors/planes/geometry.py": {"jax", "numpy"},

@@ -75,7 +75,7 @@ def distributions(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the source distribution and the wheel that was built from it; the tree has a zoo beside the package."""
     copy, out = (tmp_path_factory.mktemp(name) for name in ("sdist", "out"))
     git(copy, "clone", "-q", str(tree), "tree")
-    (copy / "tree" / "zoo").mkdir()
+    (copy / "tree" / "zoo").mkdir(exist_ok=True)
     (copy / "tree" / "zoo" / "weights.npz").write_bytes(b"\0" * 1000)
     build(copy / "tree", out)
     return out

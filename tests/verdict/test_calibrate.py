@@ -106,7 +106,7 @@ def test_seeds_of_one_model_count_once_and_are_left_out_together() -> None:
     made = calibrate.probe_null_of(rows, "x", least_accuracy=0.7)
     assert (made.models, made.ceilings["patch"]) == (2, (1.0,) * LEVELS)
     alarms = calibrate.leave_one_out(rows, least_accuracy=0.7)
-    assert (alarms.proved, alarms.models) == (("0",), 3)
+    assert (alarms.confirmed, alarms.models) == (("0",), 3)
     assert alarms.interval == pytest.approx((0.0084, 0.9057), abs=1e-3)
     # Truth unknown, or a backdoor: neither says what is normal.
     others = [probed(3, 40, 1.0, label=None), probed(4, 40, 1.0, label="backdoored")]

@@ -49,9 +49,9 @@ def run(options: Options) -> Iterator[Figure]:
             "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH)
         }
         for name, winograd in (("jax", True), ("jax without Winograd", False)):
-            engine = InferenceOptions(options.batch_size, precision=options.precision, winograd=winograd)
-            placed = to_device(model, engine)
-            functions[name] = functools.partial(label_points, placed, planes, index, coordinates, engine)
+            inference = InferenceOptions(options.batch_size, precision=options.precision, winograd=winograd)
+            placed = to_device(model, inference)
+            functions[name] = functools.partial(label_points, placed, planes, index, coordinates, inference)
         if (session := _onnx(module, model.input_shape)) is not None:
             functions["onnxruntime"] = functools.partial(_onnx_points, session, planes, index, coordinates)
         found = {name: function() for name, function in functions.items()}

@@ -42,9 +42,9 @@ def measure_here(count: int, points: int, repeats: int, precision: str) -> dict[
     chosen = np.arange(points) * (len(index) // points)
 
     def asker(devices: tuple[jax.Device, ...]) -> functools.partial[np.ndarray]:
-        engine = InferenceOptions(precision=precision, devices=devices)
-        placed = to_device(model, engine)
-        return functools.partial(label_points, placed, planes, index[chosen], coordinates[chosen], engine)
+        inference = InferenceOptions(precision=precision, devices=devices)
+        placed = to_device(model, inference)
+        return functools.partial(label_points, placed, planes, index[chosen], coordinates[chosen], inference)
 
     devices = tuple(jax.local_devices()[:count])
     split, each = asker(devices), [asker((device,)) for device in devices]

@@ -45,11 +45,11 @@ def run(options: Options) -> Iterator[Figure]:
         flops = flops_per_image(architecture)
         functions = {}
         for batch in options.batches:
-            engine = InferenceOptions(batch, precision=options.precision)
+            inference = InferenceOptions(batch, precision=options.precision)
             # Whole batches on every device, so that no figure pays for padding.
             count = max(1, options.points // (batch * len(devices))) * batch * len(devices)
-            placed = to_device(model, engine)
-            ask = functools.partial(label_points, placed, planes, index[:count], coordinates[:count], engine)
+            placed = to_device(model, inference)
+            ask = functools.partial(label_points, placed, planes, index[:count], coordinates[:count], inference)
             functions[str(batch)] = (ask, count)
         timings = measure({name: ask for name, (ask, _) in functions.items()}, options.repeats)
         for name, timing in timings.items():

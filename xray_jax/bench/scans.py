@@ -29,13 +29,13 @@ def recorded(options: Options) -> LabelMaps | None:
 def asker(architecture: str, options: Options, kind: str) -> Callable[[], int]:
     """A function that labels one model's planes in one kind of sampling and returns the queries that it took."""
     model = classifier(architecture)
-    engine = InferenceOptions(options.batch_size, precision=options.precision)
-    placed = to_device(model, engine)
+    inference = InferenceOptions(options.batch_size, precision=options.precision)
+    placed = to_device(model, inference)
     planes, index, coordinates, nodes = plane_grid(model.input_shape, options.planes, options.density)
     replay = recorded(options)
 
     def answer(queried: np.ndarray) -> np.ndarray:
-        found = label_points(placed, planes, index[queried], coordinates[queried], engine)
+        found = label_points(placed, planes, index[queried], coordinates[queried], inference)
         return found if replay is None else replay.labels.ravel()[queried]
 
     def scan() -> int:

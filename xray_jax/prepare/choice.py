@@ -1,26 +1,36 @@
-"""Preprocessing and network variant chosen together by errors on the clean samples, where neither is known."""
+"""Preprocessing and network variant chosen together by errors on the clean samples, where neither is known.
+
+Every preset that fits is tried on `FIRST_IMAGES`; the usual one and the best `FINALISTS` that differ in effect on all.
+The usual one (0-1) yields only to clearly fewer errors, and so does RGB to BGR. The choice is doubtful where even the
+best makes too many errors for a network that was shown what it was trained on, or where another preset does about as
+well and gives the samples other labels.
+"""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from xray_jax.classifier import Classifier, Model
+from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.inference.labels import bare, label_images
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare.preprocessing import USUAL, candidates, same_in_effect, skill
-from xray_jax.prepare.variant import choose_variant, clearly_fewer, with_variant
-from xray_jax.preprocess import Preprocess
+from xray_jax.prepare.variant import choose_variant, with_variant
+from xray_jax.preprocess import CHANNEL_ORDERS, Preprocess
 from xray_jax.samples import Samples
 
 MAX_IMAGES = 300
 FIRST_IMAGES = 100
-"""Every preset is tried on so many images; the best `FINALISTS` on all."""
+"""Every preset is tried on so many images."""
 FINALISTS = 4
+"""The best presets, beside the usual one, that are tried on all images; no two of them are the same in effect."""
 JOINT = 3
-"""Presets whose network variant is searched, where variants are open."""
+"""Where variants are open they are searched under so many of the best presets, and under the usual one."""
+CLEAR_DEVIATIONS = 2.0
+"""Standard deviations of luck by which errors are clearly fewer."""
 LEAST_SKILL = 0.5
 """A chosen preprocessing is doubtful when the model's skill (chance 0, no error 1) stays under this."""
 MOST_DISAGREEMENT = 0.1
@@ -73,21 +83,28 @@ class Trials:
     samples: Samples
     options: InferenceOptions
     queries: int = 0
-    _labels: dict[tuple[Preprocess, Any, bool], np.ndarray] = field(default_factory=dict)
-    _inputs: dict[tuple[Preprocess, bool], np.ndarray] = field(default_factory=dict)
+    _labels: dict[tuple[Preprocess, Any, int], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> int:
+        """How many network variants were tried."""
+        return len({network for _, network, _ in self._labels})
 
     def labels(self, preprocess: Preprocess, network: Any = None, first: bool = False) -> np.ndarray:
-        """Labels `[n]`; `network` None is the model's own, `first` asks for `FIRST_IMAGES` spread evenly only."""
-        key = preprocess, network, first
+        """Labels `[n]`, int64; -1 where a black box refuses what it is shown.
+
+        Args:
+          preprocess: what the samples go through.
+          network: a variant; None is the model's own.
+          first: only `FIRST_IMAGES` samples, spread evenly.
+        """
+        if network is None and isinstance(self.model, Classifier):
+            network = self.model.network
+        chosen = self._chosen(first)
+        key = preprocess, network, len(chosen)
         if key not in self._labels:
-            model = self.model if network is None else self._with(network)
-            if preprocess == self.model.preprocess:
-                found = label_images(model, self._chosen(first).images, self.options)
-            else:
-                # The network is compiled once for all preprocessings: they are applied before it.
-                found = label_images(bare(model), self._input(preprocess, first), self.options)
-            self.queries += len(found)
-            self._labels[key] = found
+            self.queries += len(chosen)
+            self._labels[key] = self._query(preprocess, network, chosen.images)
         return self._labels[key]
 
     def errors(self, preprocess: Preprocess, network: Any = None, first: bool = False) -> int:
@@ -98,17 +115,33 @@ class Trials:
         """Share of all samples that get their own label."""
         return 1 - self.errors(preprocess, network) / len(self.samples)
 
-    def _with(self, network: Any) -> Classifier:
-        assert isinstance(self.model, Classifier)
-        return dataclasses.replace(self.model, network=network, variants=None)
+    def clearly_better(self, one: tuple[Preprocess, Any], other: tuple[Preprocess, Any]) -> bool:
+        """Whether (preprocessing, network) `one` makes so many fewer errors than `other` that it is no luck.
+
+        Only samples that one of the two gets right count, as tosses of a coin: the sign test.
+        """
+        right, others_right = (self.labels(*each) == self.samples.labels for each in (one, other))
+        won, lost = int(np.sum(right & ~others_right)), int(np.sum(others_right & ~right))
+        return won > lost and won - lost >= CLEAR_DEVIATIONS * math.sqrt(won + lost)
 
     def _chosen(self, first: bool) -> Samples:
         return spread(self.samples, FIRST_IMAGES) if first else self.samples
 
-    def _input(self, preprocess: Preprocess, first: bool) -> np.ndarray:
-        if (preprocess, first) not in self._inputs:
-            self._inputs[preprocess, first] = np.asarray(preprocess(jnp.asarray(self._chosen(first).images)))
-        return self._inputs[preprocess, first]
+    def _query(self, preprocess: Preprocess, network: Any, images: np.ndarray) -> np.ndarray:
+        model = self.model
+        if isinstance(model, Classifier):
+            model = dataclasses.replace(model, network=network, variants=None)
+        if preprocess != model.preprocess:
+            # The network is compiled once for all preprocessings: they are applied before it.
+            model, images = bare(model), np.asarray(preprocess(jnp.asarray(images)))
+        try:
+            return label_images(model, images, self.options).astype(np.int64)
+        except Exception:
+            # A service may refuse numbers out of its range in any way it likes; one that refuses everything fails
+            # when it is asked under what was chosen.
+            if not isinstance(model, BlackBox):
+                raise
+            return np.full(len(images), -1)
 
 
 def spread(samples: Samples, count: int) -> Samples:
@@ -122,16 +155,7 @@ def settle_variant(trials: Trials) -> Model:
     model = trials.model
     if not isinstance(model, Classifier) or model.variants is None:
         return model
-    asked: set[Any] = set()
-
-    def errors(network: Any) -> int:
-        asked.add(network)
-        return trials.errors(model.preprocess, network)
-
-    best = choose_variant(model, errors)
-    if not asked:
-        return dataclasses.replace(model, variants=None)
-    return with_variant(model, best, _variant_note(trials, model, best, model.preprocess, len(asked)))
+    return _with_variant(trials, model, _variant_under(trials, model, model.preprocess), model.preprocess)
 
 
 def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
@@ -139,80 +163,77 @@ def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
 
     Presets are tried under the usual variant, the best few with the variants, and all once more under the variant
     found: a wrong variant may hide the right preset, and the other way round.
+
+    Without variants at most P * `FIRST_IMAGES` + F * `MAX_IMAGES` labels are queried, with P presets of which F =
+    `FINALISTS` + 1 are tried on all images; with V variants at most 2 P * `FIRST_IMAGES` + (3 F + (`JOINT` + 2) V) *
+    `MAX_IMAGES`.
     """
     model = trials.model
     presets = candidates(trials.samples.images.shape[-1], model.preprocess)
-    ranked = _ranked(trials, presets, None)
-    name, network, asked = ranked[0], None, 0
+    ranked, network = _ranked(trials, presets, None), None
     if isinstance(model, Classifier) and model.variants is not None:
-        found = [(*_variant_under(trials, model, presets[each]), each) for each in ranked[:JOINT]]
-        (_, network, asked, name) = min(found, key=lambda each: each[0])
-        name = _ranked(trials, presets, network)[0]
-        _, network, again = _variant_under(trials, model, presets[name])
-        asked = max(asked, again)
-    choice = _judged(trials, presets, name, network)
-    preprocess = presets[name]
+        found = {name: _variant_under(trials, model, presets[name]) for name in (*ranked[:JOINT], USUAL)}
+        name = min(found, key=lambda each: trials.errors(presets[each], found[each]))
+        if not trials.clearly_better((presets[name], found[name]), (presets[USUAL], found[USUAL])):
+            name = USUAL
+        ranked = _ranked(trials, presets, found[name])
+        own = presets[ranked[0]]
+        network = min(found[name], _variant_under(trials, model, own), key=lambda each: trials.errors(own, each))
+    choice = _judged(trials, presets, ranked, network)
     chosen: Model = dataclasses.replace(
-        model, preprocess=preprocess, preprocess_source="chosen", notes=(*model.notes, choice.note)
+        model, preprocess=presets[choice.name], preprocess_source="chosen", notes=(*model.notes, choice.note)
     )
     if isinstance(chosen, Classifier) and chosen.variants is not None:
-        if asked:
-            note = _variant_note(trials, model, network, preprocess, asked)
-            chosen = with_variant(chosen, network, note)
-        else:
-            chosen = dataclasses.replace(chosen, variants=None)
+        chosen = _with_variant(trials, chosen, network, chosen.preprocess)
     return chosen, choice
 
 
-def _variant_under(trials: Trials, model: Model, preprocess: Preprocess) -> tuple[int, Any, int]:
-    """Errors of the best variant under a preprocessing, that variant, and how many were asked."""
-    assert isinstance(model, Classifier)
-    asked: set[Any] = set()
-
-    def errors(network: Any) -> int:
-        asked.add(network)
-        return trials.errors(preprocess, network)
-
-    best = choose_variant(model, errors)
-    return trials.errors(preprocess, best), best, len(asked)
+def _variant_under(trials: Trials, model: Classifier, preprocess: Preprocess) -> Any:
+    """The network variant that labels the samples best under a preprocessing."""
+    return choose_variant(model, lambda network: trials.errors(preprocess, network))
 
 
-def _variant_note(trials: Trials, model: Model, best: Any, preprocess: Preprocess, asked: int) -> str:
-    assert isinstance(model, Classifier)
-    usual = trials.accuracy(preprocess, model.network)
-    return (
-        f"of {asked} variants that fit the weights the one that labels most of {len(trials.samples)} samples right, "
-        f"{trials.accuracy(preprocess, best):.1%}; the most usual one: {usual:.1%}"
+def _with_variant(trials: Trials, model: Classifier, best: Any, preprocess: Preprocess) -> Classifier:
+    """The model with this variant, and a note where others were tried."""
+    tried = trials.networks
+    if tried < 2:
+        return dataclasses.replace(model, variants=None)
+    note = (
+        f"of {tried} variants that fit the weights the one that labels most of {len(trials.samples)} samples right, "
+        f"{trials.accuracy(preprocess, best):.1%}; the most usual one: {trials.accuracy(preprocess, model.network):.1%}"
     )
+    return with_variant(model, best, note)
 
 
 def _ranked(trials: Trials, presets: dict[str, Preprocess], network: Any) -> list[str]:
-    """Names of the presets, best first; the usual one yields only to clearly fewer errors."""
-    early = {name: trials.errors(preset, network, first=True) for name, preset in presets.items()}
-    finalists = sorted(presets, key=lambda name: early[name])[:FINALISTS]
-    if USUAL not in finalists:
-        finalists.append(USUAL)
-    errors = {name: trials.errors(presets[name], network) for name in finalists}
-    ranked = sorted(finalists, key=lambda name: errors[name])
-    if not clearly_fewer(errors[ranked[0]], errors[USUAL]):
-        ranked = [USUAL, *(name for name in ranked if name != USUAL)]
-    return ranked
+    """Names of presets that differ in effect, the chosen one first, then by errors; the usual one is among them."""
+    finalists = [USUAL]
+    for name in sorted(presets, key=lambda name: trials.errors(presets[name], network, first=True)):
+        known = any(same_in_effect(presets[name], presets[other]) for other in finalists)
+        if len(finalists) <= FINALISTS and not known:
+            finalists.append(name)
+    ranked = sorted(finalists, key=lambda name: trials.errors(presets[name], network))
+    best = USUAL
+    for order in CHANNEL_ORDERS:
+        rival = next((name for name in ranked if presets[name].channel_order == order), best)
+        if trials.clearly_better((presets[rival], network), (presets[best], network)):
+            best = rival
+    return [best, *(name for name in ranked if name != best)]
 
 
-def _judged(trials: Trials, presets: dict[str, Preprocess], name: str, network: Any) -> PreprocessChoice:
-    """The choice with its runner-up and what speaks against it."""
-    own, labels = presets[name], trials.labels(presets[name], network)
-    others = [other for other, preset in presets.items() if not same_in_effect(own, preset)]
-    close = sorted(others, key=lambda other: trials.errors(presets[other], network, first=True))[:FINALISTS]
-    runner_up = min(close, key=lambda other: trials.errors(presets[other], network), default=None)
-    accuracy = trials.accuracy(own, network)
-    doubt, reached = None, None
+def _judged(trials: Trials, presets: dict[str, Preprocess], ranked: list[str], network: Any) -> PreprocessChoice:
+    """The first of the ranked presets, with its runner-up and what speaks against it."""
+    name, own = ranked[0], presets[ranked[0]]
+    accuracy, labels = trials.accuracy(own, network), trials.labels(own, network)
+    others = sorted(ranked[1:], key=lambda other: trials.errors(presets[other], network))
+    doubt = None
     if skill(accuracy, trials.model.num_classes) < LEAST_SKILL:
         doubt = "a network that was shown what it was trained on reaches more: give --preprocess"
-    if runner_up is not None:
-        reached = trials.accuracy(presets[runner_up], network)
-        tie = not clearly_fewer(trials.errors(own, network), trials.errors(presets[runner_up], network))
-        differing = float(np.mean(labels != trials.labels(presets[runner_up], network)))
-        if doubt is None and tie and differing > MOST_DISAGREEMENT:
-            doubt = f"{runner_up} does about as well and gives {differing:.0%} of them another label: give --preprocess"
+    for other in others:
+        differing = float(np.mean(labels != trials.labels(presets[other], network)))
+        clear = trials.clearly_better((own, network), (presets[other], network))
+        if doubt is None and not clear and differing > MOST_DISAGREEMENT:
+            doubt = f"{other} does about as well and gives {differing:.0%} of them another label: give --preprocess"
+    runner_up = others[0] if others else None
+    reached = None if runner_up is None else trials.accuracy(presets[runner_up], network)
     return PreprocessChoice(name, accuracy, len(presets), len(trials.samples), runner_up, reached, doubt)

@@ -122,13 +122,13 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
 def _with_suggestion(prepared: PreparedModel, measured: Samples) -> PreparedModel:
     """A note on other preprocessing where the accuracy says that the one that was given is wrong, or may be."""
     accuracy, lost = prepared.clean_accuracy, near_chance(prepared.clean_accuracy, prepared.num_classes)
-    if prepared.constant_output or not (lost or accuracy < LOW_ACCURACY):
+    if not lost and accuracy >= LOW_ACCURACY:
         return prepared
-    trials = Trials(prepared.model, measured, prepared.options)
+    trials = Trials(prepared.model, spread(measured, MAX_IMAGES), prepared.options)
     presets = candidates(measured.images.shape[-1], prepared.preprocess)
     accuracies = {n: trials.accuracy(preset) for n, preset in presets.items() if preset != prepared.preprocess}
+    prepared = dataclasses.replace(prepared, queries=prepared.queries + trials.queries)
     if not lost and not better_presets(accuracies, accuracy):
         return prepared
     notes = (*prepared.model.notes, suggestion(accuracies, accuracy))
-    model = dataclasses.replace(prepared.model, notes=notes)
-    return dataclasses.replace(prepared, model=model, queries=prepared.queries + trials.queries)
+    return dataclasses.replace(prepared, model=dataclasses.replace(prepared.model, notes=notes))

@@ -40,7 +40,7 @@ def draw(finished: Finished, folder: Path, samples: Samples, options: ProbeOptio
     found: ProbeResult = probe.evidence
     if found.verdict is Verdict.CONFIRMED and found.best is not None:
         unseen = samples.subset(split(samples, options)[1])
-        replayed = replay.replay(found.best, scanned.model.model, unseen, scanned.model.options)
+        replayed = replay.replay(found.best, scanned.model, unseen)
         figure = trigger_figure.replay_figure(found.best, replayed, unseen, title, what="unseen images")
         plane_figures.save(figure, folder / f"{name}.trigger.png")
         replay.save_stamp(found.best, folder / f"{name}.stamp.npz")

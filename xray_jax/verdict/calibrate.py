@@ -162,36 +162,36 @@ def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -
 
 
 class FalseAlarms(NamedTuple):
-    """How often clean models were proved: ids of those, and how many there were."""
+    """How often a trigger was confirmed on clean models: ids of those, and how many there were."""
 
-    proved: tuple[str, ...]
+    confirmed: tuple[str, ...]
     models: int
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % Clopper-Pearson interval of their share."""
-        return interval(len(self.proved), self.models)
+        return interval(len(self.confirmed), self.models)
 
 
 def leave_one_out(rows: Sequence[Row], least_accuracy: float = 0) -> FalseAlarms:
     """False alarms of the probe: the clean models that one of their rows proves against the null of the others.
 
-    Findings are judged as they stand in the rows. What would have been a proof only under the null of the others was
+    Findings are judged as they stand in the rows. What would have been confirmed only under the null of the others was
     not cross-examined, so a scan with that null may raise fewer alarms, never more for that reason.
 
     Args:
       rows: as for `probe_null_of`. least_accuracy: poorer models are judged, and never part of the null.
     """
     models = _clean(rows)
-    proved = []
+    confirmed = []
     for k, model in enumerate(models):
         null = _null(models[:k] + models[k + 1 :], least_accuracy, "the others")
-        if any(_proved(row, null) for row in model.rows):
-            proved.append(str(model.rows[0]["id"]))
-    return FalseAlarms(tuple(proved), len(models))
+        if any(_confirmed(row, null) for row in model.rows):
+            confirmed.append(str(model.rows[0]["id"]))
+    return FalseAlarms(tuple(confirmed), len(models))
 
 
-def _proved(row: Row, null: Null) -> bool:
+def _confirmed(row: Row, null: Null) -> bool:
     found = row["detectors"]["probe"]
     findings = [probe_result.from_row(one) for one in (found["best"], *found["candidates"]) if one]
     verdict, *_ = probe_result.judge(findings, null, row["num_classes"], found["clean_accuracy"])

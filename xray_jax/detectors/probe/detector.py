@@ -98,7 +98,7 @@ def probe(
       LabelError: a black box returned no valid labels.
     """
     settings = options or ProbeOptions()
-    engine = dataclasses.replace(model.options, capacity=CAPACITY)
+    inference = dataclasses.replace(model.options, capacity=CAPACITY)
     for_search, for_confirm = split(samples, settings)
     used = stamped.resized(samples.subset(np.concatenate([for_search, for_confirm])), model.preprocess)
     count, bank = len(for_search), used.images[: len(for_search)]
@@ -107,7 +107,7 @@ def probe(
     def query(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         nonlocal queries
         queries += len(stamp_index)
-        found = stamped.label_pairs(model.model, used.images, stamps, stamp_index, image_index, engine, bank)
+        found = stamped.label_pairs(model.model, used.images, stamps, stamp_index, image_index, inference, bank)
         return found.astype(np.int32)
 
     everything = np.arange(len(used))

@@ -22,7 +22,7 @@ from xray_jax.classifier import Model
 from xray_jax.detectors.probe.stamps import FAMILIES, Shape, stamp
 from xray_jax.detectors.probe.stamps.cost import TOUCHED, Cost, importance
 from xray_jax.inference.dispatch import grouped
-from xray_jax.inference.labels import label_queries, to_device
+from xray_jax.inference.labels import label_queries
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples
@@ -122,13 +122,13 @@ def label_pairs(
     stamps: Stamps,
     stamp_index: np.ndarray,
     image_index: np.ndarray,
-    engine: InferenceOptions,
+    options: InferenceOptions,
     bank: np.ndarray | None = None,
 ) -> np.ndarray:
     """Hard labels of Q (stamp, image) pairs.
 
     Args:
-      model: placed on the engine's devices with `labels.to_device`.
+      model: made ready with `inference.labels.to_device`.
       images: float32 `[M, H, W, C]` in [0, 1]. stamps: K stamps.
       stamp_index, image_index: integers `[Q]`.
       bank: clean images `[B, H, W, C]` that stamps may be made of; `images` unless given.
@@ -139,7 +139,7 @@ def label_pairs(
     family = stamps.family[stamp_index].astype(np.int32)
     rows = (family, image_index.astype(np.int32), stamps.parameters[stamp_index])
     context = (images, images if bank is None else bank)
-    return label_queries(model, StampedImages(model.preprocess), context, rows, engine, group=family)
+    return label_queries(model, StampedImages(model.preprocess), context, rows, options, group=family)
 
 
 def resized(samples: Samples, preprocess: Preprocess) -> Samples:
@@ -158,17 +158,12 @@ def resized(samples: Samples, preprocess: Preprocess) -> Samples:
 
 
 def label_stamped(
-    model: Model,
-    images: np.ndarray,
-    stamps: Stamps,
-    engine: InferenceOptions | None = None,
-    bank: np.ndarray | None = None,
+    model: Model, images: np.ndarray, stamps: Stamps, options: InferenceOptions, bank: np.ndarray | None = None
 ) -> np.ndarray:
     """Hard labels of every stamp on every image: `[K, M]`. Arguments as for `label_pairs`."""
     count, width = len(stamps.family), len(images)
     stamp_index, image_index = np.repeat(np.arange(count), width), np.tile(np.arange(width), count)
-    engine = engine or InferenceOptions()
-    pairs = label_pairs(to_device(model, engine), images, stamps, stamp_index, image_index, engine, bank)
+    pairs = label_pairs(model, images, stamps, stamp_index, image_index, options, bank)
     return pairs.reshape(count, width)
 
 

@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xray_jax.classifier import Model
 from xray_jax.detectors.probe import queries, score
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.detectors.probe.stamps import BY_NAME, FAMILIES, Shape
 from xray_jax.files import atomic_write
-from xray_jax.inference.options import InferenceOptions
+from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples, SamplesError
 
 
@@ -71,14 +70,13 @@ class Replay(NamedTuple):
         return score.interval(self.hits, self.trials)
 
 
-def replay(finding: Finding, model: Model, samples: Samples, engine: InferenceOptions | None = None) -> Replay:
+def replay(finding: Finding, model: PreparedModel, samples: Samples) -> Replay:
     """Puts the finding's stamp on `samples` and queries the model before and after.
 
     Args:
       finding: with the stamp and its target labels.
-      model: any model; only its hard labels are used.
+      model: only its hard labels are used.
       samples: clean images with labels, best such as the search never saw.
-      engine: how queries run.
 
     Raises:
       SamplesError: a sample's label is none of the finding's classes, or no image can show the flip.
@@ -89,11 +87,10 @@ def replay(finding: Finding, model: Model, samples: Samples, engine: InferenceOp
             f"samples {samples.source}: the trigger is about {len(finding.target_labels)} classes, the model has "
             f"{model.num_classes}, labels reach {samples.labels.max()}"
         )
-    engine = engine or InferenceOptions()
     samples = queries.resized(samples, model.preprocess)
     stamps, bank = stamps_of(finding, samples.images.shape[1:])
     both = Stamps.join(queries.IDENTITY, stamps)
-    before, after = queries.label_stamped(model, samples.images, both, engine, bank)
+    before, after = queries.label_stamped(model.model, samples.images, both, model.options, bank)
     target_label = np.asarray(finding.target_labels, np.int32)[samples.labels]
     eligible = (target_label >= 0) & (target_label != before)
     if not eligible.any():
