@@ -179,7 +179,8 @@ def test_a_confirmed_trigger_can_be_replayed_from_its_row() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
     result = _probed(model)
     found = from_row(json.loads(json.dumps(result.best.row())))
-    again = replay.replay(found, model, _samples(200).subset(np.arange(90, 200)), ENGINE)
+    unseen = _samples(200).subset(np.arange(90, 200))
+    again = replay.replay(found, prepare(model, unseen, ENGINE), unseen)
     assert again.interval[0] > 0.5
     assert again.hits <= again.trials < 110
 

@@ -47,7 +47,7 @@ MODEL = BlackBox(_backdoored, 5, SHAPE)
 
 def test_replay_counts_what_a_loop_counts() -> None:
     samples = _samples()
-    replayed = replay.replay(FINDING, MODEL, samples)
+    replayed = replay.replay(FINDING, prepare(MODEL, samples), samples)
     hits = trials = 0
     for image, own in zip(samples.images, samples.labels, strict=True):
         if own == 0:
@@ -58,7 +58,10 @@ def test_replay_counts_what_a_loop_counts() -> None:
         hits += _backdoored(stamped[None])[0] == 0
     assert (replayed.hits, replayed.trials) == (hits, trials) == (20, 20)
     np.testing.assert_array_equal(replayed.before, samples.labels)
-    assert not replay.replay(dataclasses.replace(FINDING, target_labels=(-1, 3, -1, -1, -1)), MODEL, samples).hits
+    other = dataclasses.replace(FINDING, target_labels=(-1, 3, -1, -1, -1))
+    assert not replay.replay(other, prepare(MODEL, samples), samples).hits
+        dataclasses.replace(FINDING, target_labels=(-1, 3, -1, -1, -1)), prepare(MODEL, samples), samples
+    ).hits
 
 
 def test_rows_and_files_carry_the_stamp(tmp_path: Path) -> None:
@@ -91,14 +94,14 @@ def test_rows_and_files_carry_the_stamp(tmp_path: Path) -> None:
 )
 def test_stamps_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, SamplesError), match=message):
-        replay.replay(dataclasses.replace(FINDING, **change), MODEL, _samples())
+        replay.replay(dataclasses.replace(FINDING, **change), prepare(MODEL, _samples()), _samples())
 
 
 def test_a_row_without_a_weighted_rms_can_be_replayed_but_is_not_confirmed_anew() -> None:
     row = FINDING.row()
     del row["cost"]["weighted_rms"]
     again = from_row(row)
-    assert replay.replay(again, MODEL, _samples()).hits == 20
+    assert replay.replay(again, prepare(MODEL, _samples()), _samples()).hits == 20
     assert not again.is_confirmed(Null({"patch": (0.2,) * 8 + (1.0,)}, models=3))
 
 
@@ -135,7 +138,7 @@ def test_nothing_is_drawn_without_a_confirmed_trigger(tmp_path: Path) -> None:
 def test_picture_shows_images_stamp_and_labels(tmp_path: Path) -> None:
     samples = _samples()
     figure = trigger_figure.replay_figure(
-        FINDING, replay.replay(FINDING, MODEL, samples), samples, "a model", columns=4
+        FINDING, replay.replay(FINDING, prepare(MODEL, samples), samples), samples, "a model", columns=4
     )
     assert len(figure.axes) == 12
     assert [axis.get_title() for axis in figure.axes[:4]] == ["1", "2", "3", "4"]
@@ -149,7 +152,7 @@ def test_confirm_command(tmp_path: Path) -> None:
     fresh, checkpoint = factory.save_samples(tmp_path / "fresh.npz"), factory.save_tiny(tmp_path / "tiny.safetensors")
     finding = dataclasses.replace(FINDING, target_labels=(3, 3, 3, -1, 3))
     model = checkpoints.load(checkpoint)
-    replayed = replay.replay(finding, model, samples)
+    replayed = replay.replay(finding, prepare(model, samples), samples)
     about = {"preprocess": model.preprocess.settings(), "architecture": model.architecture}
     found = rows.probe(verdict="confirmed", kind=finding.kind, target=3, best=finding.row(), threshold=0.999)
     row = rows.full_row(id="m", path=str(checkpoint), verdict="backdoored", detectors={"probe": found}, **about)
