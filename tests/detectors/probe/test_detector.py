@@ -215,11 +215,6 @@ def test_a_detection_says_what_the_result_says() -> None:
     json.dumps([settings, dict(found.details)], allow_nan=False)
 
 
-def test_samples_that_are_too_few_are_refused_before_any_model() -> None:
-    with pytest.raises(SamplesError, match="at least 10 images, got 5"):
-        Probe(OPTIONS).check(_samples(5))
-
-
 def test_a_model_that_cannot_be_judged_has_the_lowest_margin() -> None:
     model = _black_box(lambda images: np.zeros(len(images), int))
     found = Probe(dataclasses.replace(OPTIONS, queries=1000), NULL).detect(prepare(model, _samples()), _samples())
@@ -329,7 +324,9 @@ def test_a_stamp_that_any_class_can_have_is_not_confirmed() -> None:
     assert result.verdict is Verdict.NOTHING, result.reason
 
 
-def test_labels_beyond_the_models_classes_are_refused() -> None:
+def test_samples_that_cannot_be_used_are_refused() -> None:
+    with pytest.raises(SamplesError, match="at least 10 images, got 5"):
+        Probe(OPTIONS).check(_samples(5))
     with pytest.raises(SamplesError, match="labels reach"):
         _probed(dataclasses.replace(_wired(), num_classes=3))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,7 +153,8 @@ def test_confirm_command(tmp_path: Path) -> None:
     model = checkpoints.load(checkpoint)
     replayed = replay.replay(finding, prepare(model, samples), samples)
     about = {"preprocess": model.preprocess.settings(), "architecture": model.architecture}
-    found = rows.probe(verdict="confirmed", kind=finding.kind, target=3, best=finding.row(), threshold=0.999)
+    found = rows.probe(verdict="confirmed", kind=finding.kind, target=3, best=finding.row())
+    found["threshold"] = replayed.interval[0]
     row = rows.full_row(id="m", path=str(checkpoint), verdict="backdoored", detectors={"probe": found}, **about)
     other = rows.full_row(id="other", path=str(checkpoint), detectors={"planes": rows.planes()}, **about)
     # A stamp that nothing confirmed is not what is meant where another row has one that was.
@@ -161,19 +163,20 @@ def test_confirm_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "xray_jax.scripts.confirm", f"--row={tmp_path}/rows.jsonl", f"--samples={fresh}"]
 
     def confirm(*flags: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+        # What one call compiles, the next one reads.
+        environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+        return subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
 
-    done = confirm(f"--min_flip_rate={replayed.interval[0]}", f"--picture={tmp_path}/trigger.png")
+    # What must be reached is the row's own threshold.
+    done = confirm(f"--picture={tmp_path}/trigger.png")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["id"], report["hits"], report["trials"]) == ("m", replayed.hits, replayed.trials)
     assert report["target"] == 3
     assert (tmp_path / "trigger.png").stat().st_size > 1000
-    # The row's own threshold, and the flag under its name of earlier versions.
-    for flags in ((), ("--least=0.999",)):
-        done = confirm(*flags)
-        assert done.returncode == 1, done.stderr
-        assert "NOT reproduced" in done.stderr
+    done = confirm("--least=0.999")  # the name of --min_flip_rate in earlier versions
+    assert done.returncode == 1, done.stderr
+    assert "NOT reproduced" in done.stderr
     done = confirm("--id=other")
     assert done.returncode == 4
     assert "0 rows with a stamp" in done.stderr
