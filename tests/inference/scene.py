@@ -12,6 +12,7 @@ from xray_jax.detectors.planes import geometry
 from xray_jax.detectors.probe.queries import IDENTITY, Stamps
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.inference.options import InferenceOptions
+from xray_jax.preprocess import parse
 
 IMAGES = factory.tiny_samples().images
 
@@ -59,5 +60,5 @@ class Scaled:
         return images.reshape(len(images), -1)[:, :5] * variables["scale"]
 
     def classifier(self, scale: float) -> Classifier:
-        """A checkpoint of it."""
-        return dataclasses.replace(factory.tiny_classifier(), network=self, variables={"scale": np.float32(scale)})
+        """A checkpoint of it, with the preprocessing of `factory.tiny_classifier`."""
+        return Classifier(self, {"scale": np.float32(scale)}, 5, (8, 8, 3), "scaled", parse("cifar10"))

@@ -2,8 +2,11 @@
 
 Every preset that fits is tried on `FIRST_IMAGES`; the usual one and the best `FINALISTS` that differ in effect on all.
 The usual one (0-1) yields only to clearly fewer errors, and so does RGB to BGR. The choice is doubtful where even the
-best makes too many errors for a network that was shown what it was trained on, or where another preset does about as
-well and gives the samples other labels.
+best makes too many errors for a network that was shown what it was trained on, or where the samples do not tell it
+from a preset that gives them other labels.
+
+A wrong variant may hide the right preset, and the other way round: where the variant is open too it is searched under
+every preset that differs in effect, on the first images, before presets are compared.
 """
 
 import dataclasses
@@ -17,7 +20,7 @@ import numpy as np
 from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.inference.labels import bare, label_images
 from xray_jax.inference.options import InferenceOptions
-from xray_jax.prepare.preprocessing import USUAL, candidates, same_in_effect, skill
+from xray_jax.prepare.preprocessing import USUAL, candidates, differing, skill
 from xray_jax.prepare.variant import choose_variant, with_variant
 from xray_jax.preprocess import CHANNEL_ORDERS, Preprocess
 from xray_jax.samples import Samples
@@ -27,8 +30,6 @@ FIRST_IMAGES = 100
 """Every preset is tried on so many images."""
 FINALISTS = 4
 """The best presets, beside the usual one, that are tried on all images; no two of them are the same in effect."""
-JOINT = 3
-"""Where variants are open they are searched under so many of the best presets, and under the usual one."""
 CLEAR_DEVIATIONS = 2.0
 """Standard deviations of luck by which errors are clearly fewer."""
 LEAST_SKILL = 0.5
@@ -161,36 +162,39 @@ def settle_variant(trials: Trials) -> Model:
 def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
     """The model with preprocessing and network variant chosen together.
 
-    Presets are tried under the usual variant, the best few with the variants, and all once more under the variant
-    found: a wrong variant may hide the right preset, and the other way round.
-
-    Without variants at most P * `FIRST_IMAGES` + F * `MAX_IMAGES` labels are queried, with P presets of which F =
-    `FINALISTS` + 1 are tried on all images; with V variants at most 2 P * `FIRST_IMAGES` + (3 F + (`JOINT` + 2) V) *
-    `MAX_IMAGES`.
+    With P presets, F = `FINALISTS` + 1, n samples of which m are the first ones, at most P m + F n labels are queried;
+    with V variants, and D presets that differ in effect, D V m + (V + F + 2) n more.
     """
-    model = trials.model
+    model, network = trials.model, None
     presets = candidates(trials.samples.images.shape[-1], model.preprocess)
-    ranked, network = _ranked(trials, presets, None), None
-    if isinstance(model, Classifier) and model.variants is not None:
-        found = {name: _variant_under(trials, model, presets[name]) for name in (*ranked[:JOINT], USUAL)}
-        name = min(found, key=lambda each: trials.errors(presets[each], found[each]))
-        if not trials.clearly_better((presets[name], found[name]), (presets[USUAL], found[USUAL])):
-            name = USUAL
-        ranked = _ranked(trials, presets, found[name])
-        own = presets[ranked[0]]
-        network = min(found[name], _variant_under(trials, model, own), key=lambda each: trials.errors(own, each))
+    opened = model if isinstance(model, Classifier) and model.variants is not None else None
+    if opened is not None:
+        network = _variant_under_any(trials, opened, presets)
+    ranked = _ranked(trials, presets, network)
+    own = presets[ranked[0]]
+    if opened is not None:
+        again = _variant_under(trials, opened, own)
+        network = min(network, again, key=lambda each: trials.errors(own, each))
     choice = _judged(trials, presets, ranked, network)
-    chosen: Model = dataclasses.replace(
-        model, preprocess=presets[choice.name], preprocess_source="chosen", notes=(*model.notes, choice.note)
-    )
+    notes = (*model.notes, choice.note)
+    chosen: Model = dataclasses.replace(model, preprocess=own, preprocess_source="chosen", notes=notes)
     if isinstance(chosen, Classifier) and chosen.variants is not None:
-        chosen = _with_variant(trials, chosen, network, chosen.preprocess)
+        chosen = _with_variant(trials, chosen, network, own)
     return chosen, choice
 
 
-def _variant_under(trials: Trials, model: Classifier, preprocess: Preprocess) -> Any:
+def _variant_under(trials: Trials, model: Classifier, preprocess: Preprocess, first: bool = False) -> Any:
     """The network variant that labels the samples best under a preprocessing."""
-    return choose_variant(model, lambda network: trials.errors(preprocess, network))
+    return choose_variant(model, lambda network: trials.errors(preprocess, network, first))
+
+
+def _variant_under_any(trials: Trials, model: Classifier, presets: dict[str, Preprocess]) -> Any:
+    """The network variant of the best pair of a variant and a preset; that of the usual preset among equals."""
+    names = differing(presets, presets)
+    found = {name: _variant_under(trials, model, presets[name], first=True) for name in names}
+    best = min(names, key=lambda name: trials.errors(presets[name], found[name], first=True))
+    clear = trials.clearly_better((presets[best], found[best]), (presets[USUAL], found[USUAL]))
+    return found[best if clear else USUAL]
 
 
 def _with_variant(trials: Trials, model: Classifier, best: Any, preprocess: Preprocess) -> Classifier:
@@ -207,11 +211,8 @@ def _with_variant(trials: Trials, model: Classifier, best: Any, preprocess: Prep
 
 def _ranked(trials: Trials, presets: dict[str, Preprocess], network: Any) -> list[str]:
     """Names of presets that differ in effect, the chosen one first, then by errors; the usual one is among them."""
-    finalists = [USUAL]
-    for name in sorted(presets, key=lambda name: trials.errors(presets[name], network, first=True)):
-        known = any(same_in_effect(presets[name], presets[other]) for other in finalists)
-        if len(finalists) <= FINALISTS and not known:
-            finalists.append(name)
+    early = sorted(presets, key=lambda name: trials.errors(presets[name], network, first=True))
+    finalists = differing(presets, [USUAL, *early])[: FINALISTS + 1]
     ranked = sorted(finalists, key=lambda name: trials.errors(presets[name], network))
     best = USUAL
     for order in CHANNEL_ORDERS:
@@ -230,10 +231,11 @@ def _judged(trials: Trials, presets: dict[str, Preprocess], ranked: list[str], n
     if skill(accuracy, trials.model.num_classes) < LEAST_SKILL:
         doubt = "a network that was shown what it was trained on reaches more: give --preprocess"
     for other in others:
-        differing = float(np.mean(labels != trials.labels(presets[other], network)))
+        changed = float(np.mean(labels != trials.labels(presets[other], network)))
         clear = trials.clearly_better((own, network), (presets[other], network))
-        if doubt is None and not clear and differing > MOST_DISAGREEMENT:
-            doubt = f"{other} does about as well and gives {differing:.0%} of them another label: give --preprocess"
+        if doubt is None and not clear and changed > MOST_DISAGREEMENT:
+            doubt = f"the samples do not tell it from {other}, which gives {changed:.0%} of them another label"
+            doubt += ": give --preprocess"
     runner_up = others[0] if others else None
     reached = None if runner_up is None else trials.accuracy(presets[runner_up], network)
     return PreprocessChoice(name, accuracy, len(presets), len(trials.samples), runner_up, reached, doubt)
