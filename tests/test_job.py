@@ -4,19 +4,29 @@ import json
 import os
 import subprocess
 import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests import factory
+from tests.schema import check
+from tests.sweep.scans import Weighing
+from xray_jax import checkpoints, job
+from xray_jax.detectors import registry
 from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.inference.labels import label_images
 from xray_jax.rows import file as row_file
+from xray_jax.sweep.checkpoint_list import Entry
 
-QUICK = ["--planes=2", "--density=12", "--probe=off"]
+QUICK = ["--planes=2", "--density=12", "--detectors=planes"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wörk dir")
     (folder / "zoo").mkdir()
     factory.save_tiny(folder / "zoo" / "a.safetensors", 0)
@@ -26,13 +36,18 @@ def folder(tmp_path_factory):
     return folder
 
 
-def xray(folder, *flags):
+def xray(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     command = [sys.executable, "-m", "xray_jax.scripts.scan", *flags]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def calibration(folder, re, ats):
+def written(path: Path) -> list[Any]:
+    """Rows of a file, each of which meets the schema."""
+    return [check(row) for row in row_file.read(path)]
+
+
+def calibration(folder: Path, re: float, ats: float) -> str:
     settings = {"expansion": 5.0, "alpha": 10.0, "ats_cap": 0.5, "ats": "component", "input_space": "normalised",
                 "planes": 2, "density": 12}  # fmt: skip
     path = folder / f"calibration-{re}.json"
@@ -40,20 +55,17 @@ def calibration(folder, re, ats):
     return f"--calibration={path}"
 
 
-def truthful_samples(folder):
+def truthful_samples(folder: Path) -> str:
     """Samples labelled by the model itself, so that its clean accuracy is no reason to doubt the preprocessing."""
-    from xray_jax import checkpoints
-    from xray_jax.inference import labels
-
     samples = factory.tiny_samples(200)
-    found = labels.label_images(checkpoints.load(folder / "zoo" / "a.safetensors"), samples.images)
+    found = label_images(checkpoints.load(folder / "zoo" / "a.safetensors"), samples.images)
     np.savez(folder / "own.npz", images=np.round(samples.images * 255).astype(np.uint8), labels=found)
     return "--samples=own.npz"
 
 
-def test_rows_to_stdout_and_everything_else_to_stderr(folder):
+def test_rows_to_stdout_and_everything_else_to_stderr(folder: Path) -> None:
     done = xray(folder, "--checkpoints=zoo", "--samples=samples.npz", "--out=-", *QUICK)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = [check(json.loads(line)) for line in done.stdout.splitlines()]
     assert [row["id"] for row in rows] == ["README.md", "a.safetensors", "orbax model"]
     assert [row["status"] for row in rows] == ["skipped", "ok", "ok"]
     assert {row["verdict"] for row in rows[1:]} == {"unknown"}
@@ -61,7 +73,7 @@ def test_rows_to_stdout_and_everything_else_to_stderr(folder):
     assert done.returncode == 0
 
 
-def test_without_out_the_table_is_all_there_is(folder):
+def test_without_out_the_table_is_all_there_is(folder: Path) -> None:
     before = sorted(folder.iterdir())
     done = xray(folder, "--checkpoints=zoo/a.safetensors", "--samples=samples.npz", *QUICK)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -72,48 +84,49 @@ def test_without_out_the_table_is_all_there_is(folder):
     ]
 
 
-def test_help_of_the_command_goes_to_stdout(folder):
+def test_help_of_the_command_goes_to_stdout(folder: Path) -> None:
     done = xray(folder, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\n  --checkpoints=" in done.stdout
 
 
-def test_a_stray_argument_is_shown_as_the_command_that_takes_it(folder):
+def test_a_stray_argument_is_shown_as_the_command_that_takes_it(folder: Path) -> None:
     done = xray(folder, "my model.pth")
     assert (done.returncode, done.stdout) == (4, "")
     assert "\n  xray-scan --checkpoints='my model.pth' --samples=cifar10.npz\n" in done.stderr
 
 
-def test_flagged_clean_errors_maps_and_pictures(folder):
+def test_flagged_clean_errors_maps_and_pictures(folder: Path) -> None:
     samples = truthful_samples(folder)
     common = ["--checkpoints=zoo/a.safetensors", samples, *QUICK]
     flagged = xray(folder, *common, "--out=flagged.jsonl", calibration(folder, 9.0, -1.0), "--save_maps=maps",
                    "--plot=flagged", "--plots=pictures")  # fmt: skip
     assert flagged.returncode == 1, flagged.stderr
-    (row,) = row_file.read(folder / "flagged.jsonl")
+    (row,) = written(folder / "flagged.jsonl")
+    assert (row["verdict"], row["basis"]) == ("backdoored", "planes")
     assert (row["verdict"], row["verdict_re"], row["verdict_ats"]) == ("backdoored", "backdoored", "clean")
     assert LabelMaps.load(folder / "maps" / "a.safetensors.npz").labels.shape == (2, 12, 12)
     for name in ("planes", "labels"):
         assert (folder / "pictures" / f"a.safetensors.{name}.png").read_bytes().startswith(b"\x89PNG")
     clean = xray(folder, *common, "--out=clean.jsonl", calibration(folder, -1.0, -1.0))
     assert clean.returncode == 0, clean.stderr
-    assert [row["verdict"] for row in row_file.read(folder / "clean.jsonl")] == ["clean"]
+    assert [row["verdict"] for row in written(folder / "clean.jsonl")] == ["clean"]
     # The same file again under the same settings has its row already.
     again = xray(folder, *common, "--out=clean.jsonl", calibration(folder, -1.0, -1.0))
     assert again.returncode == 0
-    assert len(list(row_file.read(folder / "clean.jsonl"))) == 1
+    assert len(written(folder / "clean.jsonl")) == 1
 
 
-def test_a_bad_checkpoint_is_exit_code_2(folder):
+def test_a_bad_checkpoint_is_exit_code_2(folder: Path) -> None:
     (folder / "bad").mkdir(exist_ok=True)
     (folder / "bad" / "x.pt").write_bytes(b"PK\x03\x04")
     flags = ["--plot=all", "--plots=bad-pictures", *QUICK]
     done = xray(folder, "--checkpoints=bad", "--samples=samples.npz", "--out=bad.jsonl", *flags)
     assert done.returncode == 2
-    assert [row["status"] for row in row_file.read(folder / "bad.jsonl")] == ["error"]
+    assert [row["status"] for row in written(folder / "bad.jsonl")] == ["error"]
 
 
-def test_nothing_to_scan_is_exit_code_3(folder):
+def test_nothing_to_scan_is_exit_code_3(folder: Path) -> None:
     (folder / "none").mkdir(exist_ok=True)
     done = xray(folder, "--checkpoints=none", "--samples=samples.npz", "--out=none.jsonl")
     assert (done.returncode, done.stdout) == (3, "")
@@ -137,8 +150,58 @@ def test_nothing_to_scan_is_exit_code_3(folder):
         (["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "--probe_null=none.json"], "--probe_null=none.json"),
     ],
 )
-def test_usage_errors_are_exit_code_4(folder, flags, message):
+def test_usage_errors_are_exit_code_4(folder: Path, flags: list[str], message: str) -> None:
     done = xray(folder, *flags)
     assert (done.returncode, done.stdout) == (4, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_default_run_is_planes_and_probe(folder: Path) -> None:
+    flags = ["--planes=2", "--density=12", "--probe_queries=1000", calibration(folder, -1.0, -1.0)]
+    done = xray(folder, "--checkpoints=zoo/a.safetensors", truthful_samples(folder), "--out=both.jsonl", *flags)
+    assert done.returncode in (0, 1), done.stderr
+    (row,) = written(folder / "both.jsonl")
+    assert list(row["detectors"]) == ["planes", "probe"]
+    assert row["settings"]["detectors"].keys() == row["detectors"].keys()
+
+
+def test_detectors_are_named_known_and_allowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    common = {"checkpoints": str(folder / "zoo"), "samples": str(folder / "samples.npz")}
+    with pytest.raises(registry.DetectorError, match=r"unknown \['mntd'\]; known: \['planes', 'probe'\]"):
+        job.Worker(job.Job(**common, detectors=("planes", "mntd")))
+    known = registry.factories()
+    monkeypatch.setattr(registry, "factories", lambda: {**known, "weighing": lambda seed: Weighing()})
+    worker = job.Worker(job.Job(**common, detectors=("weighing", "planes"), planes=PlanesOptions(2, 12)))
+    (row,) = worker.rows([Entry("a", folder / "zoo" / "a.safetensors")], {})
+    assert list(check(row)["detectors"]) == ["weighing", "planes"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"plot": "some"}, "plot must be one of"), ({"plot": "all"}, "--plot needs --plots")],
+)
+def test_jobs_check_themselves(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        job.Job("zoo", "samples.npz", **wrong)
+
+
+def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) -> None:
+    demo = Path(str(resources.files("xray_jax"))) / "demo"
+    lines = {line["id"]: line for line in map(json.loads, (demo / "manifest.jsonl").read_text().splitlines())}
+    names = ["cifar10-preactresnet-small-clean-s100", "cifar10-preactresnet-small-badnets-t3-s201"]
+    listed = [lines[name] | {"path": str(demo / lines[name]["path"])} for name in names]
+    factory.save_tiny(tmp_path / "truncated.safetensors")
+    os.truncate(tmp_path / "truncated.safetensors", 1000)
+    listed.append({"path": "truncated.safetensors"})
+    (tmp_path / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in listed))
+    flags = ["--calibration=paper:cifar10", "--planes=2", "--density=20", "--sampling=refine"]
+    done = xray(tmp_path, "--checkpoints=zoo.jsonl", f"--samples={demo / 'samples.npz'}", "--out=rows.jsonl", *flags)
+    assert done.returncode == job.EXIT_ERRORS, done.stderr
+    clean, backdoored, truncated = written(tmp_path / "rows.jsonl")
+    assert (clean["verdict"], truncated["status"], truncated["verdict"]) == ("clean", "error", None)
+    assert (backdoored["verdict"], backdoored["basis"]) == ("backdoored", "confirmed trigger")
+    probe = backdoored["detectors"]["probe"]
+    assert (probe["verdict"], probe["kind"], probe["best"]["target"]) == ("confirmed", "all-to-one", 3)
+    assert backdoored["target_label"] == probe["target"] == backdoored["target"] == 3
+    assert probe["score"] >= probe["threshold"]

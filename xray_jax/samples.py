@@ -103,7 +103,8 @@ def read(path: str | Path) -> Samples:
 
 def _read_npz(path: Path) -> Samples:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a broken archive, numpy would leave the file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if missing := {"images", "labels"} - set(archive.files):
                 raise SamplesError(f"samples {path}: no array {sorted(missing)}; found {sorted(archive.files)}")
             declared = sum(info.file_size for info in archive.zip.infolist())

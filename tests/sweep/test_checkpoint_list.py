@@ -1,16 +1,17 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from xray_jax.sweep.checkpoint_list import ManifestError, collect
 
 
-def folder_is_checkpoint(path):
+def folder_is_checkpoint(path: Path) -> bool:
     return (path / "_METADATA").is_file()
 
 
 @pytest.fixture
-def zoo(tmp_path):
+def zoo(tmp_path: Path) -> Path:
     (tmp_path / "b.pt").write_bytes(b"b")
     (tmp_path / ".hidden").write_bytes(b"h")
     (tmp_path / "sub dir").mkdir()
@@ -21,7 +22,7 @@ def zoo(tmp_path):
     return tmp_path
 
 
-def test_folder_glob_and_single_file(zoo):
+def test_folder_glob_and_single_file(zoo: Path) -> None:
     assert [entry.id for entry in collect(str(zoo), folder_is_checkpoint)] == ["b.pt", "orbax", "sub dir/ü.npz"]
     assert [entry.id for entry in collect(str(zoo / "*.pt"), folder_is_checkpoint)] == ["b.pt"]
     assert [entry.id for entry in collect(str(zoo / "**" / "*.npz"), folder_is_checkpoint)] == ["ü.npz"]
@@ -32,7 +33,7 @@ def test_folder_glob_and_single_file(zoo):
         collect(str(zoo / "missing.pt"), folder_is_checkpoint)
 
 
-def test_manifest_lines(zoo):
+def test_manifest_lines(zoo: Path) -> None:
     path = zoo / "zoo.jsonl"
     lines = [
         {"path": "b.pt", "label": "clean", "num_classes": 10, "epochs": 8},
@@ -55,7 +56,7 @@ def test_manifest_lines(zoo):
         ('{"path": "b.pt"}', "two entries have the id 'b.pt'"),
     ],
 )
-def test_bad_manifests_name_the_line(tmp_path, line, message):
+def test_bad_manifests_name_the_line(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "zoo.jsonl"
     path.write_text('{"path": "b.pt"}\n' + line)
     with pytest.raises(ManifestError, match=message):

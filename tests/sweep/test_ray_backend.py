@@ -3,13 +3,16 @@
 import functools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.rows.rows import error_row, full_row
+from tests.schema import check
 from xray_jax.sweep.checkpoint_list import Entry
-from xray_jax.sweep.ray_backend import RayOptions, scatter
+from xray_jax.sweep.ray_backend import Done, RayOptions, scatter
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
 
@@ -28,7 +31,7 @@ class Recorder:
         self.folder, self.deadly = folder, deadly
         (folder / f"actor-{os.getpid()}").touch()
 
-    def rows(self, entries, done):
+    def rows(self, entries: Sequence[Entry], done: Done) -> Iterator[Any]:
         for entry in entries:
             if any(row["id"] == entry.id for row in done.values()):
                 continue
@@ -36,17 +39,19 @@ class Recorder:
             (self.folder / f"{entry.id}-{tries}").touch()
             if tries < self.deadly.get(entry.id, 0):
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield {"id": entry.id, "status": "ok"}
+            yield full_row(id=entry.id)
 
-    def failed(self, entry, reason):
-        return {"id": entry.id, "status": "error", "reason": reason}
+    def failed(self, entry: Entry, reason: str) -> Any:
+        return error_row(id=entry.id, reason=reason)
 
 
-def scan(folder: Path, names: list[str], done=None, deadly=None, **settings) -> dict[str, dict]:
+def scan(
+    folder: Path, names: list[str], done: Any = None, deadly: dict[str, int] | None = None, **options: Any
+) -> dict[str, Any]:
     make = functools.partial(Recorder, folder, deadly or {})
     entries = [Entry(name, Path(name)) for name in names]
-    rows = list(scatter(make, entries, done or {}, RayOptions(cpus=1, chunk=3, **settings)))
-    assert len({row["id"] for row in rows}) == len(rows)
+    rows = list(scatter(make, entries, done or {}, RayOptions(cpus=1, chunk=3, **options)))
+    assert len({check(row)["id"] for row in rows}) == len(rows)
     return {row["id"]: row for row in rows}
 
 
@@ -63,11 +68,11 @@ def test_what_dead_actors_held_is_done_elsewhere_and_a_deadly_checkpoint_fails_a
 
 
 def test_done_rows_are_left_out(tmp_path: Path) -> None:
-    done = {(name, "sha"): {"id": name} for name in NAMES[:5]}
+    done = {(name, "sha"): full_row(id=name) for name in NAMES[:5]}
     assert set(scan(tmp_path, NAMES, done, actors=1)) == set(NAMES[5:])
 
 
-def test_settings_check_themselves() -> None:
+def test_options_check_themselves() -> None:
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
         RayOptions(chunk=0)
     with pytest.raises(ValueError, match="actors must be at least 1, got 0"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from xray_jax.classifier import Access
 from xray_jax.prepare import PreparedModel
@@ -51,6 +51,7 @@ class Detection:
     evidence: Any = None
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Something that looks for a backdoor in one model after the other.
 

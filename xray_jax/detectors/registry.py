@@ -1,5 +1,6 @@
 """The detectors by name: those of this package, and those that other packages add through entry points."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 
@@ -30,21 +31,31 @@ class DetectorError(ValueError):
 
 def factories() -> dict[str, Factory]:
     """Every detector that can be named, this package's first. Those of other packages are imported when asked for."""
-    found: dict[str, Factory] = dict(BUILT_IN)
+    points: dict[str, list[metadata.EntryPoint]] = {}
     for point in metadata.entry_points(group=GROUP):
-        # A plug-in never takes the place of a detector of this package.
-        found.setdefault(point.name, _late(point))
-    return found
+        points.setdefault(point.name, []).append(point)
+    # A plug-in never takes the place of a detector of this package.
+    return {name: _late(same) for name, same in points.items()} | dict(BUILT_IN)
 
 
-def _late(point: metadata.EntryPoint) -> Factory:
+def _late(points: Sequence[metadata.EntryPoint]) -> Factory:
+    """Loads a plug-in when it is asked for; `points` are all of one name."""
+
     def make(seed: int) -> Detector:
+        name, *_ = (point.name for point in points)
+        packages = sorted({point.dist.name if point.dist is not None else point.value for point in points})
+        if len(packages) > 1:
+            raise DetectorError(f"--detectors={name}: {' and '.join(packages)} both provide it; remove one of them")
         try:
-            made: Detector = point.load()(seed)
-        except Exception as error:
-            package = point.dist.name if point.dist is not None else "a package"
+            made = points[0].load()(seed)
+            if not isinstance(made, Detector):
+                raise TypeError(f"it makes {type(made).__name__}, no Detector")
+            if made.name != name:
+                raise ValueError(f"it calls itself {made.name!r}")
+            json.dumps(dict(made.settings()), allow_nan=False)
+        except (Exception, SystemExit) as error:
             raise DetectorError(
-                f"--detectors={point.name}: {package} provides it as {point.value}, which cannot be loaded "
+                f"--detectors={name}: {packages[0]} provides it as {points[0].value}, which cannot be used "
                 f"({type(error).__name__}: {error}); mend or remove that package"
             ) from error
         return made

@@ -46,8 +46,9 @@ def run_detectors(model: PreparedModel, samples: Samples, detectors: Sequence[De
     """Every detector that the model's access allows, in order.
 
     Raises:
-      ValueError: a detector cannot be run on this model or with these samples.
+      ValueError: two detectors have one name, or one cannot be run on this model or with these samples.
     """
+    check_names(detectors)
     detections, not_run = {}, {}
     for detector in detectors:
         if detector.access > model.access:
@@ -56,6 +57,17 @@ def run_detectors(model: PreparedModel, samples: Samples, detectors: Sequence[De
         else:
             detections[detector.name] = detector.detect(model, samples)
     return ScannedModel(model, detections, not_run)
+
+
+def check_names(detectors: Sequence[Detector]) -> None:
+    """Refuses two detectors of one name: rows and results hold one entry a name.
+
+    Raises:
+      ValueError: naming it.
+    """
+    names = [detector.name for detector in detectors]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"detectors {twice} are given twice: run them one after the other")
 
 
 def scan_model(

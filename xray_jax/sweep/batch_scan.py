@@ -13,7 +13,7 @@ from xray_jax import checkpoints
 from xray_jax.classifier import Model
 from xray_jax.detectors.detection import Detector
 from xray_jax.detectors.planes.detector import Planes
-from xray_jax.detectors.run import ScannedModel, run_detectors
+from xray_jax.detectors.run import ScannedModel, check_names, run_detectors
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import prepare
 from xray_jax.rows.file import identity, settings_hash
@@ -74,6 +74,7 @@ class BatchScan:
         """Checks the samples with every detector, and the calibration against the planes' options.
 
         Raises:
+          ValueError: two detectors have one name.
           CalibrationError: the calibration was made with other options.
           SamplesError: a detector cannot work with the samples.
         """
@@ -86,6 +87,7 @@ class BatchScan:
         self._notes: tuple[str, ...] = ()
         if calibration is not None and planes is not None:
             self._notes = calibrations.check(calibration, planes.options)
+        check_names(self.detectors)
         for detector in self.detectors:
             # Now, so that samples that cannot be used are a usage error, not a thousand rows.
             detector.check(samples)

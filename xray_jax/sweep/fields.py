@@ -8,6 +8,7 @@ from xray_jax.classifier import Model
 from xray_jax.detectors.detection import Detection
 from xray_jax.detectors.run import ScannedModel
 from xray_jax.prepare import PreparedModel
+from xray_jax.rows.file import encode
 from xray_jax.rows.row import Row
 from xray_jax.verdict.decision import Decision
 
@@ -49,11 +50,20 @@ def clear_findings(row: Row) -> None:
 
 
 def block(found: Detection) -> dict[str, Any]:
-    """A detection as its block of the row."""
-    return {
+    """A detection as its block of the row.
+
+    Raises:
+      ValueError: its details have no JSON form; names the detector.
+    """
+    made = {
         "statistics": [dataclasses.asdict(statistic) for statistic in found.statistics],
         "target": found.target,
         "queries": found.queries,
         "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
         **found.details,
     }
+    try:
+        encode({"id": found.detector, **made})
+    except TypeError as error:
+        raise ValueError(f"detector {found.detector}: its details are no JSON values ({error})") from error
+    return made

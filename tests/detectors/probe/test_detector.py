@@ -179,7 +179,8 @@ def test_a_confirmed_trigger_can_be_replayed_from_its_row() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]))
     result = _probed(model)
     found = from_row(json.loads(json.dumps(result.best.row())))
-    again = replay.replay(found, model, _samples(200).subset(np.arange(90, 200)), ENGINE)
+    unseen = _samples(200).subset(np.arange(90, 200))
+    again = replay.replay(found, prepare(model, unseen, ENGINE), unseen)
     assert again.interval[0] > 0.5
     assert again.hits <= again.trials < 110
 
@@ -212,11 +213,6 @@ def test_a_detection_says_what_the_result_says() -> None:
     settings = {**dataclasses.asdict(few), "null": NULL.row()}
     assert probing.settings() == settings
     json.dumps([settings, dict(found.details)], allow_nan=False)
-
-
-def test_samples_that_are_too_few_are_refused_before_any_model() -> None:
-    with pytest.raises(SamplesError, match="at least 10 images, got 5"):
-        Probe(OPTIONS).check(_samples(5))
 
 
 def test_a_model_that_cannot_be_judged_has_the_lowest_margin() -> None:
@@ -328,7 +324,9 @@ def test_a_stamp_that_any_class_can_have_is_not_confirmed() -> None:
     assert result.verdict is Verdict.NOTHING, result.reason
 
 
-def test_labels_beyond_the_models_classes_are_refused() -> None:
+def test_samples_that_cannot_be_used_are_refused() -> None:
+    with pytest.raises(SamplesError, match="at least 10 images, got 5"):
+        Probe(OPTIONS).check(_samples(5))
     with pytest.raises(SamplesError, match="labels reach"):
         _probed(dataclasses.replace(_wired(), num_classes=3))
 

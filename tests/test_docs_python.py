@@ -1,0 +1,115 @@
+"""The Python of README and docs runs, on tiny settings."""
+
+import functools
+import json
+import shutil
+import types
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+import xray_jax
+from tests import documents
+from tests.factory import tiny_classifier, tiny_samples
+from tests.places import ROOT
+from tests.report import rows
+from tests.source_imports import HAVE_GIT
+from xray_jax import checkpoints
+from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.readers import Reader
+from xray_jax.detectors import registry
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.probe.detector import Probe
+from xray_jax.detectors.run import run_detectors
+from xray_jax.inference.labels import label_images
+from xray_jax.rows import file as row_file
+from xray_jax.rows.row import PlanesBlock, ProbeBlock, Row
+from xray_jax.sweep.batch_scan import BatchScan
+
+pytestmark = pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
+
+PYTHON = {page: blocks for page in documents.PAGES if (blocks := documents.blocks(page, "python"))}
+DEMO = ROOT / "xray_jax" / "demo" / "zoo" / "cifar10-preactresnet-small-badnets-t3-s201"
+TINY = {
+    "planes": lambda seed: Planes(xray_jax.PlanesOptions(planes=2, density=12, seed=seed)),
+    "probe": lambda seed: Probe(xray_jax.ProbeOptions(queries=1000, search_images=8, confirm_images=16, seed=seed)),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the blocks run: a checkpoint, a zoo of one, and detectors that ask for little."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "BUILT_IN", TINY)
+    demo = checkpoints.load(DEMO)
+    assert isinstance(demo, xray_jax.Classifier)
+    checkpoints.save_safetensors("model.pth", demo.variables, {"preprocess": demo.preprocess.settings()})
+    Path("zoo").mkdir()
+    shutil.copy("model.pth", "zoo")
+    return tmp_path
+
+
+def run(block: str, **names: Any) -> types.SimpleNamespace:
+    space: dict[str, Any] = {"__name__": "block", **names}
+    exec(compile(block, "block", "exec"), space)
+    return types.SimpleNamespace(**space)
+
+
+def test_every_block_is_run_below() -> None:
+    assert {page: len(blocks) for page, blocks in PYTHON.items()} == {
+        "README.md": 1,
+        "docs/architecture.md": 2,
+        "docs/rows.md": 1,
+    }
+
+
+def test_readme(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = PYTHON["README.md"]
+    assert "planes=20, density=100" in block
+    label = functools.partial(label_images, checkpoints.load("model.pth"))
+    made = run(block.replace("planes=20, density=100", "planes=2, density=12"), my_label_fn=label)
+    said = capsys.readouterr().out.splitlines()
+    assert len(made.result.re) == 2
+    assert [line.split()[0] for line in said[1:3]] == ["planes", "probe"]
+    assert said[3].split()[0] == "model.pth"
+    assert made.finished.row["status"] == "ok"
+
+
+def test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    row_file.write_all("rows.jsonl", [rows.row(), rows.confirmed("2x2 white patch", goal=3), rows.error()])
+    run(PYTHON["docs/rows.md"][0])
+    assert capsys.readouterr().out == "zoo/model.pth backdoored confirmed trigger 3\n"
+    (example,) = documents.blocks("docs/rows.md", "json")
+    shown = json.loads(example)
+    typed = {"row": Row, "planes": PlanesBlock, "probe": ProbeBlock}
+    for name, block in {"row": shown, **shown["detectors"]}.items():
+        assert block.keys() <= get_type_hints(typed[name]).keys(), name
+
+
+def test_a_detector_of_ones_own() -> None:
+    made = run(PYTHON["docs/architecture.md"][0])
+    samples = tiny_samples()
+    detector = made.Noise(0)
+    found = run_detectors(xray_jax.prepare(tiny_classifier(), samples), samples, [detector]).detections["noise"]
+    assert sum(found.details["counts"]) == found.queries == 200
+    assert found.statistics[0].value == max(found.details["counts"]) / 200
+    assert dict(detector.settings())["seed"] == 0
+    # A batch scan takes it as it is.
+    assert BatchScan(samples, [detector]).detectors == (detector,)
+
+
+def test_a_checkpoint_reader_of_ones_own(tmp_path: Path) -> None:
+    made = run(PYTHON["docs/architecture.md"][1])
+    assert isinstance(made, Reader)
+    path = tmp_path / "model.jsonweights"
+    path.write_text(json.dumps({"fc.weight": [[1, 2], [3, 4]], "fc.bias": [0, 1]}))
+    assert made.matches(path, path.read_bytes()[:512])
+    contents = made.read(path)
+    assert isinstance(contents, Tensors)
+    np.testing.assert_array_equal(contents.arrays["fc.weight"], np.asarray([[1, 2], [3, 4]], np.float32))
+    path.write_text('{"fc.weight": [[1], [2, 3]]}')
+    with pytest.raises(CheckpointError, match="no array of numbers"):
+        made.read(path)
