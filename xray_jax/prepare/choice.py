@@ -31,8 +31,8 @@ FIRST_IMAGES = 100
 """Every preset is tried on so many images."""
 FINALISTS = 4
 """The best presets, beside the usual one, that are tried on all images."""
-CLEAR = 2.0
-"""Standard deviations of luck by which errors are clearly fewer."""
+CLEAR = 1.645
+"""Standard deviations of luck by which errors are clearly fewer: one-sided, 5 %."""
 TIE = 1.0
 """Standard deviations of luck within which two presets tie."""
 LEAST_SKILL = 0.5
