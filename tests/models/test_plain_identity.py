@@ -11,7 +11,8 @@ from xray_jax.checkpoints.contents import Tensors
 from xray_jax.checkpoints.loading import classifier
 from xray_jax.inference.labels import label_images
 from xray_jax.models import plain, published
-from xray_jax.prepare.variant import choose_variant
+from xray_jax.prepare import prepare
+from xray_jax.preprocess import Preprocess
 
 SHAPE = (16, 16, 3)
 LINEAR = plain.small((6, 8), 3, (12,), activation="identity")(num_classes=5)
@@ -28,15 +29,16 @@ def _tensors(network: plain.PlainNet) -> Tensors:
 
 @pytest.mark.parametrize("true", [LINEAR, CURVED])
 def test_the_samples_say_whether_there_is_an_activation(true: plain.PlainNet) -> None:
-    model = classifier(_tensors(true), None, None, None, SHAPE)
+    model = classifier(_tensors(true), None, None, Preprocess(), SHAPE)
     assert model.network.activation == "relu"
     images = np.random.default_rng(1).uniform(size=(100, *SHAPE)).astype(np.float32)
     labels = label_images(dataclasses.replace(model, network=true, variants=None), images)
     # One wrong label in ten, so that the usual answer is not kept for being without errors.
     labels[::10] = (labels[::10] + 1) % 5
-    chosen, asked = choose_variant(model, samples.from_arrays(images, labels))
+    prepared = prepare(model, samples.from_arrays(images, labels))
+    chosen = prepared.model
     assert chosen.network == true
-    assert asked >= len(plain._ACTIVATIONS) * len(images)
+    assert prepared.queries >= len(plain._ACTIVATIONS) * len(images)
     named = any("no activation (identity)" in note for note in chosen.notes)
     assert named == (true.activation == "identity")
     assert f"activation={true.activation}" in chosen.architecture
