@@ -1,15 +1,27 @@
+"""Benchmarks: measuring, and every case on settings so small that its figures mean nothing."""
+
 import dataclasses
+import json
+import math
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests import factory
 from xray_jax import bench
-from xray_jax.bench import fidelity, forward, harness, scans, subjects
+from xray_jax.bench import devices, fidelity, forward, harness, probing, scans, subjects, zoo
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
-from xray_jax.detectors.planes.scan import PlanesOptions, Scanner
+from xray_jax.detectors.planes.detector import Planes
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.planes.queries import label_points
+from xray_jax.detectors.probe import ProbeOptions
+from xray_jax.inference.labels import to_device
+from xray_jax.inference.options import InferenceOptions
+from xray_jax.prepare import prepare
 
 SMALL = Options(architectures=("preactresnet-small",), batches=(2,), repeats=1, planes=2, density=10, points=8)
 
@@ -68,11 +80,12 @@ def test_flops_are_those_of_the_layers() -> None:
     assert 1 <= forward.flops_per_image("preactresnet18") / (2 * total) < 1.03
 
 
-def test_refinement_follows_the_recorded_maps(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refinement_follows_the_recorded_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subjects, "classifier", lambda _: factory.tiny_classifier())
     monkeypatch.setattr(scans, "classifier", lambda _: factory.tiny_classifier())
-    settings = PlanesOptions(planes=3, density=24)
-    maps = Scanner(factory.tiny_samples(), settings).scan(factory.tiny_classifier(seed=1)).maps
+    samples = factory.tiny_samples()
+    planes = Planes(PlanesOptions(planes=3, density=24))
+    maps = planes.scan(prepare(factory.tiny_classifier(seed=1), samples), samples).maps
     flat = dataclasses.replace(maps, labels=np.zeros_like(maps.labels))
     counts = {}
     for name, each in (("busy", maps), ("flat", flat)):
@@ -99,9 +112,135 @@ def test_torch_baseline_is_the_same_network() -> None:
     torch_loop.load_linen(module, model.variables)
     planes, index, coordinates, _ = subjects.plane_grid(model.input_shape, 2, 6)
     found = torch_loop.label_points(module, planes, index, coordinates, batch_size=16)
-    from xray_jax.inference import labels
-
-    engine = labels.InferenceOptions()
-    expected = labels.label_points(labels.to_device(model, engine), planes, index, coordinates, engine)
+    options = InferenceOptions()
+    expected = label_points(to_device(model, options), planes, index, coordinates, options)
     assert len(np.unique(found)) > 1
     np.testing.assert_array_equal(found, expected)
+
+
+def run(case: str, options: Options) -> dict[str, Figure]:
+    """A case's figures by name, each a number that a table can show."""
+    figures = list(bench.CASES[case](options))
+    assert {figure.case for figure in figures} == {case}
+    assert all(math.isfinite(figure.value) for figure in figures)
+    assert len(bench.table(figures).splitlines()) == len(figures) + 2
+    found = {figure.name: figure for figure in figures}
+    assert len(found) == len(figures)
+    return found
+
+
+def test_every_case_is_tested_here() -> None:
+    assert set(bench.CASES) == {
+        "forward", "scan", "compare", "fidelity", "sweep", "reading", "devices", "zoo", "probe",
+    }  # fmt: skip
+
+
+def test_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "matmul_peak", lambda precision: 1e9)
+    found = run("forward", SMALL)
+    assert list(found) == ["matrix-product peak", "preactresnet-small, batch 2"]
+    assert found["preactresnet-small, batch 2"].value > 0
+
+
+def test_the_matrix_product_peak_is_measured() -> None:
+    assert forward.matmul_peak("float32", size=16, repeats=1) > 0
+
+
+def test_scan() -> None:
+    found = run("scan", SMALL)
+    assert len(found) == 3 + 2
+    assert "N=2, S=10, 200 queries (100.0 %), random weights" in found["preactresnet-small, grid"].note
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's exporter announces its end
+def test_compare() -> None:
+    pytest.importorskip("torch", reason="torch is a test extra")
+    found = run("compare", SMALL)
+    assert found["preactresnet-small, refine / torch's whole grid"].note == "torch timed on 8 nodes"
+    same = {name: each.note for name, each in found.items() if "labels equal" in each.note}
+    assert {"preactresnet-small, torch", "preactresnet-small, jax"} <= set(same)
+    assert set(same.values()) == {"labels equal to torch's: 100.00 %"}
+    with pytest.raises(ValueError, match="knows PreActResNets only, got smallcnn32-64"):
+        run("compare", dataclasses.replace(SMALL, architectures=("smallcnn32-64",)))
+
+
+def test_reading() -> None:
+    pytest.importorskip("torch", reason="torch is a test extra")
+    assert list(run("reading", SMALL)) == [
+        f"preactresnet-small, {name}" for name in ("torch", "xray_jax", "xray_jax / torch")
+    ]
+    with pytest.raises(ValueError, match="knows PreActResNets only, got smallcnn32-64"):
+        run("reading", dataclasses.replace(SMALL, architectures=("smallcnn32-64",)))
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the test's own simulated devices, which are as many as a child process would have."""
+    monkeypatch.setattr(devices, "COUNTS", (1, 2))
+    monkeypatch.setattr(devices, "classifier", lambda _: factory.tiny_classifier())
+    monkeypatch.setattr(devices, "_simulated", lambda arguments: devices.measure_here(*arguments))
+    found = run("devices", SMALL)
+    assert [name.split(", ")[1:] for name in found] == [
+        [count, how] for count in ("1 devices", "2 devices") for how in ("one model over all", "a model on each")
+    ]
+    different = iter("ab")
+    answer = {"split": [[1.0], [1.0]], "spread": [[1.0], [1.0]]}
+    monkeypatch.setattr(devices, "_simulated", lambda arguments: {**answer, "labels": [next(different)]})
+    with pytest.raises(RuntimeError, match="labels on 2 devices are not those on fewer"):
+        run("devices", SMALL)
+
+
+def test_a_failed_child_process_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="1 simulated devices: "):
+        devices._simulated((1, "not a number", 1, "float32"))
+
+
+def test_sweep() -> None:
+    found = run("sweep", dataclasses.replace(SMALL, checkpoints=3, planes=1, sampling="sketch"))
+    assert "3 x demo net, sketch, N=1, S=10" in found
+    assert found["programs compiled during the sweep"].value == 0
+    assert 0 <= found["time without a query on the device"].value <= 100
+
+
+def test_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planes only: the probe has its own case."""
+    monkeypatch.setattr(zoo, "MODES", {name: mode for name, mode in zoo.MODES.items() if not mode.probe})
+    monkeypatch.setattr(zoo, "Probe", lambda options: Planes(PlanesOptions(1, density=10)))
+    found = run("zoo", SMALL)
+    count = len((Path(zoo.__file__).parent.parent / "demo" / "manifest.jsonl").read_text().splitlines())
+    assert list(found) == [f"{count} demo nets, {name}" for name in zoo.MODES]
+    assert f"{count} as the grid's" in found[f"{count} demo nets, grid"].note
+
+
+def test_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "TIMES", 2)
+    monkeypatch.setattr(probing, "ProbeOptions", _few_queries())
+    factory.save_tiny(tmp_path / "bad.safetensors")
+    factory.save_tiny(tmp_path / "good.safetensors", seed=1)
+    rows: list[dict[str, Any]] = [
+        {"id": "bad", "path": "bad.safetensors", "label": "backdoored", "target": 1},
+        {"id": "good", "path": "good.safetensors", "label": "clean"},
+    ]
+    manifest, clean = tmp_path / "manifest.jsonl", factory.save_samples(tmp_path / "samples.npz")
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = dataclasses.replace(SMALL, zoo=str(manifest), samples=str(clean))
+    found = run("probe", options)
+    assert list(found) == ["bad", "mean share found"]
+    assert "queries (" in found["bad"].note
+    manifest.write_text(json.dumps(rows[1]) + "\n")
+    with pytest.raises(ValueError, match="no backdoored model with a known target"):
+        run("probe", options)
+    with pytest.raises(ValueError, match="needs --zoo"):
+        run("probe", SMALL)
+
+
+def _few_queries() -> type[ProbeOptions]:
+    @dataclasses.dataclass(frozen=True)
+    class Few(ProbeOptions):
+        queries: int = 1000
+
+    return Few
+
+
+def test_fidelity_needs_maps() -> None:
+    with pytest.raises(ValueError, match="needs --maps"):
+        run("fidelity", SMALL)

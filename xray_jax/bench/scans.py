@@ -16,12 +16,12 @@ from xray_jax.inference.options import InferenceOptions
 
 
 def recorded(options: Options) -> LabelMaps | None:
-    """The maps to replay, repeated or cut to the number of planes queried for."""
+    """The maps to replay, repeated or cut to the number of planes asked for."""
     if options.maps is None:
         return None
     maps = LabelMaps.load(Path(options.maps))
     if maps.labels.shape[1] != options.density:
-        raise ValueError(f"--maps={options.maps}: density {maps.labels.shape[1]}, queried for {options.density}")
+        raise ValueError(f"--maps={options.maps}: density {maps.labels.shape[1]}, asked for {options.density}")
     which = np.arange(options.planes) % len(maps.labels)
     return LabelMaps(*(getattr(maps, name)[which] for name in LabelMaps.__dataclass_fields__))
 
