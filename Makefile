@@ -17,7 +17,7 @@ types: .venv/test.stamp
 	$(BIN)/mypy
 
 tests: .venv/test.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=20
 
 # The oldest versions that pyproject.toml claims, in an environment of their own. Two tests say nothing there: protobuf
 # before 7.35 does not name a failed allocation (the file is refused all the same, as damaged), and SciPy 1.13 rounds the
