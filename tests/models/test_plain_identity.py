@@ -9,10 +9,10 @@ import pytest
 from xray_jax import samples
 from xray_jax.checkpoints.contents import Tensors
 from xray_jax.checkpoints.loading import classifier
+from xray_jax.classifier import Classifier
 from xray_jax.inference.labels import label_images
 from xray_jax.models import plain, published
 from xray_jax.prepare import prepare
-from xray_jax.preprocess import Preprocess
 
 SHAPE = (16, 16, 3)
 LINEAR = plain.small((6, 8), 3, (12,), activation="identity")(num_classes=5)
@@ -29,14 +29,17 @@ def _tensors(network: plain.PlainNet) -> Tensors:
 
 @pytest.mark.parametrize("true", [LINEAR, CURVED])
 def test_the_samples_say_whether_there_is_an_activation(true: plain.PlainNet) -> None:
-    model = classifier(_tensors(true), None, None, Preprocess(), SHAPE)
+    model = classifier(_tensors(true), None, None, None, SHAPE)
     assert model.network.activation == "relu"
     images = np.random.default_rng(1).uniform(size=(100, *SHAPE)).astype(np.float32)
     labels = label_images(dataclasses.replace(model, network=true, variants=None), images)
     # One wrong label in ten, so that the usual answer is not kept for being without errors.
     labels[::10] = (labels[::10] + 1) % 5
+    # The preprocessing is given, so that only the variant is open.
+    model = dataclasses.replace(model, preprocess_source="given")
     prepared = prepare(model, samples.from_arrays(images, labels))
     chosen = prepared.model
+    assert isinstance(chosen, Classifier)
     assert chosen.network == true
     assert prepared.queries >= len(plain._ACTIVATIONS) * len(images)
     named = any("no activation (identity)" in note for note in chosen.notes)

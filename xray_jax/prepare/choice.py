@@ -1,12 +1,13 @@
 """Preprocessing and network variant chosen together by errors on the clean samples, where neither is known.
 
-Every preset that fits is tried on `FIRST_IMAGES`; the usual one and the best `FINALISTS` that differ in effect on all.
-The usual one (0-1) yields only to clearly fewer errors, and so does RGB to BGR. The choice is doubtful where even the
-best makes too many errors for a network that was shown what it was trained on, or where the samples do not tell it
-from a preset that gives them other labels.
+Presets are tried on `FIRST_IMAGES`, the usual one (0-1) and the best `FINALISTS` on all; of those that are the same in
+effect the first stands for all, so that small differences do not show checkpoints of one training different images.
+The usual one yields only to clearly fewer errors, and so does RGB to BGR. The choice is doubtful where even the best
+makes too many errors for a network that was shown what it was trained on, or where the samples do not tell it from a
+preset that gives them other labels.
 
 A wrong variant may hide the right preset, and the other way round: where the variant is open too it is searched under
-every preset that differs in effect, on the first images, before presets are compared.
+every preset, on the first images, before presets are compared.
 """
 
 import dataclasses
@@ -29,9 +30,11 @@ MAX_IMAGES = 300
 FIRST_IMAGES = 100
 """Every preset is tried on so many images."""
 FINALISTS = 4
-"""The best presets, beside the usual one, that are tried on all images; no two of them are the same in effect."""
-CLEAR_DEVIATIONS = 2.0
+"""The best presets, beside the usual one, that are tried on all images."""
+CLEAR = 2.0
 """Standard deviations of luck by which errors are clearly fewer."""
+TIE = 1.0
+"""Standard deviations of luck within which two presets tie."""
 LEAST_SKILL = 0.5
 """A chosen preprocessing is doubtful when the model's skill (chance 0, no error 1) stays under this."""
 MOST_DISAGREEMENT = 0.1
@@ -47,7 +50,7 @@ class PreprocessChoice:
       accuracy: clean accuracy under it, 0 to 1.
       tried: how many presets were tried.
       images: clean samples that the best of them were tried on.
-      runner_up: the best of those that are not the same in effect; None without one.
+      runner_up: the best of the others, none of which is the same in effect; None without one.
       runner_up_accuracy: clean accuracy under it.
       doubt: why it may be wrong, a sentence; None where it is plain.
     """
@@ -116,14 +119,14 @@ class Trials:
         """Share of all samples that get their own label."""
         return 1 - self.errors(preprocess, network) / len(self.samples)
 
-    def clearly_better(self, one: tuple[Preprocess, Any], other: tuple[Preprocess, Any]) -> bool:
-        """Whether (preprocessing, network) `one` makes so many fewer errors than `other` that it is no luck.
+    def better(self, one: tuple[Preprocess, Any], other: tuple[Preprocess, Any], deviations: float) -> bool:
+        """Whether (preprocessing, network) `one` makes fewer errors than `other`, by so many standard deviations.
 
         Only samples that one of the two gets right count, as tosses of a coin: the sign test.
         """
         right, others_right = (self.labels(*each) == self.samples.labels for each in (one, other))
         won, lost = int(np.sum(right & ~others_right)), int(np.sum(others_right & ~right))
-        return won > lost and won - lost >= CLEAR_DEVIATIONS * math.sqrt(won + lost)
+        return won > lost and won - lost >= deviations * math.sqrt(won + lost)
 
     def _chosen(self, first: bool) -> Samples:
         return spread(self.samples, FIRST_IMAGES) if first else self.samples
@@ -162,11 +165,12 @@ def settle_variant(trials: Trials) -> Model:
 def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
     """The model with preprocessing and network variant chosen together.
 
-    With P presets, F = `FINALISTS` + 1, n samples of which m are the first ones, at most P m + F n labels are queried;
-    with V variants, and D presets that differ in effect, D V m + (V + F + 2) n more.
+    With n samples of which m are the first ones, D presets that differ in effect and F = `FINALISTS` + 1, at most
+    D m + F n labels are queried; with V variants D V m + (V + F + 2) n more.
     """
     model, network = trials.model, None
-    presets = candidates(trials.samples.images.shape[-1], model.preprocess)
+    every = candidates(trials.samples.images.shape[-1], model.preprocess)
+    presets = {name: every[name] for name in differing(every, every)}
     opened = model if isinstance(model, Classifier) and model.variants is not None else None
     if opened is not None:
         network = _variant_under_any(trials, opened, presets)
@@ -190,10 +194,9 @@ def _variant_under(trials: Trials, model: Classifier, preprocess: Preprocess, fi
 
 def _variant_under_any(trials: Trials, model: Classifier, presets: dict[str, Preprocess]) -> Any:
     """The network variant of the best pair of a variant and a preset; that of the usual preset among equals."""
-    names = differing(presets, presets)
-    found = {name: _variant_under(trials, model, presets[name], first=True) for name in names}
-    best = min(names, key=lambda name: trials.errors(presets[name], found[name], first=True))
-    clear = trials.clearly_better((presets[best], found[best]), (presets[USUAL], found[USUAL]))
+    found = {name: _variant_under(trials, model, preset, first=True) for name, preset in presets.items()}
+    best = min(presets, key=lambda name: trials.errors(presets[name], found[name], first=True))
+    clear = trials.better((presets[best], found[best]), (presets[USUAL], found[USUAL]), CLEAR)
     return found[best if clear else USUAL]
 
 
@@ -210,14 +213,14 @@ def _with_variant(trials: Trials, model: Classifier, best: Any, preprocess: Prep
 
 
 def _ranked(trials: Trials, presets: dict[str, Preprocess], network: Any) -> list[str]:
-    """Names of presets that differ in effect, the chosen one first, then by errors; the usual one is among them."""
+    """Names of the presets that were tried on all images, the chosen one first, then by errors."""
     early = sorted(presets, key=lambda name: trials.errors(presets[name], network, first=True))
-    finalists = differing(presets, [USUAL, *early])[: FINALISTS + 1]
+    finalists = list(dict.fromkeys([USUAL, *early]))[: FINALISTS + 1]
     ranked = sorted(finalists, key=lambda name: trials.errors(presets[name], network))
     best = USUAL
     for order in CHANNEL_ORDERS:
         rival = next((name for name in ranked if presets[name].channel_order == order), best)
-        if trials.clearly_better((presets[rival], network), (presets[best], network)):
+        if trials.better((presets[rival], network), (presets[best], network), CLEAR):
             best = rival
     return [best, *(name for name in ranked if name != best)]
 
@@ -232,8 +235,8 @@ def _judged(trials: Trials, presets: dict[str, Preprocess], ranked: list[str], n
         doubt = "a network that was shown what it was trained on reaches more: give --preprocess"
     for other in others:
         changed = float(np.mean(labels != trials.labels(presets[other], network)))
-        clear = trials.clearly_better((own, network), (presets[other], network))
-        if doubt is None and not clear and changed > MOST_DISAGREEMENT:
+        told = trials.better((own, network), (presets[other], network), TIE)
+        if doubt is None and not told and changed > MOST_DISAGREEMENT:
             doubt = f"the samples do not tell it from {other}, which gives {changed:.0%} of them another label"
             doubt += ": give --preprocess"
     runner_up = others[0] if others else None
