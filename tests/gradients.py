@@ -35,7 +35,8 @@ def check(network: Network, variables: Any, images: np.ndarray, step: float = 1e
       step: by which one number of the image is moved, to both sides.
       tolerance: of the difference, relative to the derivative.
     """
-    with double_precision():
+    # Constants of the networks are float32: only here they meet float64.
+    with double_precision(), jax.numpy_dtype_promotion("standard"):
         weights = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), variables)
         start = jnp.asarray(images, jnp.float64)
 

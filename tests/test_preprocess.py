@@ -35,6 +35,12 @@ def test_size(size, shape):
     assert parse({"size": size})(IMAGE).shape == (2, *shape, 3)
 
 
+def test_a_preset_with_a_size_is_said_back_whole():
+    square = parse({"preset": "cifar10", "size": 4})
+    assert parse(parse({"preset": "cifar10", "size": [4, 4]}).settings()) == square
+    assert square.mean == parse("cifar10").mean
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -46,6 +52,7 @@ def test_size(size, shape):
         ({"size": -3}, "size must be"),
         ({"size": [1, 2, 3]}, "size must be"),
         ({"std": 0}, "std must be positive"),
+        ({"mean": "a"}, "mean"),
         ({"channel_order": "gbr"}, "channel_order"),
         ('{"mean": ', "JSON"),
     ],

@@ -9,6 +9,7 @@ import collections
 import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,10 +44,16 @@ def foreign_orbax(path: Path) -> None:
         checkpointer.save(path, TREE)
 
 
+def _npz(save: Any, path: Path) -> None:
+    # Through an open file, because numpy adds a suffix to a name without one.
+    with path.open("wb") as file:
+        save(file, **ARRAYS)
+
+
 CHECKED = {
     "torch zip": lambda path: torch_file(path, True),
-    "npz": lambda path: np.savez(path.open("wb"), **ARRAYS),
-    "compressed npz": lambda path: np.savez_compressed(path.open("wb"), **ARRAYS),
+    "npz": lambda path: _npz(np.savez, path),
+    "compressed npz": lambda path: _npz(np.savez_compressed, path),
     "native msgpack": lambda path: checkpoints.save_msgpack(path, TREE, {"num_classes": 10}),
     "native safetensors": lambda path: checkpoints.save_safetensors(path, TREE, {"num_classes": 10}),
     "native orbax": lambda path: checkpoints.save_orbax(path, TREE, {"num_classes": 10}),

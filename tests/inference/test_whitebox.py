@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests import factory
+from tests.gradients import double_precision
 from tests.inference.scene import IMAGES, Scaled, Scene, on
 from xray_jax.classifier import Access, BlackBox, Classifier
 from xray_jax.inference import winograd
@@ -81,7 +82,7 @@ def test_gradients_are_central_finite_differences_of_pixels(scene: Scene) -> Non
     options, rows = on(3, 4), (LABELS, np.ones(len(IMAGES), np.float32))
     _, gradients = input_gradients(to_device(scene.model, options), IMAGES, margin, rows, options)
     generator = np.random.default_rng(0)
-    with jax.enable_x64(True):
+    with double_precision():
         weights = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), scene.model.variables)
         mean, std = (np.asarray(values) for values in (scene.model.preprocess.mean, scene.model.preprocess.std))
 

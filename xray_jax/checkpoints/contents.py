@@ -19,6 +19,9 @@ SLACK = 64 << 20
 MAX_JSON_BYTES = 8 << 20
 """JSON grows about twentyfold when parsed; no index, header or config of a classifier comes near this."""
 
+OPTIMISER_KEYS = ("opt_state", "optimizer", "optimiser")
+"""Top-level keys of a training state that hold no weights of the network."""
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message names the file or leaf, what was expected and what to do."""

@@ -14,13 +14,12 @@ import numpy as np
 
 from xray_jax.checkpoints import stored_metadata
 from xray_jax.checkpoints.bounded_file import Source
-from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
+from xray_jax.checkpoints.contents import OPTIMISER_KEYS, CheckpointError, Tensors, flatten
 from xray_jax.files import atomic_write
 
 NAME = "msgpack"
 _SUFFIXES = (".msgpack", ".flax", ".mpk")
 _FIRST_KEYS = (b"params", b"batch_stats", b"xray_jax")
-_OPTIMISER = ("opt_state", "optimizer", "optimiser")
 
 _MAX_OBJECTS = 1 << 20
 _MAX_DEPTH = 64
@@ -63,7 +62,7 @@ def read(path: Path) -> Tensors:
     if decoder.position != len(data):
         raise CheckpointError(f"{len(data) - decoder.position} bytes follow the end of the tree: damaged")
     stored = {stored_metadata.KEY: tree.pop(stored_metadata.KEY, None)}
-    leaves = {name: leaf for name, leaf in flatten(tree).items() if name.split("/")[0] not in _OPTIMISER}
+    leaves = {name: leaf for name, leaf in flatten(tree).items() if name.split("/")[0] not in OPTIMISER_KEYS}
     arrays = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, np.ndarray)}
     skipped = sorted(set(tree) - {name.split("/")[0] for name in arrays})
     notes = (f"skipped in the tree: {', '.join(map(str, skipped))}",) if skipped else ()

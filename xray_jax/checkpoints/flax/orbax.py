@@ -15,6 +15,7 @@ from flax.traverse_util import unflatten_dict
 from xray_jax.checkpoints import stored_metadata
 from xray_jax.checkpoints.contents import (
     MAX_JSON_BYTES,
+    OPTIMISER_KEYS,
     SLACK,
     Array,
     CheckpointError,
@@ -32,7 +33,6 @@ _ITEMS = ("default", "state", "params", "model", "variables")
 _OCDBT = "manifest.ocdbt"
 _ARRAY_TYPES = ("np.ndarray", "jax.Array", "scalar")
 _EMPTY_TYPES = ("string", "None", "Dict", "List", "Tuple", "NamedTuple")
-_OPTIMISER = ("opt_state", "optimizer", "optimiser")
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -53,7 +53,7 @@ def read(path: Path) -> Tensors:
         kind = entry["value_metadata"]["value_type"]
         if kind not in _ARRAY_TYPES + _EMPTY_TYPES:
             raise CheckpointError(f"leaf {'/'.join(keys)} is of the kind {str(kind)[:40]!r}: not read, or damaged")
-        if keys[0] in _OPTIMISER or kind in _EMPTY_TYPES:
+        if keys[0] in OPTIMISER_KEYS or kind in _EMPTY_TYPES:
             skipped.add(keys[0])
             continue
         name = "/".join(keys)

@@ -295,7 +295,9 @@ _RELU = Layer(activations.relu_settings, _single(activations.relu))
 _ACTIVATION_LAYERS: Mapping[str, Layer] = {
     "ReLU": _RELU,
     "LeakyReLU": Layer(activations.leaky_settings, _RELU.compute),
-    "ThresholdedReLU": Layer(lambda s: {"theta": s.number("theta", 1.0)}, _single(lambda x, c: x * (x > c["theta"]))),
+    "ThresholdedReLU": Layer(
+        lambda s: {"theta": s.number("theta", 1.0)}, _single(lambda x, c: jnp.where(x > c["theta"], x, x * 0))
+    ),
     "ELU": Layer(lambda s: {"alpha": s.number("alpha", 1.0)}, _single(lambda x, c: jax.nn.elu(x, c["alpha"]))),
     "Softmax": Layer(lambda s: {"axes": _axes(s)}, _single(lambda x, c: jax.nn.softmax(x, tuple(c["axes"])))),
 }
