@@ -1,5 +1,8 @@
 """A tiny image set and a tiny network: everything of the lab runs in seconds."""
 
+from collections.abc import Iterator
+
+import jax
 import numpy as np
 import pytest
 
@@ -15,6 +18,13 @@ def make_images(count: int, seed: int, classes: int = 4, side: int = 16) -> tupl
     for image, label in zip(images, labels, strict=True):
         image[label * band : (label + 1) * band, : side // 2] += 120
     return images, labels
+
+
+@pytest.fixture(autouse=True, scope="module")
+def usual_types() -> Iterator[None]:
+    """Optax multiplies by booleans and Flax's batch norm mixes precisions: training is not strict about types."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture(scope="session")

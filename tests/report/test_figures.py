@@ -25,7 +25,8 @@ def test_label_maps_show_every_plane_sample_and_label(tmp_path):
     assert texts[-1] == "and 10 more"
     assert texts[0].startswith(f"class {np.bincount(maps.labels.ravel()).argmax()} ")
     plane_figures.save(figure, tmp_path / "new" / "maps.png")
-    assert Image.open(tmp_path / "new" / "maps.png").size[0] > 500
+    with Image.open(tmp_path / "new" / "maps.png") as picture:
+        assert picture.size[0] > 500
 
 
 def test_a_node_is_painted_with_its_label_where_its_coordinates_say():

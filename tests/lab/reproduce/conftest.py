@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.rows import rows
 from xray_jax.detectors.planes import metrics
 from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.lab.specs import ModelSpec
-from xray_jax.rows.fields import file_name
+from xray_jax.rows.names import file_name
 
 CLASSES, PLANES, DENSITY = 4, 6, 20
 
@@ -40,13 +41,16 @@ def add_model(folder: Path, spec: ModelSpec, share: float, failed: str | None = 
     counts = metrics.label_counts(maps.labels, CLASSES)
     re = metrics.renyi_entropy(counts, 10.0)
     ats = metrics.ats(maps.labels, maps.sample_nodes, maps.sample_labels)
-    row = {
-        "id": spec.id, "status": "ok", "re": {"mean": float(re.mean())}, "ats": {"mean": float(ats.mean())},
-        "label_distribution": metrics.label_distribution(counts).mean(axis=0).tolist(),
-        "probe": {"score": 0.2 + share / 2, "threshold": 0.5, "target": 1,
-                  "verdict": "confirmed" if share >= 0.6 else "nothing found"},
-        "target_label": metrics.target_label(counts), "settings": {"planes": PLANES, "density": DENSITY, "alpha": 10.0},
-    }  # fmt: skip
+    options = {**rows.PLANES_OPTIONS, "planes": PLANES, "density": DENSITY}
+    settings = {**rows.full_row()["settings"], "detectors": {"planes": options}}
+    planes = rows.planes(float(re.mean()), float(ats.mean()))
+    planes["label_distribution"] = metrics.label_distribution(counts).mean(axis=0).tolist()
+    verdict = "confirmed" if share >= 0.6 else "nothing found"
+    probe = rows.probe(score=0.2 + share / 2, threshold=0.5, target=1, verdict=verdict)
+    target = metrics.target_label(counts)
+    row = rows.full_row(
+        id=spec.id, detectors={"planes": planes, "probe": probe}, target_label=target, settings=settings
+    )
     with open(folder / "rows.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     (folder / "maps").mkdir(exist_ok=True)

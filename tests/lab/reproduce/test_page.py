@@ -29,8 +29,8 @@ def test_scores_from_the_maps_are_those_of_the_rows(folder: Path) -> None:
     for model in evidence.load(folder):
         if model.row is None:
             continue
-        assert model.re() == pytest.approx(rows[model.id]["re"]["mean"])
-        assert model.ats() == pytest.approx(rows[model.id]["ats"]["mean"])
+        assert model.re() == pytest.approx(rows[model.id]["detectors"]["planes"]["re"]["mean"])
+        assert model.ats() == pytest.approx(rows[model.id]["detectors"]["planes"]["ats"]["mean"])
         labels = model.maps.labels[:2, ::2, ::2]
         shares = np.stack([np.bincount(plane.ravel(), minlength=4) / plane.size for plane in labels])
         assert model.re(alpha=2, planes=2, stride=2) == pytest.approx(float(-np.log2((shares**2).sum(1)).mean()))
@@ -43,8 +43,9 @@ def test_table_2_has_our_auroc_and_the_papers(folder: Path) -> None:
     assert dict(zip(header, cells(table, "**Probe**"), strict=True))["badnets"] == "1.000 [1.000, 1.000]"
     for name, title in (("re", "**RE**"), ("ats", "**ATS**")):
         ours = dict(zip(header, cells(table, title), strict=True))
-        scores = {kind: [rows[m.id][name]["mean"] for m in models if m.row and m.attack == kind and m.rate == 0.1
-                         and m.strategy == "all-to-one"] for kind in ("clean", "badnets", "blended")}  # fmt: skip
+        used = [m for m in models if m.row and m.rate == 0.1 and m.strategy == "all-to-one"]
+        value = {m.id: rows[m.id]["detectors"]["planes"][name]["mean"] for m in used}
+        scores = {kind: [value[m.id] for m in used if m.attack == kind] for kind in ("clean", "badnets", "blended")}
         for attack in ("badnets", "blended"):
             truth = [1] * len(scores[attack]) + [0] * len(scores["clean"])
             expected = roc_auc_score(truth, [-s for s in scores[attack] + scores["clean"]])
@@ -128,7 +129,7 @@ def test_strips_show_used_models_filled_and_refused_ones_hollow(folder: Path) ->
     assert len(filled[columns.index("clean")].get_ydata()) == len(filled[columns.index("badnets")].get_ydata()) == 4
     wanet = columns.index("wanet")
     assert len(filled[wanet].get_ydata()) == 0
-    expected = rows["cifar10-preactresnet-small-wanet-t1-s40"]["re"]["mean"]
+    expected = rows["cifar10-preactresnet-small-wanet-t1-s40"]["detectors"]["planes"]["re"]["mean"]
     assert list(hollow[wanet].get_ydata()) == [expected]
 
 
@@ -149,7 +150,7 @@ def test_missing_evidence_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="at least one clean and one backdoored"):
         page.write(tmp_path, tmp_path / "page.md", [2], [], "again")
     row = json.loads((tmp_path / "rows.jsonl").read_text())
-    row["settings"]["density"] = 5
+    row["settings"]["detectors"]["planes"]["density"] = 5
     add_model(tmp_path, ModelSpec(seed=2), share=0.1)
     with open(tmp_path / "rows.jsonl", "a") as file:
         file.write(json.dumps(row | {"id": "other"}) + "\n")
@@ -188,7 +189,8 @@ def test_confirmed_triggers_are_counted_by_recipe_and_wrong_labels_are_named(fol
     """Rewritten here: one BadNets trigger names another label than its target, one a label map."""
     rows = rows_of(folder)
     wrong, mapped = "cifar10-preactresnet-small-badnets-t1-s10", "cifar10-preactresnet-small-badnets-t1-s11"
-    rows[wrong]["probe"]["target"], rows[mapped]["probe"]["target"] = 2, None
+    probes = {name: row["detectors"]["probe"] for name, row in rows.items()}
+    probes[wrong]["target"], probes[mapped]["target"] = 2, None
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
     table = tables.confirmed_table(evidence.load(folder))
     assert cells(table, "clean") == ["4", "0", "0", "0", "-"]
