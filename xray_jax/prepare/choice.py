@@ -219,9 +219,9 @@ def _ranked(trials: Trials, presets: dict[str, Preprocess], network: Any) -> lis
     ranked = sorted(finalists, key=lambda name: trials.errors(presets[name], network))
     best = USUAL
     for order in CHANNEL_ORDERS:
-        rival = next((name for name in ranked if presets[name].channel_order == order), best)
-        if trials.better((presets[rival], network), (presets[best], network), CLEAR):
-            best = rival
+        candidate = next((name for name in ranked if presets[name].channel_order == order), best)
+        if trials.better((presets[candidate], network), (presets[best], network), CLEAR):
+            best = candidate
     return [best, *(name for name in ranked if name != best)]
 
 

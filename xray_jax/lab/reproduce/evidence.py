@@ -18,8 +18,8 @@ from xray_jax.rows.names import file_name
 from xray_jax.rows.row import OK
 
 ROWS, MAPS, REMARKS = "rows.jsonl", "maps", "remarks.json"
-CONFIRMED = ("confirmed", "proved")
-"""The probe's word for a confirmed trigger in rows; older rows hold the second one."""
+CONFIRMED = "confirmed"
+"""The probe's word for a confirmed trigger in rows."""
 
 
 class EvidenceError(ValueError):
@@ -73,7 +73,7 @@ class Model:
     @property
     def confirmed(self) -> bool:
         """Whether the trigger probe confirmed a trigger."""
-        return self.probe is not None and self.probe["verdict"] in CONFIRMED
+        return self.probe is not None and self.probe["verdict"] == CONFIRMED
 
     @property
     def probe(self) -> Mapping[str, Any] | None:
