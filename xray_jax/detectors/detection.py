@@ -1,8 +1,10 @@
 """What a detector is, and what it finds: the one road for planes, probe, and those of other packages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from xray_jax.classifier import Access
 from xray_jax.prepare import PreparedModel
@@ -40,6 +42,8 @@ class Detection:
       seconds: by phase.
       details: JSON values for the detector's block of the row.
       evidence: whatever pictures are drawn from; never in the row.
+      paired: numbers that mean something only beside those of reference models, element by element, because each class
+        or stamp has its own level: float arrays by name, of the same shape for all models of a task, high is suspect.
     """
 
     detector: str
@@ -49,6 +53,7 @@ class Detection:
     seconds: Mapping[str, float]
     details: Mapping[str, Any]
     evidence: Any = None
+    paired: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -35,12 +35,14 @@ class DetectorBlock(TypedDict):
       target: the label that a backdoor would send images to; None where the detector names none.
       queries: hard labels (or forward passes) asked for.
       seconds: by phase.
+      paired: numbers that are compared with those of reference models element by element, nested lists by name.
     """
 
     statistics: list[StatisticFields]
     target: int | None
     queries: int
     seconds: dict[str, float]
+    paired: NotRequired[dict[str, Any]]
 
 
 class ScoreFields(TypedDict):

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from xray_jax.classifier import Model
 from xray_jax.detectors.detection import Detection
 from xray_jax.detectors.run import ScannedModel
@@ -62,8 +64,17 @@ def block(found: Detection) -> dict[str, Any]:
         "seconds": {name: round(value, 4) for name, value in found.seconds.items()},
         **found.details,
     }
+    if found.paired:
+        made["paired"] = {name: _significant(values) for name, values in found.paired.items()}
     try:
         encode({"id": found.detector, **made})
     except TypeError as error:
         raise ValueError(f"detector {found.detector}: its details are no JSON values ({error})") from error
     return made
+
+
+def _significant(values: np.ndarray) -> Any:
+    """Nested lists with five significant digits: what is compared with references needs no more."""
+    if values.ndim > 1:
+        return [_significant(part) for part in values]
+    return [float(f"{value:.5g}") for value in values.tolist()]
