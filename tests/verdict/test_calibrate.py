@@ -149,7 +149,7 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: P
     # Nothing in the rows tells where they were made.
     assert {row["path"].split("/")[0] for row in row_file.read(rows)} == {"clean"}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, "give --out, --null" in done.stderr) == (4, True)
+    assert (done.returncode, "give --references, --out" in done.stderr) == (4, True)
 
 
 def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path: Path) -> None:

@@ -85,8 +85,11 @@ def input_gradients(
 
 
 def _no_larger(options: ResolvedOptions, images: int, fixed: int | None) -> ResolvedOptions:
-    """Batches no larger than `images` fill, because padding costs as much as images; a fixed batch size stays."""
-    wanted = min(options.batch_size, max(1, -(-images // len(options.devices))))
+    """Batches not much larger than `images` fill, because padding costs as much as images: a power of two, so that few
+    programs are compiled. A fixed batch size stays.
+    """
+    needed = -(-images // len(options.devices))
+    wanted = min(options.batch_size, 1 << max(0, needed - 1).bit_length())
     return options if fixed else dataclasses.replace(options, batch_size=wanted)
 
 
