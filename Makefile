@@ -45,7 +45,7 @@ docs: .venv/docs.stamp
 
 .venv/demo.stamp: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q -e ".[report]"
 	touch $@
 
 .venv/test.stamp: pyproject.toml setup.py

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from tests.places import ROOT
 from tests.report import hostile, rows
+from xray_jax.report.extra import ExtraError
 from xray_jax.report.formats import registry
 from xray_jax.report.formats.parquet import SCHEMA
 
@@ -250,5 +251,5 @@ def test_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
 
     monkeypatch.setattr(registry.importlib, "import_module", missing)
-    with pytest.raises(registry.FormatError, match=r"--format=parquet needs pyarrow: pip install 'xray-jax\[report\]'"):
+    with pytest.raises(ExtraError, match=r"--format=parquet needs pyarrow: pip install 'xray-jax\[report\]'"):
         registry.get("parquet")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from xray_jax.files import atomic_write
+from xray_jax.report.extra import needed
 from xray_jax.report.row_source import Rows
 from xray_jax.rows.file import ResultsError
 
 GROUP = "xray_jax.report_formats"
 """Entry points of this group are `Format`s: modules or objects."""
-EXTRA = "xray-jax[report]"
 
 BUILT_IN: Mapping[str, str] = {
     "csv": "csv_table",
@@ -52,12 +52,11 @@ def get(name: str) -> Format:
 
     Raises:
       FormatError: there is none, or it cannot be used.
+      ExtraError: it needs a library that is not installed.
     """
     if name in BUILT_IN:
-        try:
+        with needed(f"--format={name}"):
             return cast(Format, importlib.import_module(f"xray_jax.report.formats.{BUILT_IN[name]}"))
-        except ModuleNotFoundError as error:
-            raise FormatError(f"--format={name} needs {error.name}: pip install '{EXTRA}'") from error
     points = [point for point in metadata.entry_points(group=GROUP) if point.name == name]
     if not points:
         raise FormatError(f"--format={name}: no such format; known: {', '.join(names())}")
@@ -77,7 +76,7 @@ def write(name: str, rows: Rows, out: Path | IO[bytes]) -> None:
     """Writes rows in a named format, a file whole or not at all.
 
     Raises:
-      FormatError: see `get`.
+      FormatError, ExtraError: see `get`.
       ResultsError: the file cannot be written.
     """
     chosen = get(name)
