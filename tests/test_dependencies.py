@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, list[str]] = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
+    "axe_playwright_python": "axe-playwright-python",
     "cyclonedx": "cyclonedx-python-lib",
     "google": "protobuf",
     "ml_dtypes": "ml-dtypes",

@@ -54,6 +54,7 @@ class Strip:
     threshold: float | None = None
     _several: bool = False
     _range: tuple[float, float] | None = None
+    _histogram: str | None = None
 
     def add(self, value: float, outcome: str, href: str, name: str, threshold: float | None) -> None:
         """One more model."""
@@ -62,7 +63,7 @@ class Strip:
         elif not self._several and threshold is not None:
             self.threshold = threshold
         self.values.append((value, outcome, href, name))
-        self._range = None
+        self._range = self._histogram = None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -105,6 +106,11 @@ class Strip:
 
     def histogram(self) -> str:
         """The path of a histogram over the models that are not flagged, as SVG has it; empty where there are none."""
+        if self._histogram is None:
+            self._histogram = self._path()
+        return self._histogram
+
+    def _path(self) -> str:
         counts = [0] * _BINS
         for value, outcome, *_ in self.values:
             if outcome not in (BACKDOORED, SUSPECT):
