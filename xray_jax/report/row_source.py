@@ -12,6 +12,7 @@ from xray_jax.rows.row import ERROR, OK, SKIPPED, VERDICTS, Row
 
 _STATUS = (OK, ERROR, SKIPPED)
 _TEXTS = ("id", "path", "settings_hash", "device", "version")
+_PRESENT = ("sha256", "format", "architecture", "reason", "verdict", "label", "target")
 _MAPPINGS = ("detectors", "not_run", "manifest", "settings", "versions")
 
 
@@ -78,6 +79,8 @@ def defect(row: Mapping[str, Any]) -> str | None:
     for name in _MAPPINGS:
         if not isinstance(row.get(name), dict):
             return f"`{name}` is no object"
+    if missing := [name for name in _PRESENT if name not in row]:
+        return f"`{missing[0]}` is missing"
     if row.get("status") not in _STATUS:
         return f"`status` is none of {', '.join(_STATUS)}"
     if row.get("verdict") not in (*VERDICTS, None):
@@ -85,7 +88,8 @@ def defect(row: Mapping[str, Any]) -> str | None:
     if not isinstance(row.get("notes"), list):
         return "`notes` is no list"
     for name, block in row["detectors"].items():
-        if not isinstance(block, dict) or not all(map(_is_statistic, block.get("statistics", []))):
+        listed = block.get("statistics", []) if isinstance(block, dict) else None
+        if not isinstance(listed, list) or not all(map(_is_statistic, listed)):
             return f"the block of detector {name!r} has no list of statistics"
     try:
         sentence(cast(Row, row))
@@ -95,7 +99,7 @@ def defect(row: Mapping[str, Any]) -> str | None:
 
 
 def _is_statistic(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or "value" not in value:
         return False
     number = value.get("value")
     return number is None or (isinstance(number, int | float) and not isinstance(number, bool))

@@ -1,5 +1,6 @@
 """CycloneDX 1.6 as JSON: a model a checkpoint, the outcome as its properties, a flag as a finding."""
 
+import json
 from collections.abc import Iterator
 from typing import IO
 
@@ -22,7 +23,6 @@ from xray_jax.report.row_source import Rows
 from xray_jax.report.row_values import number, statistics, text, whole
 from xray_jax.report.sentences import outcome, sentence
 from xray_jax.report.terminal_text import cut_end, printable
-from xray_jax.rows.file import canonical_json
 from xray_jax.rows.row import BACKDOORED, Row, is_flagged
 
 _PREFIX = "xray_jax:"
@@ -77,7 +77,7 @@ def _properties(row: Row) -> Iterator[tuple[str, str]]:
         "format": text(row["format"]),
         "clean_accuracy": number(row.get("clean_accuracy")),
         "settings_hash": text(row["settings_hash"]),
-        "settings": printable(canonical_json(row["settings"])),
+        "settings": printable(json.dumps(row["settings"], sort_keys=True, separators=(",", ":"))),
     }
     yield from ((name, str(value)) for name, value in said.items() if value is not None)
     for each in statistics(row):

@@ -213,7 +213,7 @@ def _reading(row: Row) -> Iterator[tuple[str, str | None]]:
     preprocess = row.get("preprocess")
     yield "Pixel values are prepared with", None if preprocess is None else _short(preprocess)
     source = row.get("preprocess_source")
-    yield "which is", None if source is None else _SOURCES.get(source, printable(str(source)))
+    yield "which is", None if source is None else _SOURCES.get(str(source), printable(str(source)))
     choice = row.get("preprocess_choice")
     if isinstance(choice, Mapping):
         yield "How that was chosen", _short(choice)

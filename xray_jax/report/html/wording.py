@@ -89,7 +89,7 @@ def grounds(row: Row) -> Iterator[str]:
     if p_value is not None:
         of = "" if references is None else f", judged by {references} clean reference models of the same task"
         yield f"A clean model looks this unusual, or more, in {p_value:.2g} of all cases (p-value{of})."
-        if references is not None and p_value <= 1 / (references + 1) * 1.000001:
+        if references is not None and references > 0 and p_value <= 1 / (references + 1) * 1.000001:
             yield f"With {references} reference models no smaller p-value than {1 / (references + 1):.2g} can be had."
     fpr = number(row.get("fpr"))
     if fpr is not None:
