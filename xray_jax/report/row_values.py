@@ -56,6 +56,50 @@ def whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
+@dataclass(frozen=True)
+class Compared:
+    """How a model stands among reference models, as far as its row says.
+
+    Attributes:
+      p_value: None where it could not be compared.
+      fpr: p-value at or under which it is suspect.
+      models: number of references.
+      source: of the references.
+      standout: by statistic, how far the model stands out, in standard deviations.
+      leading: the statistic that stands out most.
+      label: the class whose number does.
+      reason: why it could not be compared.
+    """
+
+    p_value: float | None
+    fpr: float | None
+    models: int | None
+    source: str | None
+    standout: Mapping[str, float]
+    leading: str | None
+    label: int | None
+    reason: str | None
+
+
+def compared(row: Row) -> Compared | None:
+    """The comparison of a row; None where there is none."""
+    said: Any = row.get("comparison")
+    if not isinstance(said, Mapping):
+        return None
+    every = said.get("standout")
+    numbers = {printable(str(k)): number(v) for k, v in every.items()} if isinstance(every, Mapping) else {}
+    return Compared(
+        number(said.get("p_value")),
+        number(said.get("fpr")),
+        whole(said.get("models")),
+        text(said.get("source")),
+        {name: value for name, value in numbers.items() if value is not None},
+        text(said.get("leading")),
+        whole(said.get("label")),
+        text(said.get("reason")),
+    )
+
+
 def text(value: Any) -> str | None:
     """One printable line, or None."""
     return None if value is None else printable(str(value))
@@ -107,9 +151,9 @@ COLUMNS: Mapping[str, tuple[type, Callable[[Row], Value]]] = {
     "basis": (str, _text_of("basis")),
     "sentence": (str, lambda row: printable(sentence(row))),
     "target_label": (int, _whole_of("target_label")),
-    "p_value": (float, _number_of("p_value")),
-    "fpr": (float, _number_of("fpr")),
-    "references": (int, _whole_of("references")),
+    "p_value": (float, lambda row: None if (found := compared(row)) is None else found.p_value),
+    "fpr": (float, lambda row: None if (found := compared(row)) is None else found.fpr),
+    "references": (int, lambda row: None if (found := compared(row)) is None else found.models),
     "architecture": (str, _text_of("architecture")),
     "format": (str, _text_of("format")),
     "num_classes": (int, _whole_of("num_classes")),

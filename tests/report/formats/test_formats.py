@@ -23,7 +23,7 @@ from xray_jax.report.formats.parquet import SCHEMA
 PLAIN = [
     rows.confirmed("3x3 solid white patch", id="bad.pth"),
     rows.row(id="odd.pth", verdict="suspect", basis="planes, no working stamp found"),
-    rows.row(id="fine.pth"),
+    rows.row(id="fine.pth", basis="like the references", comparison=rows.comparison(p_value=0.5)),
     rows.row(id="open.pth", verdict="unknown", basis="not calibrated"),
     rows.error(id="cut.pth"),
     rows.error("not a checkpoint", id="notes.txt", status="skipped"),
@@ -136,6 +136,7 @@ def test_csv_has_a_line_a_checkpoint_and_no_formula(some: list[Any]) -> None:
 def test_csv_holds_the_statistics() -> None:
     lines = list(csv.DictReader(io.StringIO(written("csv", PLAIN).decode(), newline="")))
     assert (lines[0]["id"], lines[0]["verdict"], lines[0]["planes.re"]) == ("bad.pth", "backdoored", "1.3456")
+    assert (lines[2]["p_value"], lines[2]["fpr"], lines[2]["references"]) == ("0.5", "0.1", "40")
     assert (lines[4]["status"], lines[4]["verdict"], lines[4]["planes.re"]) == ("error", "", "")
 
 

@@ -79,9 +79,13 @@ def scan_rows() -> list[Any]:
     bad = rows.confirmed("3x3 solid white patch", id="zoo/bad one.pth", goal=3, clean_accuracy=0.765)
     bad["detectors"]["probe"] |= probe
     bad["detectors"]["probe"]["best"] |= {"interval": [0.95, 0.998], "runner_up": 0.07, "cost": {"touched": 0.009}}
-    settings = {"samples": "0" * 16, "calibration": {"source": "own", "re_threshold": 0.9, "ats_threshold": 0.2}}
+    settings = {
+        "samples": "0" * 16,
+        "references": {"digest": "0" * 16, "fpr": 0.1},
+        "calibration": {"source": "own", "re_threshold": 0.9, "ats_threshold": 0.2},
+    }
     fused = rows.row(
-        id="zoo/odd.pth", verdict="suspect", basis="reference models", p_value=0.024, fpr=0.05, references=40,
+        id="zoo/odd.pth", verdict="suspect", basis="stands out among the references", comparison=rows.comparison(),
         architecture="vgg16", manifest={"dataset": "gtsrb"}, settings=settings, clean_accuracy=0.99,
     )  # fmt: skip
     fused["detectors"]["margins"] = {

@@ -13,7 +13,7 @@ from xray_jax.report.html.build import build
 from xray_jax.report.html.compare import Earlier
 from xray_jax.report.html.pages import page_name
 
-JARGON = re.compile(r"entropy|renyi|\bRE\b|\bATS\b|\bbits\b|statistic|\bN\b|None|null|nan", re.IGNORECASE)
+JARGON = re.compile(r"entropy|renyi|\bRE\b|\bATS\b|\bbits\b|statistic|\bN\b|None|null|\bnan\b", re.IGNORECASE)
 
 
 def opened(page: Page, report: Path, checkpoint_id: str) -> Page:
@@ -64,9 +64,13 @@ def test_a_confirmed_trigger_comes_before_the_numbers(page: Page, report: Path) 
 
 def test_fields_of_other_detectors_and_of_reference_models_are_shown(page: Page, report: Path) -> None:
     text = opened(page, report, "zoo/odd.pth").inner_text("main")
-    assert "in 0.024 of all cases (p-value, judged by 40 clean reference models of the same task)" in text
+    assert "A clean model like the 40 clean reference models stands out as much in 0.024 of all cases" in text
+    assert "What stands out most is margin.margins, at label 4: 5.2 standard deviations" in text
     assert "no smaller p-value than 0.024 can be had" in text
-    assert "0.05 of clean models are flagged by mistake" in text
+    assert "0.1 of clean models are flagged by mistake" in text
+    assert text.index("Among clean reference models") < text.index("+5.25") < text.index("+0.30")
+    assert "margins (4)" in text
+    assert "--references=REFERENCES.npz --fpr=0.1 " in text
     assert "largest: 3.5" in text
     assert page.locator("meter").count() >= 4
 

@@ -20,7 +20,7 @@ from cyclonedx.model.vulnerability import (
 from cyclonedx.output.json import JsonV1Dot6
 
 from xray_jax.report.row_source import Rows
-from xray_jax.report.row_values import number, statistics, text, whole
+from xray_jax.report.row_values import compared, number, statistics, text, whole
 from xray_jax.report.sentences import outcome, sentence
 from xray_jax.report.terminal_text import cut_end, printable
 from xray_jax.rows.row import BACKDOORED, Row, is_flagged
@@ -66,12 +66,13 @@ def _component(row: Row, reference: str) -> Component:
 
 def _properties(row: Row) -> Iterator[tuple[str, str]]:
     yield "outcome", outcome(row)
+    against = compared(row)
     said = {
         "basis": text(row.get("basis")),
         "target_label": whole(row.get("target_label")),
-        "p_value": number(row.get("p_value")),
-        "fpr": number(row.get("fpr")),
-        "references": whole(row.get("references")),
+        "p_value": None if against is None else against.p_value,
+        "fpr": None if against is None else against.fpr,
+        "references": None if against is None else against.models,
         "reason": text(row["reason"]),
         "architecture": text(row["architecture"]),
         "format": text(row["format"]),

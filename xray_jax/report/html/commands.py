@@ -11,16 +11,17 @@ from typing import Any
 from xray_jax import samples
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.options import ProbeOptions
+from xray_jax.report.row_values import compared
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import OK, Row, probe_block
 from xray_jax.sweep.provenance import samples_hash
 from xray_jax.verdict.calibration import PAPER, PAPER_CALIBRATIONS
 
-SAMPLES, CALIBRATION, NULL = "SAMPLES.npz", "CALIBRATION.json", "NULL.json"
+SAMPLES, CALIBRATION, NULL, REFERENCES = "SAMPLES.npz", "CALIBRATION.json", "NULL.json", "REFERENCES.npz"
 """Stand for files of which a row knows only the content."""
 _FLAGS_OF_PLANES = ("planes", "density", "expansion", "alpha", "ats_cap", "ats")
 _SCAN_SAMPLING = "refine"
-_PRECISION, _DECIDE = "float32", "either"
+_PRECISION, _DECIDE, _FPR = "float32", "either", 0.05
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
     if blocks and list(blocks) != ["planes", "probe"]:
         flags["detectors"] = ",".join(map(str, blocks))
     _calibration(settings.get("calibration"), flags, notes)
+    _references(row, flags, notes)
     for flag, default in (("decide", _DECIDE), ("seed", 0), ("precision", _PRECISION)):
         if settings.get(flag, default) != default:
             flags[flag] = settings[flag]
@@ -118,6 +120,18 @@ def _calibration(calibration: Any, flags: dict[str, Any], notes: list[str]) -> N
             return
     flags["calibration"] = CALIBRATION
     notes.append(f"{CALIBRATION} stands for the calibration of the scan ({printable(str(source))}).")
+
+
+def _references(row: Row, flags: dict[str, Any], notes: list[str]) -> None:
+    asked = row["settings"].get("references")
+    if not isinstance(asked, Mapping):
+        return
+    against = compared(row)
+    source = "" if against is None else f" ({against.source})"
+    flags["references"] = REFERENCES
+    notes.append(f"{REFERENCES} stands for the reference models of the scan{source}.")
+    if asked.get("fpr", _FPR) != _FPR:
+        flags["fpr"] = asked["fpr"]
 
 
 def _planes(settings: Any, flags: dict[str, Any]) -> None:

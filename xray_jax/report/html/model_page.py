@@ -11,13 +11,13 @@ from xray_jax.report.html.compare import Change
 from xray_jax.report.html.pictures import Picture
 from xray_jax.report.html.strips import Strip, Strips, threshold
 from xray_jax.report.html.wording import advice, detector_title, grounds, meaning
-from xray_jax.report.row_values import NamedStatistic, number, statistics, text, total_seconds, whole
+from xray_jax.report.row_values import NamedStatistic, compared, number, statistics, text, total_seconds, whole
 from xray_jax.report.sentences import outcome, sentence
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import Row, probe_block
 from xray_jax.verdict.decision import CONFIRMED_TRIGGER
 
-_MOST_BARS = 200
+_MOST_BARS, _DEEPEST = 200, 4
 _MOST_TEXT = 20_000
 _SOURCES = {
     "given": "given by whoever scanned it",
@@ -98,6 +98,7 @@ def context(
         "trigger": _trigger(row),
         "pictures": pictures,
         "detectors": [_detector(row, name, strips) for name in row["detectors"]],
+        "standout": _standout(row),
         "not_run": [(printable(name), printable(str(why))) for name, why in row["not_run"].items()],
         "reading": [(title, value) for title, value in _reading(row) if value is not None],
         "notes": [printable(str(note)) for note in row["notes"]],
@@ -135,6 +136,15 @@ def _trigger(row: Row) -> list[tuple[str, str]] | None:
     return said
 
 
+def _standout(row: Row) -> list[tuple[str, str]]:
+    """How far each statistic stands out among the reference models, the farthest first."""
+    against = compared(row)
+    found = {} if against is None else against.standout
+    return [
+        (name, f"{value:+.2f} standard deviations") for name, value in sorted(found.items(), key=lambda each: -each[1])
+    ]
+
+
 def _pair(value: Any) -> tuple[Any, Any]:
     return (value[0], value[1]) if isinstance(value, list) and len(value) == 2 else (None, None)
 
@@ -148,6 +158,7 @@ def _detector(row: Row, name: str, strips: Strips) -> ShownDetector:
         ("Likely target", text(whole(block.get("target")))),
         ("Labels asked for", _thousands(whole(block.get("queries")))),
         ("Seconds", _seconds(block.get("seconds"))),
+        ("Compared with reference models, number by number", _shapes(block.get("paired"))),
     ]
     rest = {key: value for key, value in block.items() if key not in _SHOWN_ELSEWHERE}
     return ShownDetector(
@@ -158,6 +169,21 @@ def _detector(row: Row, name: str, strips: Strips) -> ShownDetector:
         list(_bars(block)),
         dumped(rest) if rest else "",
     )
+
+
+def _shapes(paired: Any) -> str | None:
+    """Names and sizes of what is compared with reference models."""
+    if not isinstance(paired, Mapping) or not paired:
+        return None
+    sizes = []
+    for name, values in paired.items():
+        size: list[str] = []
+        inner = values
+        while isinstance(inner, list) and len(size) < _DEEPEST:
+            size.append(str(len(inner)))
+            inner = inner[0] if inner else None
+        sizes.append(f"{printable(name)} ({' x '.join(size) or '1'})")
+    return ", ".join(sizes)
 
 
 def _statistic(row: Row, each: NamedStatistic, strips: Strips) -> ShownStatistic:

@@ -7,7 +7,7 @@ from typing import Any
 from xray_jax.report.html.compare import Change, Comparison
 from xray_jax.report.html.strips import Strips
 from xray_jax.report.html.wording import ORDER
-from xray_jax.report.row_values import kind_of_reason, number, statistics, text, total_seconds, whole
+from xray_jax.report.row_values import compared, kind_of_reason, number, statistics, text, total_seconds, whole
 from xray_jax.report.sentences import explanation, outcome
 from xray_jax.report.terminal_text import cut_end, printable
 from xray_jax.rows.row import BACKDOORED, ERROR, SKIPPED, SUSPECT, Row, is_backdoored, is_flagged
@@ -71,9 +71,10 @@ class Overview:
         numbers = list(statistics(row))
         data_set = next((row["manifest"][key] for key in _DATA_SETS if row["manifest"].get(key)), None)
         reason = cut_end(kind_of_reason(row), _LONGEST_REASON) if found in (ERROR, SKIPPED) else None
+        against = compared(row)
         values = {
             "target": whole(row.get("target_label")) if is_flagged(row) else None,
-            "p-value": number(row.get("p_value")),
+            "p-value": None if against is None else against.p_value,
             "clean accuracy": number(row.get("clean_accuracy")),
             "architecture": text(row.get("architecture")),
             "data set": text(data_set),
@@ -102,11 +103,12 @@ class Overview:
         calibration = row["settings"].get("calibration")
         source = calibration.get("source") if isinstance(calibration, dict) else None
         detectors = row["settings"].get("detectors")
+        against = compared(row)
         said = {
             "Detectors": ", ".join(printable(name) for name in detectors) if isinstance(detectors, dict) else None,
             "Calibration": "none" if calibration is None else text(source),
-            "False-positive rate": text(row.get("fpr")),
-            "Reference models": text(row.get("references")),
+            "False-positive rate": None if against is None else text(against.fpr),
+            "Reference models": None if against is None else f"{against.models} ({against.source})",
             "Samples (hash)": text(row["settings"].get("samples")),
             "Device": printable(row["device"]),
             "Version": printable(row["version"]),

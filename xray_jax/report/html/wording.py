@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xray_jax.report.row_values import NamedStatistic, number, whole
+from xray_jax.report.row_values import Compared, NamedStatistic, compared, number, whole
 from xray_jax.report.sentences import outcome
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, SKIPPED, SUSPECT, UNKNOWN, Row, probe_block
@@ -64,10 +64,32 @@ _MEANINGS = {
         "How far the most effective change of images goes beyond what clean models fall for, too. Above 0 it is a "
         "confirmed trigger. High is suspect.",
     ),
+    ("panel", "largest"): Meaning(
+        "The same changes of images as on the reference models",
+        "A fixed set of changes is put on clean images; this is the largest share that one of them sends to one label. "
+        "It means something only beside clean models that were shown the same.",
+    ),
+    ("margin", "log_ratio"): Meaning(
+        "The class that can be raised above all others",
+        "How much further one class can be raised above the others than any second one, without an image. A backdoor "
+        "leaves such a way. High is suspect. (MM-BD, logarithm of the ratio of the two largest margins.)",
+    ),
+    ("margin", "surprise"): Meaning(
+        "How odd that class is among the model's own",
+        "How unlikely the largest margin is by the law of the others. High is suspect. (MM-BD.)",
+    ),
+    ("perturbation", "flip_rate"): Meaning(
+        "One faint pattern that changes most images",
+        "The largest share of unseen images that one small pattern, sought with the model's gradients, sends to one "
+        "label. High is suspect.",
+    ),
 }
 _DETECTORS = {
     "planes": "Labels of mixtures of clean images (Model X-ray)",
     "probe": "Search for a trigger that works",
+    "panel": "Fixed changes of images, beside clean models",
+    "margin": "How far each class can be raised (MM-BD)",
+    "perturbation": "A faint pattern for each class",
 }
 
 
@@ -85,15 +107,9 @@ def grounds(row: Row) -> Iterator[str]:
     """What the verdict rests on, a sentence each."""
     if row.get("basis"):
         yield f"Basis: {printable(str(row['basis']))}."
-    p_value, references = number(row.get("p_value")), whole(row.get("references"))
-    if p_value is not None:
-        of = "" if references is None else f", judged by {references} clean reference models of the same task"
-        yield f"A clean model looks this unusual, or more, in {p_value:.2g} of all cases (p-value{of})."
-        if references is not None and references > 0 and p_value <= 1 / (references + 1) * 1.000001:
-            yield f"With {references} reference models no smaller p-value than {1 / (references + 1):.2g} can be had."
-    fpr = number(row.get("fpr"))
-    if fpr is not None:
-        yield f"The threshold is set so that {fpr:.2g} of clean models are flagged by mistake (false-positive rate)."
+    against = compared(row)
+    if against is not None:
+        yield from _of_comparison(against)
     accuracy, images = number(row.get("clean_accuracy")), whole(row.get("accuracy_images"))
     if accuracy is not None:
         many = "clean images" if images is None else f"{images} clean images"
@@ -101,6 +117,22 @@ def grounds(row: Row) -> Iterator[str]:
             f"The model labels {accuracy:.1%} of the {many} right. If that is far below what you expect, nothing else "
             "on this page means much."
         )
+
+
+def _of_comparison(against: Compared) -> Iterator[str]:
+    references = "reference models" if against.models is None else f"{against.models} clean reference models"
+    if against.p_value is None:
+        yield f"It was not compared with the {references}: {against.reason or 'no reason is given'}."
+        return
+    yield f"A clean model like the {references} stands out as much in {against.p_value:.2g} of all cases (p-value)."
+    if against.leading is not None and against.leading in against.standout:
+        where = "" if against.label is None else f", at label {against.label}"
+        far = against.standout[against.leading]
+        yield f"What stands out most is {against.leading}{where}: {far:.2g} standard deviations beyond the others."
+    if against.fpr is not None:
+        yield f"By the limit {against.fpr:.2g} of clean models are flagged by mistake (false-positive rate)."
+    if against.models is not None and against.models > 0 and against.p_value <= 1.000001 / (against.models + 1):
+        yield f"With {against.models} reference models no smaller p-value than {against.p_value:.2g} can be had."
 
 
 def meaning(statistic: NamedStatistic) -> Meaning:
