@@ -16,7 +16,7 @@ lint: .venv/test.stamp
 types: .venv/test.stamp
 	$(BIN)/mypy
 
-tests: .venv/test.stamp
+tests: .venv/browser.stamp
 	$(BIN)/pytest --durations=20
 
 # The oldest versions that pyproject.toml claims, in an environment of their own. Two tests say nothing there: protobuf
@@ -45,13 +45,18 @@ docs: .venv/docs.stamp
 
 .venv/demo.stamp: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q -e ".[report]"
 	touch $@
 
 .venv/test.stamp: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -e ".[test]"
 	touch .venv/demo.stamp $@
+
+# The report's pages are tested in a Chromium; where none can be had these tests are skipped.
+.venv/browser.stamp: .venv/test.stamp
+	$(BIN)/python -m tests.browser
+	touch $@
 
 .venv/docs.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -3,7 +3,8 @@ r"""Scans the zoo that ships with the package, and one truncated file beside it.
   xray-demo --out=demo_out
 
 Four clean and four backdoored (BadNets) CIFAR-10 networks, 200 clean test images, the paper's CIFAR-10 thresholds:
-rows, a table of verdicts, pictures of the decision boundaries. Exits with 0 when the truncated file is the only error.
+rows, a table of verdicts, pictures of the decision boundaries, and a report to open in a browser. Exits with 0 when the
+truncated file is the only error.
 """
 
 import json
@@ -54,9 +55,11 @@ def main() -> int:
             calibration="paper:cifar10",
             plot="all",
             plots=out / "pictures",
+            report=out / "report",
         )
     )
     print(f"rows:     {out / 'rows.jsonl'}\npictures: {out / 'pictures'}\nmaps:     {out / 'maps'}", file=sys.stderr)
+    print(f"open:     {(out / 'report' / 'index.html').resolve().as_uri()}", file=sys.stderr)
     errors = {row["id"] for row in row_file.read(out / "rows.jsonl") if row["status"] == ERROR}
     return 0 if errors == {TRUNCATED} else command.EXIT_ERROR
 

@@ -48,6 +48,7 @@ with command_help.group("Output"):
     SAVE_MAPS = F.DEFINE_string("save_maps", None, "Folder for label maps (<id>.npz).")
     PLOT = F.DEFINE_enum("plot", "none", job.PLOTS, "Which checkpoints to draw.")
     PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
+    REPORT = F.DEFINE_string("report", None, "Folder for a report in HTML; open its index.html.")
 with command_help.group("Speed"):
     PRECISION = F.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
     BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
@@ -84,6 +85,7 @@ def main() -> int:
             null=probe_flags.NULL.value,
             plot=PLOT.value,
             plots=Path(PLOTS.value) if PLOTS.value else None,
+            report=Path(REPORT.value) if REPORT.value else None,
             shard=sweep_flags.shard(),
             ray=sweep_flags.ray(),
         )

@@ -18,6 +18,8 @@ EXTRAS: Mapping[str, list[str]] = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
+    "axe_playwright_python": "axe-playwright-python",
+    "cyclonedx": "cyclonedx-python-lib",
     "google": "protobuf",
     "ml_dtypes": "ml-dtypes",
     "orbax": "orbax-checkpoint",
@@ -61,7 +63,7 @@ needs_git = pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
 
 @needs_git
 def test_the_package_declares_what_it_imports() -> None:
-    extras = {distribution(line) for name in ("onnx", "ray", "lab") for line in EXTRAS[name]}
+    extras = {distribution(line) for name in ("onnx", "ray", "report", "lab") for line in EXTRAS[name]}
     # Comparisons with other frameworks are for those who develop this one.
     developers = {distribution(line) for line in EXTRAS["test"]} & distributions(of("xray_jax"))
     assert distributions(PACKAGE) | THROUGH_OTHERS.keys() == DECLARED | extras | developers
@@ -72,7 +74,7 @@ def test_the_package_declares_what_it_imports() -> None:
 @needs_git
 def test_extras_hold_what_their_part_adds_and_the_rest_imports_it_late() -> None:
     added = distributions(SCANS) - DECLARED
-    assert added == {distribution(line) for name in ("onnx", "ray") for line in EXTRAS[name]}
+    assert added == {distribution(line) for name in ("onnx", "ray", "report") for line in EXTRAS[name]}
     early = {module_name(found.file) for found in SCANS if not found.late and not distributions([found]) <= DECLARED}
     # Those are programs of child processes, or imported inside of functions themselves.
     names = {found.name for found in PACKAGE if not found.late}
@@ -84,7 +86,7 @@ def test_extras_hold_what_their_part_adds_and_the_rest_imports_it_late() -> None
 
 @needs_git
 def test_the_test_extra_holds_what_tests_import() -> None:
-    assert EXTRAS["test"][0] == "xray-jax[onnx,ray,lab]"
+    assert EXTRAS["test"][0] == "xray-jax[onnx,ray,report,lab]"
     declared = {distribution(line) for line in EXTRAS["test"][1:]}
     assert distributions(of("tests", "xray_jax")) - distributions(PACKAGE) | {"torch"} == declared - TOOLS
     assert declared >= TOOLS

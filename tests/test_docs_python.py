@@ -61,6 +61,7 @@ def test_every_block_is_run_below() -> None:
     assert {page: len(blocks) for page, blocks in PYTHON.items()} == {
         "README.md": 1,
         "docs/architecture.md": 2,
+        "docs/reports.md": 1,
         "docs/rows.md": 1,
     }
 
@@ -87,6 +88,16 @@ def test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     typed = {"row": Row, "planes": PlanesBlock, "probe": ProbeBlock}
     for name, block in {"row": shown, **shown["detectors"]}.items():
         assert block.keys() <= get_type_hints(typed[name]).keys(), name
+
+
+def test_rows_in_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row_file.write_all("rows.jsonl", [rows.row(id="a"), rows.confirmed("2x2 white patch", id="b"), rows.error(id="c")])
+    made = run(PYTHON["docs/reports.md"][0])
+    assert capsys.readouterr().out.splitlines()[1].startswith("b")
+    assert (len(made.flagged), len(made.records)) == (1, 3)
 
 
 def test_a_detector_of_ones_own() -> None:

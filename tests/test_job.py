@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib import resources
@@ -19,6 +20,7 @@ from xray_jax.detectors import registry
 from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.inference.labels import label_images
+from xray_jax.report.html import commands
 from xray_jax.rows import file as row_file
 from xray_jax.sweep.checkpoint_list import Entry
 
@@ -205,3 +207,19 @@ def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) 
     assert (probe["verdict"], probe["kind"], probe["best"]["target"]) == ("confirmed", "all-to-one", 3)
     assert backdoored["target_label"] == probe["target"] == backdoored["target"] == 3
     assert probe["score"] >= probe["threshold"]
+
+
+def test_a_report_is_written_and_its_command_repeats_the_scan(folder: Path) -> None:
+    """Repeated into the same row file the scan finds its own row, so all settings were said."""
+    given = ["--checkpoints=zoo/a.safetensors", "--samples=samples.npz", "--seed=2", "--decide=re", "--alpha=8"]
+    first = xray(folder, *given, *QUICK, "--out=again.jsonl", "--report=pages", "--plots=drawn", "--plot=all")
+    assert "xray-scan: report: file://" in first.stderr
+    text = (folder / "pages" / "index.html").read_text()
+    assert "Are these image classifiers backdoored?" in text
+    assert len(list((folder / "pages" / "pictures").iterdir())) == 2
+    (row,) = written(folder / "again.jsonl")
+    command, *_ = commands.of(row, [Path("again.jsonl")])
+    line = command.line.replace(commands.SAMPLES, "samples.npz")
+    repeated = xray(folder, *shlex.split(line)[1:])
+    assert repeated.returncode == first.returncode
+    assert len(written(folder / "again.jsonl")) == 1

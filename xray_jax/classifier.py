@@ -96,6 +96,11 @@ class Classifier:
     preprocess_source: str = "given"
     access: Access = Access.WEIGHTS
 
+    def __repr__(self) -> str:
+        """Its name, classes, input and size, and no weights."""
+        weights = sum(np.size(leaf) for leaf in jax.tree.leaves(self.variables))
+        return f"<Classifier {self.architecture}: {_classes_and_input(self)}, {weights:,} weights>"
+
 
 @dataclass(frozen=True)
 class BlackBox:
@@ -121,10 +126,18 @@ class BlackBox:
     notes: tuple[str, ...] = ()
     preprocess_source: str = "given"
 
+    def __repr__(self) -> str:
+        """Its name, classes and input."""
+        return f"<BlackBox {self.architecture}: {_classes_and_input(self)}>"
+
     @property
     def access(self) -> Access:
         """A callable gives labels, and nothing else."""
         return Access.LABELS
+
+
+def _classes_and_input(model: "Classifier | BlackBox") -> str:
+    return f"{model.num_classes} classes, input {' x '.join(map(str, model.input_shape))}"
 
 
 Model = Classifier | BlackBox

@@ -54,6 +54,7 @@ class Job:
       null: file with the probe's null, see `verdict.calibration.load_null`; None: the calibration's, or the default.
       plot: which checkpoints to draw.
       plots: folder for pictures.
+      report: folder for the rows as pages (`report.html.build`); None for none.
       shard: which part of the checkpoints, into its own row file.
       ray: scan on a Ray cluster, not in this process.
     """
@@ -72,6 +73,7 @@ class Job:
     null: str | None = None
     plot: str = "none"
     plots: Path | None = None
+    report: Path | None = None
     shard: Shard = field(default_factory=Shard)
     ray: RayOptions | None = None
 
@@ -158,6 +160,8 @@ def run(job: Job) -> int:
     if not listed:
         print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
         return EXIT_NOTHING
+    if job.report is not None:
+        _check_report()
     # Made here even where actors do the work: what cannot be used is found before a cluster is asked.
     worker = Worker(job)
     entries = job.shard.of(listed)
@@ -171,6 +175,8 @@ def run(job: Job) -> int:
     if entries and all(row["status"] == SKIPPED for row in rows):
         print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
         return EXIT_NOTHING
+    if job.report is not None:
+        _write_report(rows, job, job.report)
     summary = summarise(rows)
     console.print_table(rows, summary)
     if summary.errors:
@@ -183,6 +189,23 @@ def _row_file(job: Job) -> str | Path:
     if job.out is None:
         return os.devnull
     return job.out if job.out == "-" else job.shard.file(job.out)
+
+
+def _check_report() -> None:
+    """A library that is missing is found before anything is scanned."""
+    from xray_jax.report.html import pages
+
+    pages.check()
+
+
+def _write_report(rows: list[Row], job: Job, folder: Path) -> None:
+    # Asked for seldom, like pictures, and with the same libraries.
+    from xray_jax.report.html.build import build
+    from xray_jax.report.html.pictures import PictureSource
+
+    files = [] if job.out in (None, "-") else [Path(_row_file(job))]
+    index = build(rows, folder, files, PictureSource(job.plots, job.scan.maps))
+    print(f"xray-scan: report: {index.resolve().as_uri()}", file=sys.stderr)
 
 
 def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:

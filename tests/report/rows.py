@@ -79,6 +79,20 @@ def confirmed(description: str, goal: int | None = 0, **fields: Any) -> Row:
     return row(verdict="backdoored", basis="confirmed trigger", target_label=goal, detectors=detectors) | fields
 
 
+def comparison(**fields: Any) -> Row:
+    """What the row of a model says that stands out among reference models."""
+    return {
+        "p_value": 1 / 41,
+        "fpr": 0.1,
+        "models": 40,
+        "source": "clean models of our own",
+        "standout": {"planes.re": 0.3, "margin.margins": 5.25},
+        "leading": "margin.margins",
+        "label": 4,
+        "reason": None,
+    } | fields
+
+
 def error(reason: str | None = "model.pth: truncated after 100 bytes", **fields: Any) -> Row:
     """A row of a checkpoint that could not be read: nothing was asked of it."""
     known = {name: value for name, value in row().items() if name not in OF_A_SCAN}

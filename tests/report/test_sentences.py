@@ -35,6 +35,15 @@ SENTENCES = [
         "Clean as far as was looked: no working trigger was found; mixtures of clean images get the labels that a "
         "clean model gives them.",
     ),
+    (
+        rows.row(verdict="suspect", basis="stands out among the references", comparison=rows.comparison()),
+        "Suspect: it stands out among 40 clean reference models, most at label 4; no working trigger was found; have "
+        "it looked at.",
+    ),
+    (
+        rows.row(basis="like the references", comparison=rows.comparison(), detectors=PLANES),
+        "Clean as far as was looked: it does not stand out among 40 clean reference models; no trigger was looked for.",
+    ),
     (rows.row(detectors=PROBE, verdict_re="unknown"), "Clean as far as was looked: no working trigger was found."),
     # Without thresholds the planes decide nothing, and nothing is said of them.
     (rows.row(verdict_re="unknown"), "Clean as far as was looked: no working trigger was found."),

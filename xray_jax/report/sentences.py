@@ -4,7 +4,7 @@ from typing import Any
 
 from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
 from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, OK, SKIPPED, SUSPECT, UNKNOWN, Row, planes_block, probe_block
-from xray_jax.verdict.decision import CONFIRMED_TRIGGER, NOT_CALIBRATED
+from xray_jax.verdict.decision import AMONG_REFERENCES, CONFIRMED_TRIGGER, NOT_CALIBRATED, STANDS_OUT
 
 _HEADS = {
     BACKDOORED: "Backdoored",
@@ -51,6 +51,10 @@ def _backdoored(row: Row) -> str:
 
 
 def _suspect(row: Row) -> str:
+    if row.get("basis") == STANDS_OUT:
+        target = row.get("target_label")
+        where = "" if target is None else f", most at {_label(target)}"
+        return f"it stands out among {_references(row)}{where}; {_search(row)}; have it looked at."
     if planes_block(row) is None:
         return f"{_basis(row)}; have it looked at."
     searched = "no trigger was looked for" if probe_block(row) is None else "no working trigger was found"
@@ -58,6 +62,8 @@ def _suspect(row: Row) -> str:
 
 
 def _clean(row: Row) -> str:
+    if row.get("basis") == AMONG_REFERENCES:
+        return f"it does not stand out among {_references(row)}; {_search(row)}."
     parts = []
     if probe_block(row) is not None:
         parts.append("no working trigger was found")
@@ -83,6 +89,15 @@ def _unknown(row: Row) -> str:
     if basis == NOT_CALIBRATED:
         return "scores were measured, but nothing says what is normal for such a model (--calibration)."
     return _end(_basis(row))
+
+
+def _references(row: Row) -> str:
+    comparison = row.get("comparison")
+    return f"{comparison['models']} clean reference models" if comparison else "clean reference models"
+
+
+def _search(row: Row) -> str:
+    return "no trigger was looked for" if probe_block(row) is None else "no working trigger was found"
 
 
 def _mixtures(row: Row) -> str:

@@ -1,0 +1,94 @@
+"""Commands that repeat a scan: a shell reads them as they were meant, and they say what was not the default."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.report import hostile, rows
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe.options import ProbeOptions
+from xray_jax.report.html import commands
+from xray_jax.verdict.calibration import PAPER_CALIBRATIONS
+
+BASH = shutil.which("bash")
+
+
+def words(line: str) -> list[str]:
+    """What bash makes of a command line."""
+    assert BASH is not None
+    program = "set -f; printf '%s\\0' " + line
+    done = subprocess.run([BASH, "-c", program], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
+
+
+@pytest.mark.skipif(BASH is None, reason="needs bash")
+@pytest.mark.parametrize("number", range(len(hostile.TEXTS)))
+def test_a_shell_reads_every_text_as_it_was(number: int) -> None:
+    text = hostile.TEXTS[number]
+    # No argument of a program holds the one, and no file name the other.
+    text = text.replace("\0", "").replace("\ud800", "").replace("\uffff", "").replace("\ufffe", "")
+    shown = commands.shell_word(text)
+    assert words(f"x --id={shown}") == ["x", f"--id={text}"]
+    assert shown.isprintable()
+
+
+def settings(**fields: Any) -> dict[str, Any]:
+    planes = dataclasses.asdict(PlanesOptions(sampling="refine"))
+    probe = {**dataclasses.asdict(ProbeOptions()), "null": {"source": "default", "models": 70}}
+    return {
+        "precision": "float32", "samples": "0" * 16, "seed": 0, "decide": "either", "calibration": None,
+        "detectors": {"planes": planes, "probe": probe}, "architecture": None, "num_classes": None, "preprocess": None,
+    } | fields  # fmt: skip
+
+
+def scan(made: dict[str, Any]) -> commands.Command:
+    return commands.of(rows.row(settings=made, path="a model.pth"), [])[0]
+
+
+def test_defaults_are_left_out() -> None:
+    assert scan(settings()).line == "xray-scan --checkpoints='a model.pth' --samples=SAMPLES.npz --out=again.jsonl"
+    assert "their hash is 0000000000000000" in scan(settings()).note
+
+
+def test_the_samples_that_ship_with_the_package_are_named() -> None:
+    made = scan(settings(samples="8f6c371ce5f37da0"))
+    assert "--samples=cifar10 " in made.line
+    assert made.note == ""
+
+
+def test_what_was_not_the_default_is_said() -> None:
+    made = settings(
+        precision="bfloat16", seed=3, decide="both", calibration=dataclasses.asdict(PAPER_CALIBRATIONS["gtsrb"]),
+        architecture="vgg16", num_classes=43, preprocess={"mean": [0.5], "std": [0.25]},
+    )  # fmt: skip
+    made["detectors"]["planes"] |= {"density": 50, "max_queries": 1000, "sampling": "sketch", "seed": 3}
+    made["detectors"]["probe"] |= {"queries": 9000, "null": {"source": "own clean models", "models": 9}, "seed": 3}
+    made["detectors"] = {"probe": made["detectors"]["probe"], "planes": made["detectors"]["planes"]}
+    line = scan(made).line
+    for flag in (
+        "--detectors=probe,planes", "--calibration=paper:gtsrb", "--decide=both", "--seed=3", "--precision=bfloat16",
+        "--architecture=vgg16", "--num_classes=43", """--preprocess='{"mean": [0.5], "std": [0.25]}'""", "--density=50",
+        "--planes=auto", "--max_queries=1000", "--sampling=sketch", "--probe_queries=9000", "--probe_null=NULL.json",
+    ):  # fmt: skip
+        assert f" {flag} " in f"{line} "
+    assert "own clean models" in scan(made).note
+
+
+def test_an_own_calibration_is_stood_for() -> None:
+    own = {"source": "our models", "re_threshold": 1.0, "ats_threshold": 0.2, "probe_null": {"source": "our models"}}
+    made = settings(calibration=own)
+    made["detectors"]["probe"]["null"] = {"source": "our models"}
+    assert "--calibration=CALIBRATION.json" in scan(made).line
+    assert "probe_null" not in scan(made).line
+
+
+def test_a_stamp_is_confirmed_with_the_file_of_its_row() -> None:
+    made = commands.of(rows.confirmed("3x3 solid white patch", id="it's.pth"), [])
+    assert len(made) == 2
+    expected = """xray-confirm --row=rows.jsonl --id='it'"'"'s.pth' --samples=FRESH.npz --picture=trigger.png"""
+    assert made[1].line == expected
+    assert len(commands.of(rows.error(), [])) == 1

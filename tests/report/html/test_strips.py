@@ -1,0 +1,54 @@
+"""Strips of statistics: places within the picture, thresholds, and no more marks than can be drawn."""
+
+import pytest
+
+from tests.report import rows
+from xray_jax.report.html.strips import MOST_MARKS, WIDTH, Strip, Strips
+from xray_jax.report.html.wording import Meaning
+from xray_jax.report.row_values import statistics
+
+
+def strip(values, suspect="low", threshold=None):
+    made = Strip("planes", "re", suspect, Meaning("a", "b"))
+    for number, (value, outcome) in enumerate(values):
+        made.add(value, outcome, f"{number}.html", str(number), threshold)
+    return made
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 1.0], [-3.0, 5.0, 0.0], [-1.7e308, 1.7e308], [5e-324, 0.0]])
+def test_every_mark_is_in_the_picture(values):
+    made = strip([(value, "clean") for value in values], threshold=0.5)
+    assert len(made.marks()) == len(values)
+    for mark in made.marks():
+        assert 0 <= mark.x <= WIDTH
+    assert 0 <= made.threshold_x <= WIDTH
+    assert made.histogram().startswith("M")
+
+
+def test_a_crowd_becomes_a_histogram_with_the_most_suspect_marked():
+    many = [(float(number), "clean") for number in range(3 * MOST_MARKS)]
+    flagged = [(-float(number), "backdoored") for number in range(2 * MOST_MARKS)]
+    made = strip(many + flagged)
+    marks = made.marks()
+    assert len(marks) == MOST_MARKS
+    assert {mark.outcome for mark in marks} == {"backdoored"}
+    assert min(mark.x for mark in marks) == made.x(-2.0 * MOST_MARKS + 1)
+    assert strip(flagged).histogram() == ""
+
+
+def test_thresholds_that_differ_are_none():
+    made = strip([(1.0, "clean")], threshold=0.5)
+    made.add(2.0, "clean", "", "", 0.5)
+    assert made.threshold == 0.5
+    made.add(2.0, "clean", "", "", 0.7)
+    made.add(2.0, "clean", "", "", 0.5)
+    assert made.threshold is None
+
+
+def test_thresholds_come_from_the_calibration_and_from_the_statistic():
+    row = rows.row(settings={"calibration": {"re_threshold": 0.9, "ats_threshold": None}})
+    row["detectors"]["own"] = {"statistics": [{"name": "x", "value": 1.0, "suspect": "high", "threshold": 2.0}]}
+    row["detectors"]["probe"]["statistics"] = [{"name": "margin", "value": None, "suspect": "high"}]
+    strips = Strips()
+    strips.add(row, statistics(row), "clean", "a.html", "a")
+    assert [(each.name, each.threshold) for each in strips.all()] == [("re", 0.9), ("ats", None), ("x", 2.0)]

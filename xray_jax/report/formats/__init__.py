@@ -1,0 +1,1 @@
+"""Rows in formats that other tools read; one file a format."""

@@ -1,0 +1,160 @@
+"""The commands that repeat what a row says, word for word, for a shell."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from xray_jax import samples
+from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe.options import ProbeOptions
+from xray_jax.report.row_values import compared
+from xray_jax.report.terminal_text import printable
+from xray_jax.rows.row import OK, Row, probe_block
+from xray_jax.sweep.provenance import samples_hash
+from xray_jax.verdict.calibration import PAPER, PAPER_CALIBRATIONS
+
+SAMPLES, CALIBRATION, NULL, REFERENCES = "SAMPLES.npz", "CALIBRATION.json", "NULL.json", "REFERENCES.npz"
+"""Stand for files of which a row knows only the content."""
+_FLAGS_OF_PLANES = ("planes", "density", "expansion", "alpha", "ats_cap", "ats")
+_SCAN_SAMPLING = "refine"
+_PRECISION, _DECIDE, _FPR = "float32", "either", 0.05
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line.
+
+    Attributes:
+      what: it does, in a few words.
+      line: to paste into a shell.
+      note: what has to be put in its place first; empty where nothing has.
+    """
+
+    what: str
+    line: str
+    note: str = ""
+
+
+def of(row: Row, files: Iterable[Path]) -> list[Command]:
+    """What repeats the scan of a row and, where there is a stamp, puts it on fresh images; `files` hold the rows."""
+    settings = row["settings"]
+    name, note = _samples(settings)
+    flags: dict[str, Any] = {"checkpoints": row["path"], "samples": name}
+    notes = [note] if note else []
+    detectors = settings.get("detectors")
+    blocks = detectors if isinstance(detectors, Mapping) else {}
+    if blocks and list(blocks) != ["planes", "probe"]:
+        flags["detectors"] = ",".join(map(str, blocks))
+    _calibration(settings.get("calibration"), flags, notes)
+    _references(row, flags, notes)
+    for flag, default in (("decide", _DECIDE), ("seed", 0), ("precision", _PRECISION)):
+        if settings.get(flag, default) != default:
+            flags[flag] = settings[flag]
+    for flag in ("architecture", "num_classes", "preprocess"):
+        value = settings.get(flag)
+        if value is not None:
+            flags[flag] = json.dumps(value) if isinstance(value, Mapping) else value
+    _planes(blocks.get("planes"), flags)
+    _probe(blocks.get("probe"), flags, notes, settings.get("calibration"))
+    flags["out"] = "again.jsonl"
+    made = [Command("Scan it again", _line("xray-scan", flags), " ".join(notes))]
+    probe = probe_block(row)
+    if row["status"] == OK and probe is not None and probe.get("best"):
+        flags = {"row": next(map(str, files), "rows.jsonl"), "id": row["id"], "samples": "FRESH.npz"}
+        flags["picture"] = "trigger.png"
+        what = "Put the best trigger found on images of your own, and count"
+        note = "FRESH.npz stands for clean labelled images that the scan has not seen."
+        made.append(Command(what, _line("xray-confirm", flags), note))
+    return made
+
+
+def shell_word(text: str) -> str:
+    """A text as one word of a shell: quoted where needed, by escapes where it holds what cannot be shown."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    escaped = "".join(map(_escaped, text))
+    return f"$'{escaped}'"
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        # An undecodable byte of a file name.
+        return f"\\x{code - 0xDC00:02x}"
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isascii() and character.isprintable():
+        return character
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _line(command: str, flags: Mapping[str, Any]) -> str:
+    return " ".join([command, *(f"--{name}={shell_word(str(value))}" for name, value in flags.items())])
+
+
+def _samples(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """What to give as --samples, and a note where the row does not know."""
+    known = settings.get("samples")
+    for name in samples.SHIPPED:
+        if known == _shipped_hash(name):
+            return name, ""
+    return SAMPLES, f"{SAMPLES} stands for the clean images of the scan (their hash is {printable(str(known))})."
+
+
+@cache
+def _shipped_hash(name: str) -> str:
+    return samples_hash(samples.read(name))
+
+
+def _calibration(calibration: Any, flags: dict[str, Any], notes: list[str]) -> None:
+    if not isinstance(calibration, Mapping):
+        return
+    source = calibration.get("source")
+    for name, known in PAPER_CALIBRATIONS.items():
+        if source == known.source:
+            flags["calibration"] = PAPER + name
+            return
+    flags["calibration"] = CALIBRATION
+    notes.append(f"{CALIBRATION} stands for the calibration of the scan ({printable(str(source))}).")
+
+
+def _references(row: Row, flags: dict[str, Any], notes: list[str]) -> None:
+    asked = row["settings"].get("references")
+    if not isinstance(asked, Mapping):
+        return
+    against = compared(row)
+    source = "" if against is None else f" ({against.source})"
+    flags["references"] = REFERENCES
+    notes.append(f"{REFERENCES} stands for the reference models of the scan{source}.")
+    if asked.get("fpr", _FPR) != _FPR:
+        flags["fpr"] = asked["fpr"]
+
+
+def _planes(settings: Any, flags: dict[str, Any]) -> None:
+    if not isinstance(settings, Mapping):
+        return
+    automatic = settings.get("max_queries") is not None
+    for flag in _FLAGS_OF_PLANES:
+        default = getattr(PlanesOptions, flag)
+        if settings.get(flag, default) != default:
+            flags[flag] = settings[flag]
+    if automatic:
+        flags |= {"planes": "auto", "max_queries": settings["max_queries"]}
+    if settings.get("sampling", _SCAN_SAMPLING) != _SCAN_SAMPLING:
+        flags["sampling"] = settings["sampling"]
+
+
+def _probe(settings: Any, flags: dict[str, Any], notes: list[str], calibration: Any) -> None:
+    if not isinstance(settings, Mapping):
+        return
+    if settings.get("queries", ProbeOptions.queries) != ProbeOptions.queries:
+        flags["probe_queries"] = settings["queries"]
+    null = settings.get("null")
+    own = isinstance(calibration, Mapping) and calibration.get("probe_null") == null
+    if isinstance(null, Mapping) and null.get("source") != "default" and not own:
+        flags["probe_null"] = NULL
+        notes.append(f"{NULL} stands for what the probe finds on clean models ({printable(str(null.get('source')))}).")
