@@ -25,6 +25,7 @@ def full_row(**changes: Any) -> Row:
         "basis": "clean so far",
         "verdict_re": CLEAN,
         "verdict_ats": CLEAN,
+        "comparison": None,
         "target_label": 1,
         "clean_accuracy": 0.9,
         "accuracy_images": 40,

@@ -181,7 +181,7 @@ class Row(TypedDict):
       basis: what the verdict rests on.
       verdict_re: the planes' RE alone.
       verdict_ats: the planes' ATS alone.
-      comparison: how the model stands among the reference models; absent without them.
+      comparison: how the model stands among the reference models; None without them.
       target_label: the likely target.
       clean_accuracy: on the clean samples.
       accuracy_images: how many those were.
@@ -217,7 +217,7 @@ class Row(TypedDict):
     basis: NotRequired[str]
     verdict_re: NotRequired[str]
     verdict_ats: NotRequired[str]
-    comparison: NotRequired[ComparisonFields]
+    comparison: NotRequired[ComparisonFields | None]
     target_label: NotRequired[int | None]
     clean_accuracy: NotRequired[float]
     accuracy_images: NotRequired[int]

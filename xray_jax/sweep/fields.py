@@ -41,10 +41,8 @@ def fill_detections(row: Row, scanned: ScannedModel) -> None:
 
 
 def fill_comparison(row: Row, references: References | None, fpr: float) -> ComparisonFields | None:
-    """How the model stands among the reference models, where there are any."""
-    if references is None:
-        return None
-    row["comparison"] = compare(row, references, fpr)
+    """How the model stands among the reference models; None where there are none."""
+    row["comparison"] = None if references is None else compare(row, references, fpr)
     return row["comparison"]
 
 

@@ -1,0 +1,164 @@
+"""Reference models: made from rows, kept in a file, and asked only what they can answer."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.rows import rows
+from xray_jax.verdict import references as module
+from xray_jax.verdict.calibration import CalibrationError
+from xray_jax.verdict.comparison import compare, is_suspect
+from xray_jax.verdict.references import References, from_rows, load, statistics_of
+
+OPTIONS = {"starts": 3, "steps": 30}
+
+
+def row(number: int, bump: float = 0.0, label: str | None = "clean", **changes: Any) -> Any:
+    """A scanned model with margins by class, and one statistic that is low when suspect."""
+    generator = np.random.default_rng(number)
+    margins = np.arange(5) + generator.normal(scale=0.05, size=5)
+    margins[3] += bump
+    margin = {
+        "statistics": [],
+        "target": None,
+        "queries": 90,
+        "seconds": {},
+        "paired": {"log_margin": margins.tolist()},
+    }
+    weight = {"name": "weight", "value": 2.0 + generator.normal(scale=0.1), "suspect": "low"}
+    lost = {"name": "lost", "value": None, "suspect": "high"}
+    other = {"statistics": [weight, lost], "target": None, "queries": 1, "seconds": {}}
+    fields = {
+        "id": f"model-{number}",
+        "sha256": f"{number:064x}",
+        "label": label,
+        "architecture": "tiny",
+        "detectors": {"margin": margin, "other": other},
+        "settings": {"samples": "abc", "detectors": {"margin": OPTIONS, "other": {}, "absent": None}},
+    }
+    return rows.full_row(**fields | changes)
+
+
+def made(count: int = 19) -> References:
+    return from_rows([row(number) for number in range(count)], "clean.jsonl")
+
+
+def test_statistics_are_the_paired_numbers_or_else_the_values_and_high_is_suspect() -> None:
+    found = statistics_of(row(1))
+    assert set(found) == {"margin.log_margin", "other.weight"}
+    assert found["other.weight"] == np.float16(-row(1)["detectors"]["other"]["statistics"][0]["value"])
+    assert found["margin.log_margin"].shape == (5,)
+
+
+def test_only_clean_models_that_were_scanned_count_and_each_once() -> None:
+    found = from_rows(
+        [
+            *(row(n) for n in range(5)),
+            row(5, label="backdoored"),
+            row(6, label=None),
+            rows.error_row(label="clean"),
+            row(2),
+        ],
+        "some.jsonl",
+    )
+    assert found.ids == tuple(f"model-{n}" for n in range(5))
+    assert found.statistics["margin.log_margin"].shape == (5, 5)
+    assert set(found.settings) == {"margin", "other"}
+
+
+def test_a_file_says_the_same(tmp_path: Path) -> None:
+    references = made()
+    references.save(tmp_path / "references.npz")
+    again = load(tmp_path / "references.npz")
+    assert again.digest == references.digest
+    for name in ("source", "ids", "architectures", "num_classes", "accuracies", "samples", "settings"):
+        assert getattr(again, name) == getattr(references, name)
+    for bump in (0.0, 1.0):
+        assert compare(row(30, bump), again, 0.05) == compare(row(30, bump), references, 0.05)
+    assert (tmp_path / "references.npz").stat().st_size < 5000
+
+
+def test_a_model_that_stands_out_is_suspect_by_its_class() -> None:
+    found = compare(row(30, bump=1.0), made(), 0.05)
+    assert (found["p_value"], found["leading"], found["label"]) == (0.05, "margin.log_margin", 3)
+    assert is_suspect(found)
+    assert found["reason"] is None
+    usual = compare(row(31), made(), 0.05)
+    assert usual["p_value"] is not None
+    assert usual["p_value"] > 0.05
+    assert not is_suspect(usual)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"architecture": "other"}, "the references are tiny, the model is other"),
+        ({"num_classes": 9}, "the references have 5 classes, the model 9"),
+        ({"clean_accuracy": 0.5}, "label 90% to 90% .* the model 50%: it was trained in another way"),
+        ({"detectors": {}}, "no detector ran"),
+    ],
+)
+def test_models_of_another_kind_are_not_compared(changes: dict[str, Any], reason: str) -> None:
+    found = compare(row(30, bump=1.0, **changes), made(), 0.05)
+    assert found["p_value"] is None
+    assert not is_suspect(found)
+    assert re.search(reason, str(found["reason"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("abc", {"margin": OPTIONS}, 0.01), r"19 models give no p-value under 0.050; --fpr=0.01 needs 99"),
+        (("xyz", {"margin": OPTIONS}, 0.05), "other samples"),
+        (("abc", {"margin": OPTIONS | {"steps": 9}}, 0.05), r"margin ran with other options.*\"steps\": 30"),
+        (("abc", {"planes": {}}, 0.05), "none of which runs here"),
+    ],
+)
+def test_a_scan_that_asks_other_things_is_refused(arguments: tuple[Any, ...], message: str) -> None:
+    made().check("abc", {"margin": OPTIONS, "planes": {}}, 0.05)
+    with pytest.raises(CalibrationError, match=message):
+        made().check(*arguments)
+
+
+def test_rows_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="3 clean models, references need 4"):
+        from_rows([row(n) for n in range(3)], "few.jsonl")
+    settings = {"samples": "xyz", "detectors": {"margin": OPTIONS}}
+    with pytest.raises(CalibrationError, match="model-0 and model-9 were made with other samples"):
+        from_rows([*(row(n) for n in range(5)), row(9, settings=settings)], "mixed.jsonl")
+    with pytest.raises(CalibrationError, match="different numbers of classes"):
+        from_rows([*(row(n) for n in range(5)), row(9, num_classes=7)], "mixed.jsonl")
+
+
+def test_files_that_are_something_else_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "references.npz"
+    with pytest.raises(CalibrationError, match=r"--references=.*references.npz: cannot be read"):
+        load(path)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(CalibrationError, match="not what xray-calibrate --references writes"):
+        load(path)
+    np.savez(path, images=np.zeros(3))
+    with pytest.raises(CalibrationError, match="KeyError"):
+        load(path)
+    np.savez(path, about=np.array([object()]), allow_pickle=True)
+    with pytest.raises(CalibrationError, match="not what xray-calibrate"):
+        load(path)
+    references = made()
+    references.save(path)
+    with np.load(path) as arrays:
+        kept = dict(arrays)
+    about = json.loads(kept["about"].tobytes())
+    np.savez(path, **kept | {"about": np.frombuffer(json.dumps(about | {"format": 9}).encode(), np.uint8)})
+    with pytest.raises(CalibrationError, match="another version"):
+        load(path)
+    np.savez(path, **kept | {"margin.log_margin": np.zeros((3, 5))})
+    with pytest.raises(CalibrationError, match="not of 19 models"):
+        load(path)
+    references.save(path)
+    monkeypatch.setattr(module, "_MAX_BYTES", 100)
+    with pytest.raises(CalibrationError, match="unpacks to more"):
+        load(path)
