@@ -11,6 +11,8 @@ from typing import Any
 from xray_jax.classifier import Access
 from xray_jax.detectors import registry
 from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
+from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
@@ -46,6 +48,7 @@ class Job:
       access: what may be used of a model; detectors that need more are left out.
       planes: options of the planes.
       probe: options of the probe.
+      neural_cleanse: options of Neural Cleanse.
       scan: of the batch scan; its calibration comes from `calibration`.
       inference: how queries run.
       calibration: see `verdict.calibration.load_calibration`; None leaves the planes' verdict open.
@@ -63,6 +66,7 @@ class Job:
     access: Access = Access.WEIGHTS
     planes: PlanesOptions = field(default_factory=PlanesOptions)
     probe: ProbeOptions = field(default_factory=ProbeOptions)
+    neural_cleanse: NeuralCleanseOptions = field(default_factory=NeuralCleanseOptions)
     scan: BatchScanOptions = field(default_factory=BatchScanOptions)
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     calibration: str | None = None
@@ -96,7 +100,11 @@ class Worker:
             job.detectors,
             seed=job.scan.seed,
             access=job.access,
-            configured={"planes": lambda _: Planes(job.planes, rule), "probe": lambda _: Probe(job.probe, null)},
+            configured={
+                "planes": lambda _: Planes(job.planes, rule),
+                "probe": lambda _: Probe(job.probe, null),
+                "neural_cleanse": lambda _: NeuralCleanse(job.neural_cleanse),
+            },
         )
         options = replace(job.scan, calibration=calibration, left_out=_left_out(job, detectors))
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)

@@ -6,6 +6,8 @@ from importlib import metadata
 
 from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
+from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
@@ -19,10 +21,11 @@ Factory = Callable[[int], Detector]
 BUILT_IN: Mapping[str, Factory] = {
     "planes": lambda seed: Planes(PlanesOptions(seed=seed)),
     "probe": lambda seed: Probe(ProbeOptions(seed=seed)),
+    "neural_cleanse": lambda seed: NeuralCleanse(NeuralCleanseOptions(seed=seed)),
 }
-"""In the order in which they run."""
 
-DEFAULT = tuple(BUILT_IN)
+DEFAULT = ("planes", "probe")
+"""In the order in which they run; the others run where they are named."""
 
 
 class DetectorError(ValueError):
