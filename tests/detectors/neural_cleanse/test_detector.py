@@ -22,7 +22,7 @@ from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import PreparedModel, prepare
 from xray_jax.samples import SamplesError
 
-QUICK = NeuralCleanseOptions(images=20, batch_size=7, epochs=6, success=0.6, patience=1, stop_patience=2)
+QUICK = NeuralCleanseOptions(images=20, steps=3, epochs=6, success=0.6, patience=1, stop_patience=2)
 DEMO = Path(xray_jax.__file__).parent / "demo"
 
 
@@ -150,7 +150,7 @@ def test_the_backdoor_of_a_demo_network_is_found() -> None:
     samples = xray_jax.samples.read("cifar10")
     path = DEMO / "zoo" / "cifar10-preactresnet-small-badnets-t3-s201"
     model = prepare(xray_jax.checkpoints.load(path), samples, InferenceOptions(32))
-    options = NeuralCleanseOptions(images=50, batch_size=10, epochs=20)
+    options = NeuralCleanseOptions(images=50, steps=5, epochs=20)
     detection = NeuralCleanse(options).detect(model, samples)
     assert detection.target == 3
     assert detection.details["flip_rates"][3] >= 0.98

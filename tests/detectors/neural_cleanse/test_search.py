@@ -125,7 +125,7 @@ def test_steps_are_those_of_torchs_adam(gradients: search.Gradients, network: Sm
 def test_all_classes_at_once_are_one_class_at_a_time(
     gradients: search.Gradients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = NeuralCleanseOptions(images=10, batch_size=5, epochs=4, success=0.5, patience=1, stop_patience=1)
+    options = NeuralCleanseOptions(images=10, steps=2, epochs=4, success=0.5, patience=1, stop_patience=1)
     images = xray_jax.samples.read("cifar10").images[:10]
     together = search.reverse(gradients, images, CLASSES, options)
     alone = [search.reverse(gradients, images, CLASSES[k : k + 1], options) for k in range(3)]
@@ -139,7 +139,7 @@ def test_all_classes_at_once_are_one_class_at_a_time(
 
 
 def test_the_mask_that_is_kept_is_the_smallest_with_success(gradients: search.Gradients) -> None:
-    options = NeuralCleanseOptions(images=10, batch_size=10, epochs=12, success=0.9)
+    options = NeuralCleanseOptions(images=10, steps=1, epochs=12, success=0.9)
     images = xray_jax.samples.read("cifar10").images[:10]
     short, long = (
         search.reverse(gradients, images, np.array([3], np.int32), dataclasses.replace(options, epochs=count))

@@ -79,8 +79,8 @@ def reverse(
         if not len(active):
             break
         order, hits, norms = generator.permutation(len(images)), np.zeros(len(active)), np.zeros(len(active))
-        for start in range(0, len(images), options.batch_size):
-            batch = images[order[start : start + options.batch_size]]
+        for part in np.array_split(order, min(options.steps, len(images))):
+            batch = images[part]
             norms += state.masks[active].sum((1, 2, 3)) * len(batch)
             hits += step(gradients, state, active, classes, batch, schedule.cost, options.learning_rate)
             queries += len(active) * len(batch)
