@@ -11,6 +11,9 @@ with command_help.group("Baselines"):
     NEURAL_CLEANSE = flags.DEFINE_enum(
         "neural_cleanse", "cheap", list(PRESETS), "Schedule of the detector neural_cleanse; paper: as BackdoorBench's."
     )
+    META_CLASSIFIER = flags.DEFINE_string(
+        "meta_classifier", None, "File of xray-train-mntd, which the detector mntd needs."
+    )
 
 
 def neural_cleanse(seed: int) -> NeuralCleanseOptions:

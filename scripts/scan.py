@@ -75,6 +75,7 @@ def main() -> int:
             planes=planes_flags.options(),
             probe=probe_flags.options(planes_flags.SEED.value),
             neural_cleanse=baseline_flags.neural_cleanse(planes_flags.SEED.value),
+            meta_classifier=baseline_flags.META_CLASSIFIER.value,
             scan=BatchScanOptions(
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,

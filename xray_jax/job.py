@@ -11,6 +11,8 @@ from typing import Any
 from xray_jax.classifier import Access
 from xray_jax.detectors import registry
 from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.mntd import meta_classifier
+from xray_jax.detectors.mntd.detector import Mntd
 from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
 from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.detectors.planes.detector import Planes
@@ -49,6 +51,7 @@ class Job:
       planes: options of the planes.
       probe: options of the probe.
       neural_cleanse: options of Neural Cleanse.
+      meta_classifier: file of MNTD, see `detectors.mntd.meta_classifier.load`; without it there is no MNTD.
       scan: of the batch scan; its calibration comes from `calibration`.
       inference: how queries run.
       calibration: see `verdict.calibration.load_calibration`; None leaves the planes' verdict open.
@@ -67,6 +70,7 @@ class Job:
     planes: PlanesOptions = field(default_factory=PlanesOptions)
     probe: ProbeOptions = field(default_factory=ProbeOptions)
     neural_cleanse: NeuralCleanseOptions = field(default_factory=NeuralCleanseOptions)
+    meta_classifier: str | None = None
     scan: BatchScanOptions = field(default_factory=BatchScanOptions)
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     calibration: str | None = None
@@ -96,15 +100,19 @@ class Worker:
         calibration = None if job.calibration is None else load_calibration(job.calibration)
         null = null_of(calibration) if job.null is None else load_null(job.null)
         rule = None if calibration is None else stopping_rule(calibration, job.scan.decide)
+        configured: dict[str, registry.Factory] = {
+            "planes": lambda _: Planes(job.planes, rule),
+            "probe": lambda _: Probe(job.probe, null),
+            "neural_cleanse": lambda _: NeuralCleanse(job.neural_cleanse),
+        }
+        if job.meta_classifier is not None:
+            meta = meta_classifier.load(job.meta_classifier)
+            configured["mntd"] = lambda _: Mntd(meta)
         detectors = registry.make(
             job.detectors,
             seed=job.scan.seed,
             access=job.access,
-            configured={
-                "planes": lambda _: Planes(job.planes, rule),
-                "probe": lambda _: Probe(job.probe, null),
-                "neural_cleanse": lambda _: NeuralCleanse(job.neural_cleanse),
-            },
+            configured=configured,
         )
         options = replace(job.scan, calibration=calibration, left_out=_left_out(job, detectors))
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)

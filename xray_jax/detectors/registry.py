@@ -18,18 +18,24 @@ GROUP = "xray_jax.detectors"
 
 Factory = Callable[[int], Detector]
 
+
+class DetectorError(ValueError):
+    """A detector cannot be had; the message names it, what is known, and what to do."""
+
+
+def _without_meta_classifier(seed: int) -> Detector:
+    raise DetectorError("--detectors=mntd needs --meta_classifier=FILE; xray-train-mntd makes one")
+
+
 BUILT_IN: Mapping[str, Factory] = {
     "planes": lambda seed: Planes(PlanesOptions(seed=seed)),
     "probe": lambda seed: Probe(ProbeOptions(seed=seed)),
     "neural_cleanse": lambda seed: NeuralCleanse(NeuralCleanseOptions(seed=seed)),
+    "mntd": _without_meta_classifier,
 }
 
 DEFAULT = ("planes", "probe")
 """In the order in which they run; the others run where they are named."""
-
-
-class DetectorError(ValueError):
-    """A detector cannot be had; the message names it, what is known, and what to do."""
 
 
 def factories() -> dict[str, Factory]:

@@ -56,5 +56,5 @@ PRESETS: Mapping[str, NeuralCleanseOptions] = MappingProxyType(
         "paper": NeuralCleanseOptions(images=2500, epochs=80, steps=10, patience=5, stop_patience=25),
     }
 )
-"""By name; "paper" is as BackdoorBench runs it on CIFAR-10: 5 % of the training set in batches of 256. With fewer images
-the batches are smaller, so that there are as many steps."""
+"""By name; "paper" is as BackdoorBench runs it on CIFAR-10: 5 % of the training set in batches of 256. With fewer
+images the batches are smaller, so that there are as many steps."""
