@@ -26,6 +26,7 @@ from xray_jax.rows import file as row_file
 from xray_jax.scripts import command, command_help
 from xray_jax.verdict.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
 from xray_jax.verdict.calibration import CalibrationError
+from xray_jax.verdict.references import from_rows
 
 with command_help.group("Reference models"):
     ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
@@ -36,14 +37,15 @@ with command_help.group("Reference models"):
         "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
     )
 with command_help.group("Output"):
+    REFERENCES = flags.DEFINE_string("references", None, "File of reference models to write, for xray-scan.")
     OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
     NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone, as in the package's default.")
 
 
 def main() -> int:
     """Flags to one `calibrate.calibrate` or `calibrate.probe_null_of`."""
-    if OUT.value is None and NULL.value is None:
-        raise ValueError("nothing to write: give --out, --null, or both")
+    if OUT.value is None and NULL.value is None and REFERENCES.value is None:
+        raise ValueError("nothing to write: give --references, --out, or --null")
     rows, source = list(row_file.read(ROWS.value)), Path(ROWS.value).name
     said: dict[str, Any] = {}
     if OUT.value is not None:
@@ -56,6 +58,10 @@ def main() -> int:
             raise CalibrationError(f"{source}: {null.models} clean models were probed, a null needs {FEWEST_CLEAN}")
         _write(NULL.value, null.row())
         said |= {"null_models": null.models}
+    if REFERENCES.value is not None:
+        references = from_rows(rows, source)
+        references.save(REFERENCES.value)
+        said |= {"references": len(references.ids), "statistics": sorted(references.statistics)}
     alarms = leave_one_out(rows, LEAST.value)
     said["probe_leave_one_out"] = {
         "alarms": len(alarms.confirmed),

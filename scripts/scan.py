@@ -48,6 +48,8 @@ with command_help.group("What to scan"):
     )
 with command_help.group("Verdict"):
     CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
+    REFERENCES = F.DEFINE_string("references", None, "Clean reference models to compare with (xray-calibrate).")
+    FPR = F.DEFINE_float("fpr", 0.05, "False-positive rate of the verdict against the references.")
     DECIDE = F.DEFINE_enum("decide", "either", RULES, "Which statistic of the planes must be suspect.")
 with command_help.group("Output"):
     OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout; default: only the table.")
@@ -77,6 +79,7 @@ def main() -> int:
             neural_cleanse=baseline_flags.neural_cleanse(planes_flags.SEED.value),
             meta_classifier=baseline_flags.META_CLASSIFIER.value,
             scan=BatchScanOptions(
+                fpr=FPR.value,
                 decide=DECIDE.value,
                 architecture=ARCHITECTURE.value,
                 num_classes=NUM_CLASSES.value,
@@ -87,6 +90,7 @@ def main() -> int:
             ),
             inference=InferenceOptions(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
             calibration=CALIBRATION.value,
+            references=REFERENCES.value,
             null=probe_flags.NULL.value,
             plot=PLOT.value,
             plots=Path(PLOTS.value) if PLOTS.value else None,

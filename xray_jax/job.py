@@ -32,6 +32,7 @@ from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
 from xray_jax.verdict.calibration import load_calibration, load_null, null_of, stopping_rule
+from xray_jax.verdict.references import load as load_references
 from xray_jax.verdict.summary import summarise
 
 PLOTS = ("flagged", "all", "none")
@@ -55,6 +56,7 @@ class Job:
       scan: of the batch scan; its calibration comes from `calibration`.
       inference: how queries run.
       calibration: see `verdict.calibration.load_calibration`; None leaves the planes' verdict open.
+      references: file of reference models, see `verdict.references`; None compares with none.
       null: file with the probe's null, see `verdict.calibration.load_null`; None: the calibration's, or the default.
       plot: which checkpoints to draw.
       plots: folder for pictures.
@@ -74,6 +76,7 @@ class Job:
     scan: BatchScanOptions = field(default_factory=BatchScanOptions)
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     calibration: str | None = None
+    references: str | None = None
     null: str | None = None
     plot: str = "none"
     plots: Path | None = None
@@ -114,7 +117,12 @@ class Worker:
             access=job.access,
             configured=configured,
         )
-        options = replace(job.scan, calibration=calibration, left_out=_left_out(job, detectors))
+        options = replace(
+            job.scan,
+            calibration=calibration,
+            references=None if job.references is None else load_references(job.references),
+            left_out=_left_out(job, detectors),
+        )
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)
 
     def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:

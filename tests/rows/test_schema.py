@@ -20,6 +20,7 @@ DEFINITIONS: dict[str, Any] = {
     "detector": row_types.DetectorBlock,
     "score": row_types.ScoreFields,
     "statistic": row_types.StatisticFields,
+    "comparison": row_types.ComparisonFields,
     "preprocess_choice": row_types.PreprocessChoiceFields,
 }
 

@@ -6,12 +6,15 @@ from importlib import metadata
 
 from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.margin import Margin, MarginOptions
 from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
 from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
+from xray_jax.detectors.perturbation import Perturbation, PerturbationOptions
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.options import ProbeOptions
+from xray_jax.detectors.probe.panel import Panel, PanelOptions
 
 GROUP = "xray_jax.detectors"
 """Entry points of this group are factories: `(seed) -> Detector`."""
@@ -30,6 +33,9 @@ def _without_meta_classifier(seed: int) -> Detector:
 BUILT_IN: Mapping[str, Factory] = {
     "planes": lambda seed: Planes(PlanesOptions(seed=seed)),
     "probe": lambda seed: Probe(ProbeOptions(seed=seed)),
+    "panel": lambda seed: Panel(PanelOptions(seed=seed)),
+    "margin": lambda seed: Margin(MarginOptions(seed=seed)),
+    "perturbation": lambda seed: Perturbation(PerturbationOptions(seed=seed)),
     "neural_cleanse": lambda seed: NeuralCleanse(NeuralCleanseOptions(seed=seed)),
     "mntd": _without_meta_classifier,
 }

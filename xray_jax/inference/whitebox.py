@@ -1,5 +1,6 @@
 """Logits and input gradients, for detectors that may look inside: the same road as labels, batched and placed alike."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +67,7 @@ def input_gradients(
     gradients = np.empty(images.shape, np.float32)
 
     def run(fitting: InferenceOptions) -> np.ndarray:
-        resolved = fitting.resolve(opened.batch_size)
+        resolved = _no_larger(fitting.resolve(opened.batch_size), len(images), opened.batch_size)
         step = _gradient_step(opened.network, opened.preprocess, objective, resolved, len(rows))
         devices, batch = len(resolved.devices), resolved.batch_size
         values = [np.empty(0, np.float32)] if not len(images) else []
@@ -81,6 +82,12 @@ def input_gradients(
         return np.concatenate(values)
 
     return retry_smaller_batch(opened, options, run), gradients
+
+
+def _no_larger(options: ResolvedOptions, images: int, fixed: int | None) -> ResolvedOptions:
+    """Batches no larger than `images` fill, because padding costs as much as images; a fixed batch size stays."""
+    wanted = min(options.batch_size, max(1, -(-images // len(options.devices))))
+    return options if fixed else dataclasses.replace(options, batch_size=wanted)
 
 
 def _filled(array: np.ndarray, devices: int, batch: int) -> np.ndarray:

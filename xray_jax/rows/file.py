@@ -33,6 +33,12 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:16]
 
 
+def json_form(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The object as it is read back from a row: tuples are lists, keys are text."""
+    form: dict[str, Any] = json.loads(json.dumps(value, default=_plain))
+    return form
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()

@@ -115,6 +115,30 @@ class ProbeBlock(DetectorBlock):
     confirm_images: int
 
 
+class ComparisonFields(TypedDict):
+    """How a model stands among clean reference models (`verdict.conformal`).
+
+    Attributes:
+      p_value: (1 + references that stand out as much) / (references + 1); None where it could not be compared.
+      fpr: the p-value at or under which it is suspect.
+      models: number of references.
+      source: of the references.
+      standout: by statistic, how far the model stands out, in standard deviations.
+      leading: the statistic that stands out most.
+      label: the class whose number does, where the leading statistic is by class.
+      reason: why it could not be compared.
+    """
+
+    p_value: float | None
+    fpr: float
+    models: int
+    source: str
+    standout: dict[str, float]
+    leading: str | None
+    label: int | None
+    reason: str | None
+
+
 class PreprocessChoiceFields(TypedDict):
     """How the preprocessing was chosen by the clean samples.
 
@@ -157,6 +181,7 @@ class Row(TypedDict):
       basis: what the verdict rests on.
       verdict_re: the planes' RE alone.
       verdict_ats: the planes' ATS alone.
+      comparison: how the model stands among the reference models; absent without them.
       target_label: the likely target.
       clean_accuracy: on the clean samples.
       accuracy_images: how many those were.
@@ -192,6 +217,7 @@ class Row(TypedDict):
     basis: NotRequired[str]
     verdict_re: NotRequired[str]
     verdict_ats: NotRequired[str]
+    comparison: NotRequired[ComparisonFields]
     target_label: NotRequired[int | None]
     clean_accuracy: NotRequired[float]
     accuracy_images: NotRequired[int]

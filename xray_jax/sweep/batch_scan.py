@@ -16,7 +16,7 @@ from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.run import ScannedModel, check_names, run_detectors
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import prepare
-from xray_jax.rows.file import identity, settings_hash
+from xray_jax.rows.file import identity, json_form, settings_hash
 from xray_jax.rows.names import file_name
 from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, Row
 from xray_jax.samples import Samples
@@ -91,6 +91,10 @@ class BatchScan:
         for detector in self.detectors:
             # Now, so that samples that cannot be used are a usage error, not a thousand rows.
             detector.check(samples)
+        references = self.options.references
+        if references is not None:
+            asked = {detector.name: json_form(detector.settings()) for detector in self.detectors}
+            references.check(provenance.samples_hash(samples), asked, self.options.fpr)
         self._shares: queue.SimpleQueue[InferenceOptions] = queue.SimpleQueue()
         for share in _shares(self.inference, self.options):
             self._shares.put(share)
@@ -105,6 +109,8 @@ class BatchScan:
                 **dict.fromkeys(self.options.left_out),
             },
         }
+        if references is not None:
+            self._common["references"] = {"digest": references.digest, "fpr": self.options.fpr}
 
     def run(self, entries: Iterable[Entry], done: Mapping[tuple[Any, ...], Row] | None = None) -> Iterator[Finished]:
         """Scans what is not in `done` (rows by `rows.file.identity`) and yields new rows as they finish, in order."""
@@ -177,7 +183,10 @@ class BatchScan:
             return Finished(row)
         try:
             fields.fill_detections(row, scanned)
-            decision = decide(scanned.model, scanned.detections, self.options.calibration, self.options.decide)
+            compared = fields.fill_comparison(row, self.options.references, self.options.fpr)
+            decision = decide(
+                scanned.model, scanned.detections, self.options.calibration, self.options.decide, compared
+            )
             fields.fill_verdict(row, decision)
             row["seconds"] = {name: round(value, 4) for name, value in job.seconds.items()}
             planes = scanned.detections.get("planes")

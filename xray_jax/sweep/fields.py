@@ -11,8 +11,10 @@ from xray_jax.detectors.detection import Detection
 from xray_jax.detectors.run import ScannedModel
 from xray_jax.prepare import PreparedModel
 from xray_jax.rows.file import encode
-from xray_jax.rows.row import Row
-from xray_jax.verdict.decision import Decision
+from xray_jax.rows.row import ComparisonFields, Row
+from xray_jax.verdict.comparison import compare
+from xray_jax.verdict.decision import STANDS_OUT, Decision
+from xray_jax.verdict.references import References
 
 
 def fill_model_fields(row: Row, model: Model, notes: Iterable[str]) -> None:
@@ -38,8 +40,19 @@ def fill_detections(row: Row, scanned: ScannedModel) -> None:
     row["target_label"], row["queries"] = scanned.target, scanned.queries
 
 
+def fill_comparison(row: Row, references: References | None, fpr: float) -> ComparisonFields | None:
+    """How the model stands among the reference models, where there are any."""
+    if references is None:
+        return None
+    row["comparison"] = compare(row, references, fpr)
+    return row["comparison"]
+
+
 def fill_verdict(row: Row, decision: Decision) -> None:
-    """The verdict, its basis, and that of each statistic of the planes."""
+    """The verdict, its basis, that of each statistic of the planes; a class that stands out is a likely target."""
+    comparison = row.get("comparison")
+    if decision.basis == STANDS_OUT and comparison and comparison["label"] is not None:
+        row["target_label"] = comparison["label"]
     row["verdict"], row["basis"] = decision.verdict, decision.basis
     row["verdict_re"], row["verdict_ats"] = decision.re, decision.ats
 
@@ -47,7 +60,7 @@ def fill_verdict(row: Row, decision: Decision) -> None:
 def clear_findings(row: Row) -> None:
     """Takes back what was found: a row of a failed scan says nothing that could be read as a verdict."""
     row["verdict"], row["detectors"] = None, {}
-    for name in ("basis", "verdict_re", "verdict_ats", "target_label"):
+    for name in ("basis", "verdict_re", "verdict_ats", "comparison", "target_label"):
         row.pop(name, None)  # type: ignore[misc]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.verdict.calibration import Calibration
+from xray_jax.verdict.references import References
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class BatchScanOptions:
 
     Attributes:
       calibration: thresholds of the planes; None leaves their verdict open.
+      references: clean models to compare with; None leaves the verdict to thresholds and the probe.
+      fpr: false-positive rate of the verdict against the references.
       decide: which statistic of the planes flags (`verdict.decision.decide`).
       architecture: for entries that do not say it themselves.
       num_classes: likewise.
@@ -30,6 +33,8 @@ class BatchScanOptions:
     """
 
     calibration: Calibration | None = None
+    references: References | None = None
+    fpr: float = 0.05
     decide: str = "either"
     architecture: str | None = None
     num_classes: int | None = None
@@ -45,6 +50,8 @@ class BatchScanOptions:
     def __post_init__(self) -> None:
         if self.decide not in RULES:
             raise ValueError(f"decide must be one of {RULES}, got {self.decide!r}")
+        if not 0 < self.fpr < 1:
+            raise ValueError(f"fpr must be between 0 and 1, got {self.fpr}")
         for name in ("loaders", "scanners", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -7,10 +7,12 @@ from xray_jax.detectors.detection import Detection
 from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.detectors.probe.result import Verdict
 from xray_jax.prepare import PreparedModel
-from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN
+from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN, ComparisonFields
 from xray_jax.verdict.calibration import Calibration
+from xray_jax.verdict.comparison import is_suspect
 
 CONFIRMED_TRIGGER = "confirmed trigger"
+STANDS_OUT, AMONG_REFERENCES = "stands out among the references", "like the references"
 NOT_CALIBRATED = "not calibrated"
 
 
@@ -32,19 +34,25 @@ class Decision:
 
 
 def decide(
-    model: PreparedModel, detections: Mapping[str, Detection], calibration: Calibration | None, rule: str = "either"
+    model: PreparedModel,
+    detections: Mapping[str, Detection],
+    calibration: Calibration | None,
+    rule: str = "either",
+    comparison: ComparisonFields | None = None,
 ) -> Decision:
-    """The verdict of planes and probe together; either may be missing.
+    """The verdict of all detectors together; any may be missing.
 
-    A confirmed trigger decides. Planes under their thresholds without a working stamp are only a suspicion, and where
-    both found nothing the model is clean as far as was looked. Doubts about what the model was shown come before
-    everything.
+    Doubts about what the model was shown come before everything. A confirmed trigger decides. Else the p-value among
+    reference models does, where there is one: at or under the false-positive rate the model is suspect, above it clean.
+    Without references the planes' thresholds speak: under them the model is suspect, and where planes and probe found
+    nothing it is clean as far as was looked.
 
     Args:
       model: with its doubts.
       detections: by detector.
       calibration: thresholds of the planes; None leaves them without a verdict.
       rule: "either" statistic at or under its threshold flags, "both" must, or only "re" or "ats" counts.
+      comparison: how the model stands among reference models.
     """
     if rule not in RULES:
         raise ValueError(f"decide must be one of {RULES}, got {rule!r}")
@@ -52,10 +60,14 @@ def decide(
     found = _of_planes(planes, calibration, rule)
     if model.doubt is not None:
         return replace(found, verdict=UNKNOWN, basis=model.doubt)
+    if probe is not None and probe.evidence.verdict is Verdict.CONFIRMED:
+        return replace(found, verdict=BACKDOORED, basis=CONFIRMED_TRIGGER)
+    if is_suspect(comparison):
+        return replace(found, verdict=SUSPECT, basis=STANDS_OUT)
+    if comparison is not None and comparison["p_value"] is not None:
+        return replace(found, verdict=CLEAN, basis=AMONG_REFERENCES)
     if probe is None:
         return found
-    if probe.evidence.verdict is Verdict.CONFIRMED:
-        return replace(found, verdict=BACKDOORED, basis=CONFIRMED_TRIGGER)
     if found.verdict == BACKDOORED:
         return replace(found, verdict=SUSPECT, basis="planes, no working stamp found")
     if probe.evidence.verdict is Verdict.UNKNOWN:

@@ -1,0 +1,41 @@
+"""A row against the reference models: its p-value, and what of it goes into the row and the verdict."""
+
+from xray_jax.rows.row import ComparisonFields, Row
+from xray_jax.verdict.references import References
+
+
+def compare(row: Row, references: References, fpr: float) -> ComparisonFields:
+    """How the model of a row stands among the references.
+
+    Args:
+      row: with the blocks of its detectors.
+      references: clean models of the same task.
+      fpr: false-positive rate at which the verdict is drawn.
+    """
+    made = ComparisonFields(
+        p_value=None,
+        fpr=fpr,
+        models=len(references.ids),
+        source=references.source,
+        standout={},
+        leading=None,
+        label=None,
+        reason=references.unlike(row),
+    )
+    if made["reason"] is not None:
+        return made
+    found = references.judge(row)
+    if found is None:
+        made["reason"] = "no detector ran that the references were scanned with"
+        return made
+    made["p_value"] = found.p_value
+    made["standout"] = {name: round(value, 4) for name, value in found.standout.items()}
+    made["leading"] = found.leading
+    by_class = references.statistics[found.leading].shape[-1:] == (row["num_classes"],)
+    made["label"] = found.element[-1] if by_class else None
+    return made
+
+
+def is_suspect(comparison: ComparisonFields | None) -> bool:
+    """Whether a model stands out among its references at the false-positive rate."""
+    return comparison is not None and comparison["p_value"] is not None and comparison["p_value"] <= comparison["fpr"]

@@ -1,0 +1,107 @@
+"""One p-value from many statistics: how far a model stands out among clean reference models. Pure numpy.
+
+The model joins its R references, and each of the R + 1 is scored against all others by one rule, so that a clean model
+is as likely to have any rank as each of the references: the p-value (1 + references that stand out as much) / (R + 1)
+is at most a with probability a or less (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005), if the
+model was trained as they were.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+LEAST_REFERENCES = 4
+"""What is usual among the references' own leads needs so many."""
+
+
+class Conformal(NamedTuple):
+    """How one model stands among its references.
+
+    Attributes:
+      p_value: in 1 / (R + 1) .. 1.
+      fused: the model's fused score.
+      standout: by statistic, how far the model's lead stands out, in standard deviations of the others' leads.
+      leading: the statistic that stands out most.
+      element: index of its element that does.
+      references: R.
+    """
+
+    p_value: float
+    fused: float
+    standout: dict[str, float]
+    leading: str
+    element: tuple[int, ...]
+    references: int
+
+
+def leads(values: np.ndarray) -> np.ndarray:
+    """By how much each model exceeds the largest of all others, element by element: `[n, E]`.
+
+    Args:
+      values: `[n, E]`, n models.
+    """
+    values = np.asarray(values, np.float64)
+    second, first = np.sort(values, axis=0)[-2:]
+    # Of the largest the largest other is the second; two that tie are both without a lead.
+    others = np.where(np.arange(len(values))[:, None] == values.argmax(axis=0), second, first)
+    return np.asarray(values - others)
+
+
+def standouts(values: np.ndarray) -> np.ndarray:
+    """How far each model's largest lead lies above those of all others, in their standard deviations: `[n]`.
+
+    Args:
+      values: `[n, E]`, n models, at least `LEAST_REFERENCES` + 1.
+    """
+    largest = leads(values).max(axis=1)
+    found = np.empty(len(largest))
+    for model in range(len(largest)):
+        others = np.delete(largest, model)
+        difference = largest[model] - others.mean()
+        # Where the others are all alike, any difference is large, but finite.
+        found[model] = difference / max(float(others.std(ddof=1)), 1e-6 * abs(difference), 1e-12)
+    return found
+
+
+def fuse(standing: np.ndarray) -> np.ndarray:
+    """The fused score `[n]` of statistics `[K, n]`: the largest. One strong witness is enough; backdoors differ."""
+    return np.asarray(standing.max(axis=0))
+
+
+def judge(model: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> Conformal:
+    """The p-value of one model.
+
+    Args:
+      model: statistics by name, of any shape; high is suspect.
+      references: the same of R reference models, `[R, *shape]`.
+
+    Raises:
+      ValueError: no statistic, too few references, or shapes that differ.
+    """
+    if not model:
+        raise ValueError("no statistic to judge by")
+    joined = {}
+    for name, own in model.items():
+        theirs = references[name]
+        if theirs.shape[1:] != own.shape or len(theirs) < LEAST_REFERENCES:
+            raise ValueError(
+                f"{name}: {own.shape} of the model against {theirs.shape} of the references; expected the same shape "
+                f"of {LEAST_REFERENCES} references or more"
+            )
+        joined[name] = np.concatenate([own[None], theirs]).reshape(len(theirs) + 1, -1)
+    standing = np.stack([standouts(values) for values in joined.values()])
+    fused = fuse(standing)
+    leading = list(joined)[int(standing[:, 0].argmax())]
+    element = int(leads(joined[leading])[0].argmax())
+    place = tuple(int(part) for part in np.unravel_index(element, model[leading].shape or (1,)))
+    # Equal up to rounding counts against the model's guilt: ties must not depend on the machine.
+    as_extreme = int((fused[1:] >= fused[0] - 1e-9 * max(1.0, abs(fused[0]))).sum())
+    return Conformal(
+        p_value=(1 + as_extreme) / len(fused),
+        fused=float(fused[0]),
+        standout={name: float(value) for name, value in zip(joined, standing[:, 0], strict=True)},
+        leading=leading,
+        element=place,
+        references=len(fused) - 1,
+    )

@@ -1,0 +1,217 @@
+"""Reference models: what the detectors find on clean models of the same task, kept to compare with, like with like."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xray_jax.files import atomic_write
+from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.verdict import conformal
+from xray_jax.verdict.calibration import CalibrationError
+from xray_jax.verdict.conformal import Conformal
+
+FORMAT = 1
+ACCURACY_SLACK = 0.05
+"""A model whose clean accuracy lies further outside that of the references was trained in another way."""
+_MAX_BYTES = 1 << 28
+_ABOUT = "about"
+_SIDES = {"high": 1.0, "low": -1.0}
+
+
+@dataclass(frozen=True)
+class References:
+    """Statistics of R clean reference models.
+
+    Attributes:
+      source: where they come from, for rows and people.
+      ids: of the models, `[R]`.
+      architectures: that occur among them.
+      num_classes: of all of them.
+      accuracies: clean accuracies, `[R]`, 0 to 1.
+      samples: hash of the samples that they were scanned with (`sweep.provenance.samples_hash`).
+      settings: of each detector that they were scanned with.
+      statistics: "detector.statistic" -> float32 `[R, *shape]`; high is suspect.
+    """
+
+    source: str
+    ids: tuple[str, ...]
+    architectures: tuple[str, ...]
+    num_classes: int
+    accuracies: tuple[float, ...]
+    samples: str
+    settings: Mapping[str, Any]
+    statistics: Mapping[str, np.ndarray]
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of SHA-256 over everything that can change a p-value."""
+        total = hashlib.sha256(json.dumps([self.num_classes, self.architectures, self.accuracies]).encode())
+        for name, values in self.statistics.items():
+            total.update(name.encode() + np.ascontiguousarray(values, np.float32).tobytes())
+        return total.hexdigest()[:16]
+
+    @property
+    def best_p_value(self) -> float:
+        """The smallest p-value that can be had: 1 / (R + 1)."""
+        return 1 / (len(self.ids) + 1)
+
+    def check(self, samples: str, settings: Mapping[str, Any], fpr: float) -> None:
+        """Refuses a batch scan that does not ask what the references were asked, or a rate that they cannot give.
+
+        Args:
+          samples: hash of the scan's samples.
+          settings: of each of the scan's detectors.
+          fpr: false-positive rate of the verdict.
+
+        Raises:
+          CalibrationError: saying what differs and what to do.
+        """
+        if self.best_p_value > fpr:
+            needed = int(np.ceil(1 / fpr)) - 1
+            raise CalibrationError(
+                f"references {self.source}: {len(self.ids)} models give no p-value under {self.best_p_value:.3f}; "
+                f"--fpr={fpr:g} needs {needed} of them, or give --fpr={self.best_p_value:.3f} or more"
+            )
+        if samples != self.samples:
+            raise CalibrationError(
+                f"references {self.source}: scanned with other samples (hash {self.samples}, this scan's {samples}); "
+                "scan them with these samples and calibrate anew"
+            )
+        if not (shared := sorted(set(settings) & set(self.settings))):
+            raise CalibrationError(
+                f"references {self.source}: scanned with {sorted(self.settings)}, none of which runs here"
+            )
+        if differing := [name for name in shared if settings[name] != self.settings[name]]:
+            raise CalibrationError(
+                f"references {self.source}: {' and '.join(differing)} ran with other options; use theirs "
+                f"({json.dumps({name: _differences(self.settings[name], settings[name]) for name in differing})}) "
+                "or calibrate anew"
+            )
+
+    def unlike(self, row: Row) -> str | None:
+        """Why the model of a row cannot be compared with these references; None where it can."""
+        if row["num_classes"] != self.num_classes:
+            return f"the references have {self.num_classes} classes, the model {row['num_classes']}"
+        if row["architecture"] not in self.architectures:
+            return f"the references are {' and '.join(self.architectures)}, the model is {row['architecture']}"
+        low, high, own = min(self.accuracies), max(self.accuracies), row["clean_accuracy"]
+        if not low - ACCURACY_SLACK <= own <= high + ACCURACY_SLACK:
+            return (
+                f"the references label {low:.0%} to {high:.0%} of the samples right, the model {own:.0%}: "
+                "it was trained in another way"
+            )
+        return None
+
+    def judge(self, row: Row) -> Conformal | None:
+        """How the model of a row stands among the references; None without a shared statistic."""
+        own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
+        return conformal.judge(own, self.statistics) if own else None
+
+    def save(self, path: str | Path) -> None:
+        """Writes one compressed `.npz`, statistics in half precision."""
+        about: dict[str, Any] = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name != "statistics"
+        }
+        arrays: dict[str, Any] = {name: np.asarray(value, np.float16) for name, value in self.statistics.items()}
+        text = np.frombuffer(json.dumps({"format": FORMAT, **about}).encode(), np.uint8)
+        with atomic_write(Path(path), "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **{_ABOUT: text, **arrays})
+
+
+def statistics_of(row: Row) -> dict[str, np.ndarray]:
+    """What models are compared by, by "detector.statistic"; high is suspect.
+
+    A detector's paired numbers or, where it has none, its statistics. What could not be computed is left out. In half
+    precision, as references keep them: a model has the same numbers whether it is judged or a reference.
+    """
+    found: dict[str, np.ndarray] = {}
+    for detector, block in row["detectors"].items():
+        own: dict[str, Any] = block.get("paired") or {
+            s["name"]: _SIDES[s["suspect"]] * s["value"] for s in block["statistics"] if s["value"] is not None
+        }
+        halves = {f"{detector}.{name}": np.asarray(value, np.float16) for name, value in own.items()}
+        found |= {name: half.astype(np.float32) for name, half in halves.items() if np.isfinite(half).all()}
+    return found
+
+
+def from_rows(rows: Sequence[Row], source: str) -> References:
+    """References from rows of clean models.
+
+    Args:
+      rows: a batch scan's; of a checkpoint the first counts. Those that are not ok, or not said to be clean, do not.
+      source: where they come from, for rows and people.
+
+    Raises:
+      CalibrationError: too few models, or rows that were not made alike.
+    """
+    clean: dict[str | None, Row] = {}
+    for row in rows:
+        if row["status"] == OK and is_backdoored(row["label"]) is False:
+            clean.setdefault(row["sha256"], row)
+    chosen = list(clean.values())
+    if len(chosen) < conformal.LEAST_REFERENCES:
+        raise CalibrationError(
+            f"{source}: {len(chosen)} clean models, references need {conformal.LEAST_REFERENCES} and 19 for --fpr=0.05"
+        )
+    first = chosen[0]
+    for row in chosen:
+        for name in ("samples", "detectors"):
+            if row["settings"][name] != first["settings"][name]:
+                raise CalibrationError(f"{source}: rows {first['id']} and {row['id']} were made with other {name}")
+        if row["num_classes"] != first["num_classes"]:
+            raise CalibrationError(f"{source}: rows {first['id']} and {row['id']} have different numbers of classes")
+    by_row = [statistics_of(row) for row in chosen]
+    shared = [name for name in by_row[0] if all(name in found for found in by_row)]
+    return References(
+        source=source,
+        ids=tuple(row["id"] for row in chosen),
+        architectures=tuple(sorted({str(row["architecture"]) for row in chosen})),
+        num_classes=first["num_classes"],
+        accuracies=tuple(round(row["clean_accuracy"], 4) for row in chosen),
+        samples=first["settings"]["samples"],
+        settings={k: v for k, v in first["settings"]["detectors"].items() if v is not None},
+        statistics={name: np.stack([found[name] for found in by_row]) for name in shared},
+    )
+
+
+def load(path: str | Path) -> References:
+    """The references that `References.save` wrote.
+
+    Raises:
+      CalibrationError: naming the file and what is wrong with it.
+    """
+    where = f"--references={path}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
+                raise CalibrationError(f"{where}: unpacks to more than {_MAX_BYTES >> 20} MiB, which no references do")
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(arrays[_ABOUT].tobytes())
+            if about.pop("format") != FORMAT:
+                raise CalibrationError(f"{where}: of another version of this tool; calibrate anew")
+            statistics = {name: np.asarray(arrays[name], np.float32) for name in arrays.files if name != _ABOUT}
+        about |= {name: tuple(about[name]) for name in ("ids", "architectures", "accuracies")}
+        made = References(**about, statistics=statistics)
+        wrong = [name for name, values in statistics.items() if values.shape[:1] != (len(made.ids),)]
+        if wrong or not statistics or len(made.accuracies) != len(made.ids):
+            raise ValueError(f"statistics {wrong} are not of {len(made.ids)} models")
+        return made
+    except CalibrationError:
+        raise
+    except OSError as error:
+        raise CalibrationError(f"{where}: cannot be read: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise CalibrationError(
+            f"{where}: not what xray-calibrate --references writes ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """The references' value of each option that this scan sets otherwise."""
+    return {name: value for name, value in theirs.items() if ours.get(name) != value}
