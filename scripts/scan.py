@@ -17,7 +17,15 @@ from xray_jax import job, samples
 from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.options import PRECISIONS, InferenceOptions
-from xray_jax.scripts import command, command_help, detector_flags, planes_flags, probe_flags, sweep_flags
+from xray_jax.scripts import (
+    baseline_flags,
+    command,
+    command_help,
+    detector_flags,
+    planes_flags,
+    probe_flags,
+    sweep_flags,
+)
 from xray_jax.sweep.options import BatchScanOptions
 
 AUTO = "auto"
@@ -69,6 +77,8 @@ def main() -> int:
             access=detector_flags.access(),
             planes=planes_flags.options(),
             probe=probe_flags.options(planes_flags.SEED.value),
+            neural_cleanse=baseline_flags.neural_cleanse(planes_flags.SEED.value),
+            meta_classifier=baseline_flags.META_CLASSIFIER.value,
             scan=BatchScanOptions(
                 fpr=FPR.value,
                 decide=DECIDE.value,

@@ -31,7 +31,9 @@ ORDER = (
 BESIDE = ("lab", "bench", "demo")
 """Import whatever they like; of the rest, only `LABORATORY_SCRIPTS` import them."""
 
-LABORATORY_SCRIPTS = tuple(f"scripts/{name}.py" for name in ("benchmark", "publish", "reproduce", "train"))
+LABORATORY_SCRIPTS = tuple(
+    f"scripts/{name}.py" for name in ("benchmark", "publish", "reproduce", "train", "train_mntd")
+)
 
 NUMERICS = {
     "xray_jax/detectors/planes/geometry.py": {"jax", "numpy"},

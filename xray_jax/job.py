@@ -11,6 +11,10 @@ from typing import Any
 from xray_jax.classifier import Access
 from xray_jax.detectors import registry
 from xray_jax.detectors.detection import Detector
+from xray_jax.detectors.mntd import meta_classifier
+from xray_jax.detectors.mntd.detector import Mntd
+from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
+from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
@@ -47,6 +51,8 @@ class Job:
       access: what may be used of a model; detectors that need more are left out.
       planes: options of the planes.
       probe: options of the probe.
+      neural_cleanse: options of Neural Cleanse.
+      meta_classifier: file of MNTD, see `detectors.mntd.meta_classifier.load`; without it there is no MNTD.
       scan: of the batch scan; its calibration comes from `calibration`.
       inference: how queries run.
       calibration: see `verdict.calibration.load_calibration`; None leaves the planes' verdict open.
@@ -66,6 +72,8 @@ class Job:
     access: Access = Access.WEIGHTS
     planes: PlanesOptions = field(default_factory=PlanesOptions)
     probe: ProbeOptions = field(default_factory=ProbeOptions)
+    neural_cleanse: NeuralCleanseOptions = field(default_factory=NeuralCleanseOptions)
+    meta_classifier: str | None = None
     scan: BatchScanOptions = field(default_factory=BatchScanOptions)
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     calibration: str | None = None
@@ -97,11 +105,19 @@ class Worker:
         calibration = None if job.calibration is None else load_calibration(job.calibration)
         null = null_of(calibration) if job.null is None else load_null(job.null)
         rule = None if calibration is None else stopping_rule(calibration, job.scan.decide)
+        configured: dict[str, registry.Factory] = {
+            "planes": lambda _: Planes(job.planes, rule),
+            "probe": lambda _: Probe(job.probe, null),
+            "neural_cleanse": lambda _: NeuralCleanse(job.neural_cleanse),
+        }
+        if job.meta_classifier is not None:
+            meta = meta_classifier.load(job.meta_classifier)
+            configured["mntd"] = lambda _: Mntd(meta)
         detectors = registry.make(
             job.detectors,
             seed=job.scan.seed,
             access=job.access,
-            configured={"planes": lambda _: Planes(job.planes, rule), "probe": lambda _: Probe(job.probe, null)},
+            configured=configured,
         )
         options = replace(
             job.scan,

@@ -50,6 +50,7 @@ def test_configured_detectors_take_the_place_of_those_with_default_options() -> 
     ("names", "message"),
     [
         (["planes", "prob"], r"--detectors: unknown \['prob'\]; known: \['margin', .*'planes', 'probe'"),
+        (["planes", "mntd"], "--detectors=mntd needs --meta_classifier=FILE; xray-train-mntd makes one"),
         (["planes", "probe", "planes"], r"--detectors: \['planes', 'probe', 'planes'\] names one twice"),
         ([], "leaves none"),
         ([""], r"unknown \[''\]"),

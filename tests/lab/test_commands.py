@@ -57,6 +57,23 @@ def test_train_names_what_is_wrong(images: Path, tmp_path: Path, arguments: list
     assert "Traceback" not in done.stderr
 
 
+def test_train_mntd_writes_a_meta_classifier_and_goes_on_with_more_shadows(images: Path, tmp_path: Path) -> None:
+    given = (f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--share=0.5", "--epochs=1", "--batch_size=32")
+    done = run("train_mntd", *given, "--shadows=1", "--validation=0", "--tune_epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("shadow ") == 2
+    first = (tmp_path / "meta_classifier.safetensors").read_bytes()
+    done = run("train_mntd", *given, "--shadows=1", "--validation=1", "--tune_epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("shadow ") == 2, "the first two were there"
+    assert "validation AUROC" in done.stderr
+    assert (tmp_path / "meta_classifier.safetensors").read_bytes() != first
+    done = run("train_mntd", *given, "--share=0.6")
+    assert done.returncode == 4
+    assert "a shadow of other settings" in done.stderr
+
+
 def test_reproduce_writes_the_page_with_its_own_command(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.md"
     done = run("reproduce", f"--evidence={folder}", f"--out={out}", "--table=3")

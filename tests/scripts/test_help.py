@@ -14,7 +14,7 @@ from xray_jax.scripts import command, command_help
 COMMANDS = {
     "scan": "xray-scan", "calibrate": "xray-calibrate", "merge": "xray-merge", "convert": "xray-convert",
     "benchmark": "xray-bench", "reproduce": "xray-reproduce", "demo": "xray-demo", "train": "xray-train",
-    "confirm": "xray-confirm", "report": "xray-report",
+    "confirm": "xray-confirm", "report": "xray-report", "train_mntd": "xray-train-mntd",
 }  # fmt: skip
 KEPT = ("xray_jax.scripts.command", "xray_jax.scripts.command_help")
 

@@ -7,6 +7,8 @@ from importlib import metadata
 from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detector
 from xray_jax.detectors.margin import Margin, MarginOptions
+from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
+from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.detectors.perturbation import Perturbation, PerturbationOptions
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
@@ -19,20 +21,27 @@ GROUP = "xray_jax.detectors"
 
 Factory = Callable[[int], Detector]
 
+
+class DetectorError(ValueError):
+    """A detector cannot be had; the message names it, what is known, and what to do."""
+
+
+def _without_meta_classifier(seed: int) -> Detector:
+    raise DetectorError("--detectors=mntd needs --meta_classifier=FILE; xray-train-mntd makes one")
+
+
 BUILT_IN: Mapping[str, Factory] = {
     "planes": lambda seed: Planes(PlanesOptions(seed=seed)),
     "probe": lambda seed: Probe(ProbeOptions(seed=seed)),
     "panel": lambda seed: Panel(PanelOptions(seed=seed)),
     "margin": lambda seed: Margin(MarginOptions(seed=seed)),
     "perturbation": lambda seed: Perturbation(PerturbationOptions(seed=seed)),
+    "neural_cleanse": lambda seed: NeuralCleanse(NeuralCleanseOptions(seed=seed)),
+    "mntd": _without_meta_classifier,
 }
-"""In the order in which they run."""
 
 DEFAULT = ("planes", "probe")
-
-
-class DetectorError(ValueError):
-    """A detector cannot be had; the message names it, what is known, and what to do."""
+"""In the order in which they run; the others run where they are named."""
 
 
 def factories() -> dict[str, Factory]:

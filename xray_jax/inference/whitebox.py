@@ -22,8 +22,9 @@ class AccessError(ValueError):
 
 
 Objective = Callable[..., jax.Array]
-"""`objective(logits, *rows)` is what is to grow, `[B]`, from logits `[B, num_classes]` and what is each image's own.
-Pure JAX; hashable, because equal objectives share one program."""
+"""`objective(logits, *rows)` is what is to grow, `[B]`, from logits `[B, num_classes]` and what is each image's own; or
+`[B, V]`, of which the first column is to grow and the others are only reported. Pure JAX; hashable, because equal
+objectives share one program."""
 
 
 def label_logits(
@@ -57,31 +58,30 @@ def input_gradients(
       options: how queries run.
 
     Returns:
-      Float32 values `[Q]` and gradients `[Q, H, W, C]`.
+      Float32 values `[Q]`, or `[Q, V]` as the objective has them, and gradients `[Q, H, W, C]`.
 
     Raises:
       AccessError: the model gives labels only.
     """
     opened = _opened(model, Access.WEIGHTS)
     gradients = np.empty(images.shape, np.float32)
-    values = np.empty(len(images), np.float32)
 
     def run(fitting: InferenceOptions) -> np.ndarray:
         resolved = _no_larger(fitting.resolve(opened.batch_size), len(images), opened.batch_size)
         step = _gradient_step(opened.network, opened.preprocess, objective, resolved, len(rows))
         devices, batch = len(resolved.devices), resolved.batch_size
+        values = [np.empty(0, np.float32)] if not len(images) else []
         for start in range(0, len(images), devices * batch):
             part = slice(start, start + devices * batch)
             count = len(images[part])
             buffers = [_filled(array[part], devices, batch) for array in (np.asarray(images, np.float32), *rows)]
             placed = jax.device_put(buffers, resolved.sharding("devices"))
             found, slopes = jax.device_get(step(opened.variables, *placed))
-            values[part] = found.reshape(-1)[:count]
+            values.append(found.reshape(-1, *found.shape[2:])[:count])
             gradients[part] = slopes.reshape(-1, *images.shape[1:])[:count]
-        return values
+        return np.concatenate(values)
 
-    retry_smaller_batch(opened, options, run)
-    return values, gradients
+    return retry_smaller_batch(opened, options, run), gradients
 
 
 def _no_larger(options: ResolvedOptions, images: int, fixed: int | None) -> ResolvedOptions:
@@ -103,13 +103,13 @@ def _filled(array: np.ndarray, devices: int, batch: int) -> np.ndarray:
 def _gradient_step(
     network: Network, preprocess: Preprocess, objective: Objective, options: ResolvedOptions, rows: int
 ) -> Any:
-    """(variables, images, *rows) -> values `[devices, batch]` and gradients `[devices, batch, H, W, C]`."""
+    """(variables, images, *rows) -> values `[devices, batch, ...]` and gradients `[devices, batch, H, W, C]`."""
 
     def step(variables: Variables, images: jax.Array, *own: jax.Array) -> tuple[jax.Array, jax.Array]:
         def total(images: jax.Array) -> tuple[jax.Array, jax.Array]:
             logits = forward(network, variables, preprocess(images), options.precision).astype(jnp.float32)
             values = objective(logits, *own)
-            return jnp.sum(values), values
+            return jnp.sum(values if values.ndim == 1 else values[:, 0]), values
 
         slopes, values = jax.grad(total, has_aux=True)(images)
         return values, slopes
