@@ -7,7 +7,9 @@ from xray_jax.detectors import registry
 from xray_jax.scripts import command_help
 
 with command_help.group("Detectors"):
-    DETECTORS = flags.DEFINE_list("detectors", list(registry.DEFAULT), "Detectors that run, in order.")
+    DETECTORS = flags.DEFINE_list(
+        "detectors", list(registry.DEFAULT), "Detectors that run, in order; with --references theirs."
+    )
     ACCESS = flags.DEFINE_enum(
         "access",
         Access.WEIGHTS.name.lower(),
@@ -21,15 +23,16 @@ with command_help.group("Detectors"):
 _OLD = {"on": ("planes", "probe"), "off": ("planes",), "only": ("probe",)}
 
 
-def detectors() -> tuple[str, ...]:
-    """Names of the detectors.
+def detectors() -> tuple[str, ...] | None:
+    """Names of the detectors; None where none are named.
 
     Raises:
       ValueError: the old flag contradicts the new one.
     """
+    unsaid = flags.FLAGS["detectors"].using_default_value
     if PROBE.value is None:
-        return tuple(DETECTORS.value)
-    if not flags.FLAGS["detectors"].using_default_value:
+        return None if unsaid else tuple(DETECTORS.value)
+    if not unsaid:
         raise ValueError(f"--probe={PROBE.value} is the old name of --detectors: give one of them")
     return _OLD[PROBE.value]
 

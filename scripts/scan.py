@@ -27,6 +27,7 @@ from xray_jax.scripts import (
     sweep_flags,
 )
 from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.verdict.references import SHIPPED
 
 AUTO = "auto"
 
@@ -48,7 +49,9 @@ with command_help.group("What to scan"):
     )
 with command_help.group("Verdict"):
     CALIBRATION = F.DEFINE_string("calibration", None, "paper:cifar10|gtsrb|cifar100, or a calibration file (JSON).")
-    REFERENCES = F.DEFINE_string("references", None, "Clean reference models to compare with (xray-calibrate).")
+    REFERENCES = F.DEFINE_string(
+        "references", None, f"Clean models to compare with: a file of xray-calibrate, or {SHIPPED[0]}."
+    )
     FPR = F.DEFINE_float("fpr", 0.05, "False-positive rate of the verdict against the references.")
     DECIDE = F.DEFINE_enum("decide", "either", RULES, "Which statistic of the planes must be suspect.")
 with command_help.group("Output"):

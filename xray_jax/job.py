@@ -47,7 +47,7 @@ class Job:
       checkpoints: folder, glob, one checkpoint or manifest.
       samples: `.npz` or folder.
       out: row file, "-" for stdout; None keeps no rows.
-      detectors: names of those that run, in order.
+      detectors: names of those that run, in order; None takes those of the references, or else the default ones.
       access: what may be used of a model; detectors that need more are left out.
       planes: options of the planes.
       probe: options of the probe.
@@ -68,7 +68,7 @@ class Job:
     checkpoints: str
     samples: str
     out: str | None = None
-    detectors: tuple[str, ...] = registry.DEFAULT
+    detectors: tuple[str, ...] | None = None
     access: Access = Access.WEIGHTS
     planes: PlanesOptions = field(default_factory=PlanesOptions)
     probe: ProbeOptions = field(default_factory=ProbeOptions)
@@ -105,6 +105,8 @@ class Worker:
         calibration = None if job.calibration is None else load_calibration(job.calibration)
         null = null_of(calibration) if job.null is None else load_null(job.null)
         rule = None if calibration is None else stopping_rule(calibration, job.scan.decide)
+        references = None if job.references is None else load_references(job.references)
+        names = job.detectors or (registry.DEFAULT if references is None else tuple(references.settings))
         configured: dict[str, registry.Factory] = {
             "planes": lambda _: Planes(job.planes, rule),
             "probe": lambda _: Probe(job.probe, null),
@@ -113,17 +115,12 @@ class Worker:
         if job.meta_classifier is not None:
             meta = meta_classifier.load(job.meta_classifier)
             configured["mntd"] = lambda _: Mntd(meta)
-        detectors = registry.make(
-            job.detectors,
-            seed=job.scan.seed,
-            access=job.access,
-            configured=configured,
-        )
+        detectors = registry.make(names, seed=job.scan.seed, access=job.access, configured=configured)
         options = replace(
             job.scan,
             calibration=calibration,
-            references=None if job.references is None else load_references(job.references),
-            left_out=_left_out(job, detectors),
+            references=references,
+            left_out=_left_out(names, job.access, detectors),
         )
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)
 
@@ -153,11 +150,11 @@ class Worker:
         return self.scan.failed(entry, reason)
 
 
-def _left_out(job: Job, detectors: Sequence[Detector]) -> dict[str, str]:
-    """Detectors of the job that its access does not allow, and why."""
+def _left_out(names: Sequence[str], access: Access, detectors: Sequence[Detector]) -> dict[str, str]:
+    """Detectors that were asked for and that the access does not allow, and why."""
     allowed = {detector.name for detector in detectors}
-    reason = f"it needs more than --access={job.access.name.lower()} allows"
-    return {name: reason for name in job.detectors if name not in allowed}
+    reason = f"it needs more than --access={access.name.lower()} allows"
+    return {name: reason for name in names if name not in allowed}
 
 
 def _in_actor(job: Job) -> Worker:

@@ -54,6 +54,12 @@ def test_statistics_are_the_paired_numbers_or_else_the_values_and_high_is_suspec
     assert found["margin.log_margin"].shape == (5,)
 
 
+def test_a_reference_is_compared_with_the_others() -> None:
+    found = compare(row(4), made(), 0.05)
+    assert found["models"] == 18
+    assert found == compare(row(4), from_rows([row(n) for n in range(19) if n != 4], "clean.jsonl"), 0.05)
+
+
 def test_only_clean_models_that_were_scanned_count_and_each_once() -> None:
     found = from_rows(
         [
@@ -75,7 +81,7 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     references.save(tmp_path / "references.npz")
     again = load(tmp_path / "references.npz")
     assert again.digest == references.digest
-    for name in ("source", "ids", "architectures", "num_classes", "accuracies", "samples", "settings"):
+    for name in ("source", "ids", "sha256", "architectures", "num_classes", "accuracies", "samples", "settings"):
         assert getattr(again, name) == getattr(references, name)
     for bump in (0.0, 1.0):
         assert compare(row(30, bump), again, 0.05) == compare(row(30, bump), references, 0.05)

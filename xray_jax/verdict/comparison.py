@@ -28,7 +28,7 @@ def compare(row: Row, references: References, fpr: float) -> ComparisonFields:
     if found is None:
         made["reason"] = "no detector ran that the references were scanned with"
         return made
-    made["p_value"] = found.p_value
+    made["p_value"], made["models"] = found.p_value, found.references
     made["standout"] = {name: round(value, 4) for name, value in found.standout.items()}
     made["leading"] = found.leading
     by_class = references.statistics[found.leading].shape[-1:] == (row["num_classes"],)

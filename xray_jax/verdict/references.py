@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from xray_jax.verdict.conformal import Conformal
 FORMAT = 1
 ACCURACY_SLACK = 0.05
 """A model whose clean accuracy lies further outside that of the references was trained in another way."""
+SHIPPED = ("cifar10-preactresnet-small",)
+"""References of the package, by the name that `load` takes: the demo's network on the images that ship."""
 _MAX_BYTES = 1 << 28
 _ABOUT = "about"
 _SIDES = {"high": 1.0, "low": -1.0}
@@ -31,6 +34,7 @@ class References:
     Attributes:
       source: where they come from, for rows and people.
       ids: of the models, `[R]`.
+      sha256: of their files, `[R]`.
       architectures: that occur among them.
       num_classes: of all of them.
       accuracies: clean accuracies, `[R]`, 0 to 1.
@@ -41,6 +45,7 @@ class References:
 
     source: str
     ids: tuple[str, ...]
+    sha256: tuple[str, ...]
     architectures: tuple[str, ...]
     num_classes: int
     accuracies: tuple[float, ...]
@@ -109,9 +114,13 @@ class References:
         return None
 
     def judge(self, row: Row) -> Conformal | None:
-        """How the model of a row stands among the references; None without a shared statistic."""
+        """How the model of a row stands among the references; None without a shared statistic.
+
+        A model that is itself a reference is compared with the others.
+        """
         own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
-        return conformal.judge(own, self.statistics) if own else None
+        others = np.array([sha256 != row["sha256"] for sha256 in self.sha256])
+        return conformal.judge(own, {name: self.statistics[name][others] for name in own}) if own else None
 
     def save(self, path: str | Path) -> None:
         """Writes one compressed `.npz`, statistics in half precision."""
@@ -171,6 +180,7 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
     return References(
         source=source,
         ids=tuple(row["id"] for row in chosen),
+        sha256=tuple(str(row["sha256"]) for row in chosen),
         architectures=tuple(sorted({str(row["architecture"]) for row in chosen})),
         num_classes=first["num_classes"],
         accuracies=tuple(round(row["clean_accuracy"], 4) for row in chosen),
@@ -181,12 +191,14 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
 
 
 def load(path: str | Path) -> References:
-    """The references that `References.save` wrote.
+    """The references that `References.save` wrote, or those of the package that are called so.
 
     Raises:
       CalibrationError: naming the file and what is wrong with it.
     """
     where = f"--references={path}"
+    if path in SHIPPED:
+        path = Path(str(resources.files("xray_jax"))) / "verdict" / f"{path}.npz"
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
@@ -196,10 +208,10 @@ def load(path: str | Path) -> References:
             if about.pop("format") != FORMAT:
                 raise CalibrationError(f"{where}: of another version of this tool; calibrate anew")
             statistics = {name: np.asarray(arrays[name], np.float32) for name in arrays.files if name != _ABOUT}
-        about |= {name: tuple(about[name]) for name in ("ids", "architectures", "accuracies")}
+        about |= {name: tuple(about[name]) for name in ("ids", "sha256", "architectures", "accuracies")}
         made = References(**about, statistics=statistics)
         wrong = [name for name, values in statistics.items() if values.shape[:1] != (len(made.ids),)]
-        if wrong or not statistics or len(made.accuracies) != len(made.ids):
+        if wrong or not statistics or not len(made.accuracies) == len(made.sha256) == len(made.ids):
             raise ValueError(f"statistics {wrong} are not of {len(made.ids)} models")
         return made
     except CalibrationError:
