@@ -1,6 +1,13 @@
 r"""Makes a calibration file from rows of models whose truth is known.
 
-  xray-scan --checkpoints=reference/manifest.jsonl --samples=clean.npz --out=reference.jsonl
+  xray-scan --checkpoints=clean/manifest.jsonl --samples=clean.npz --out=clean.jsonl \
+            --detectors=planes,probe,panel,margin,perturbation
+  xray-calibrate --rows=clean.jsonl --references=references.npz
+  xray-scan --checkpoints=zoo/ --samples=clean.npz --references=references.npz --fpr=0.05 --out=rows.jsonl
+
+--references keeps what the detectors found on the clean models, for a p-value among them; --evaluation writes how well
+they tell the models of --judge (and each other), where the truth is known. --out makes thresholds of RE and ATS:
+
   xray-calibrate --rows=reference.jsonl --false_positive_rate=0.05 --out=calibration.json
   xray-scan --checkpoints=zoo/ --samples=clean.npz --calibration=calibration.json --out=rows.jsonl
 
@@ -26,10 +33,12 @@ from xray_jax.rows import file as row_file
 from xray_jax.scripts import command, command_help
 from xray_jax.verdict.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
 from xray_jax.verdict.calibration import CalibrationError
+from xray_jax.verdict.evaluation import judge_all, table
 from xray_jax.verdict.references import from_rows
 
 with command_help.group("Reference models"):
     ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
+    JUDGE = flags.DEFINE_list("judge", [], "Row files of other models with ground truth, for --evaluation.")
     RATE = flags.DEFINE_float(
         "false_positive_rate", None, "Share of clean models that may be flagged, by each statistic."
     )
@@ -37,6 +46,7 @@ with command_help.group("Reference models"):
         "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
     )
 with command_help.group("Output"):
+    EVALUATION = flags.DEFINE_string("evaluation", None, "Markdown file to write: AUROC and flagged share by attack.")
     REFERENCES = flags.DEFINE_string("references", None, "File of reference models to write, for xray-scan.")
     OUT = flags.DEFINE_string("out", None, "Calibration file to write.")
     NULL = flags.DEFINE_string("null", None, "File to write with the probe's null alone, as in the package's default.")
@@ -46,6 +56,8 @@ def main() -> int:
     """Flags to one `calibrate.calibrate` or `calibrate.probe_null_of`."""
     if OUT.value is None and NULL.value is None and REFERENCES.value is None:
         raise ValueError("nothing to write: give --references, --out, or --null")
+    if EVALUATION.value is not None and REFERENCES.value is None:
+        raise ValueError("--evaluation is of references: give --references as well")
     rows, source = list(row_file.read(ROWS.value)), Path(ROWS.value).name
     said: dict[str, Any] = {}
     if OUT.value is not None:
@@ -62,6 +74,9 @@ def main() -> int:
         references = from_rows(rows, source)
         references.save(REFERENCES.value)
         said |= {"references": len(references.ids), "statistics": sorted(references.statistics)}
+        if EVALUATION.value is not None:
+            judged = judge_all([*rows, *(row for path in JUDGE.value for row in row_file.read(path))], references)
+            Path(EVALUATION.value).write_text(table(judged, max(RATE.value or 0.05, references.best_p_value)))
     alarms = leave_one_out(rows, LEAST.value)
     said["probe_leave_one_out"] = {
         "alarms": len(alarms.confirmed),

@@ -1,0 +1,51 @@
+"""What references are worth, against plain counts."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tests.verdict.test_references import made, row
+from xray_jax.verdict.evaluation import auroc, auroc_interval, judge_all, table
+
+CLEAN = [row(n) for n in range(19)]
+BAD = [
+    row(40 + n, bump=2.0, label="backdoored", target=3 if n else 1, manifest={"attack": "badnets"}) for n in range(3)
+]
+CONTROL = [row(60, manifest={"control": "label noise"}), row(61, bump=2.0, manifest={"control": "label noise"})]
+UNKNOWN = [row(70, label=None), row(71, architecture="other", label="backdoored", target=0, manifest={"attack": "lf"})]
+
+
+def test_auroc_is_that_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    suspect, clean = generator.integers(0, 6, 11), generator.integers(0, 5, 17)
+    expected = roc_auc_score([1] * 11 + [0] * 17, np.concatenate([suspect, clean]))
+    assert auroc(suspect, clean) == pytest.approx(expected)
+    low, high = auroc_interval(suspect, clean)
+    assert low < expected < high
+    assert auroc_interval(np.array([9, 8]), np.array([1, 2, 3])) == (1.0, 1.0)
+
+
+def test_every_model_of_known_truth_is_judged() -> None:
+    judged = judge_all([*CLEAN, *BAD, *CONTROL, *UNKNOWN], made())
+    assert [model.group for model in judged] == ["clean"] * 19 + ["badnets"] * 3 + ["label noise"] * 2 + ["lf"]
+    assert judged[-1].found is None
+    for model in judged[:19]:
+        assert model.found is not None
+        assert model.found.references == 18
+    for model in judged[19:22]:
+        assert model.found is not None
+        assert (model.found.p_value, model.label) == (0.05, 3)
+
+
+def test_the_table_counts_what_is_flagged_and_whose_target_is_right() -> None:
+    lines = table(judge_all([*CLEAN, *BAD, *CONTROL, *UNKNOWN], made()), 0.05).splitlines()
+    assert lines[0].endswith("1 models could not be compared.")
+    cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines[2:]}
+    assert cells["models"][3:] == ["fused", "margin.log_margin", "other.weight"]
+    assert cells["badnets"][0] == "3"
+    assert cells["badnets"][1].startswith("3 (")
+    assert cells["badnets"][2] == "2 of 3"
+    assert cells["badnets"][3] == "1.00 (1.00 to 1.00)"
+    assert cells["clean"][0] == "19"
+    assert cells["clean"][3:] == ["", "", ""]
+    assert cells["label noise"][1].startswith("1 (")

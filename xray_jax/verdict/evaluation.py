@@ -1,0 +1,112 @@
+"""How well references tell models of known truth: p-values, flagged shares and AUROC by attack and by statistic."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from xray_jax.detectors.probe.score import interval
+from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.verdict.conformal import Conformal
+from xray_jax.verdict.references import References
+
+RESAMPLES = 2000
+CLEAN = "clean"
+FUSED = "fused"
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One model of known truth among the references; a reference among the others.
+
+    Attributes:
+      id: of its row.
+      group: "clean", or the attack.
+      backdoored: the truth.
+      target: the true target; None where there is none.
+      found: how it stands; None where it cannot be compared.
+      label: the class that stands out; None where the leading statistic is not by class.
+    """
+
+    id: str
+    group: str
+    backdoored: bool
+    target: int | None
+    found: Conformal | None
+    label: int | None
+
+
+def judge_all(rows: Sequence[Row], references: References) -> list[Judged]:
+    """Every row of known truth among the references, in order."""
+    made = []
+    for row in rows:
+        truth = is_backdoored(row.get("label"))
+        if row["status"] != OK or truth is None:
+            continue
+        found = None if references.unlike(row) else references.judge(row)
+        label = None
+        if found is not None and references.statistics[found.leading].shape[-1:] == (row["num_classes"],):
+            label = found.element[-1]
+        group = str(row["manifest"].get("attack") or row["manifest"].get("control") or "backdoored") if truth else ""
+        group = group or str(row["manifest"].get("control") or CLEAN)
+        made.append(Judged(row["id"], group, truth, row["target"], found, label))
+    return made
+
+
+def auroc(suspect: np.ndarray, clean: np.ndarray) -> float:
+    """Area under the ROC curve: the share of pairs in which the backdoored model has the higher score; ties are half.
+
+    Args:
+      suspect: scores of backdoored models. clean: of clean ones.
+    """
+    difference = suspect[:, None] - clean[None]
+    return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
+
+
+def auroc_interval(suspect: np.ndarray, clean: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the AUROC, over models."""
+    generator = np.random.default_rng(seed)
+    drawn = [
+        auroc(generator.choice(suspect, len(suspect)), generator.choice(clean, len(clean))) for _ in range(RESAMPLES)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def table(judged: Sequence[Judged], fpr: float) -> str:
+    """What the references are worth, as Markdown: one line a group, one column a statistic."""
+    able = [model for model in judged if model.found is not None]
+    names = [FUSED, *sorted({name for model in able for name in _scores(model)} - {FUSED})]
+    clean = [model for model in able if model.group == CLEAN]
+    lines = [
+        f"Clean models are compared with the others of them. {len(judged) - len(able)} models could not be compared.",
+        "",
+        f"| models | how many | flagged at {fpr:g} | target right | " + " | ".join(names) + " |",
+        "|---|---|---|---|" + "---|" * len(names),
+    ]
+    for group in sorted({model.group for model in able}, key=lambda name: (name != CLEAN, name)):
+        own = [model for model in able if model.group == group]
+        flagged = [model for model in own if model.found is not None and model.found.p_value <= fpr + 1e-9]
+        low, high = interval(len(flagged), len(own))
+        right = [model for model in flagged if model.label is not None and model.label == model.target]
+        cells = [
+            f"{len(own)}",
+            f"{len(flagged)} ({low:.0%} to {high:.0%})",
+            f"{len(right)} of {len(flagged)}" if own[0].backdoored else "",
+            *(_cell(own, clean, name) if group != CLEAN else "" for name in names),
+        ]
+        lines.append(f"| {group} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _scores(model: Judged) -> Mapping[str, float]:
+    return {} if model.found is None else {FUSED: model.found.fused, **model.found.standout}
+
+
+def _cell(own: Sequence[Judged], clean: Sequence[Judged], name: str) -> str:
+    """AUROC of one statistic against the clean models, and its interval."""
+    suspect, usual = (np.array([_scores(m)[name] for m in part if name in _scores(m)]) for part in (own, clean))
+    if not len(suspect) or not len(usual):
+        return ""
+    low, high = auroc_interval(suspect, usual)
+    return f"{auroc(suspect, usual):.2f} ({low:.2f} to {high:.2f})"
