@@ -225,8 +225,9 @@ def test_a_model_is_prepared_once_whatever_the_detectors(tmp_path: Path, monkeyp
     # Each network that is tried compiles: one other answer to each open question is enough here.
     every = NetworkVariants.alternatives
 
-    def one_each(*given: Any) -> tuple[tuple[Any, ...], ...]:
-        return tuple(tuple(other for other in axis if other != given[1])[:1] for axis in every(*given))
+    def one_each(of: NetworkVariants, network: Any, *given: Any, **more: Any) -> tuple[tuple[Any, ...], ...]:
+        found = every(of, network, *given, **more)
+        return tuple(tuple(other for other in axis if other != network)[:1] for axis in found)
 
     monkeypatch.setattr(NetworkVariants, "alternatives", one_each)
     paths = [save_plain(tmp_path / f"{seed}.safetensors", seed) for seed in range(2)]
