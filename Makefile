@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests test-oldest wheel docs clean
+.PHONY: demo test test-exhaustive lint types tests test-oldest wheel docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/xray-demo --out=demo_out
@@ -18,6 +18,10 @@ types: .venv/test.stamp
 
 tests: .venv/browser.stamp
 	$(BIN)/pytest --durations=20
+
+# Every case of the heavy tests too, of which `make test` runs a fixed part.
+test-exhaustive: lint types wheel
+	$(BIN)/pytest --exhaustive --durations=20
 
 # The oldest versions that pyproject.toml claims, in an environment of their own. Two tests say nothing there: protobuf
 # before 7.35 does not name a failed allocation (the file is refused all the same, as damaged), and SciPy 1.13 rounds the

@@ -1,4 +1,7 @@
-"""Tests run strict: eight simulated devices; neither ranks nor types are promoted silently; warnings are errors."""
+"""Tests run strict: eight simulated devices; neither ranks nor types are promoted silently; warnings are errors.
+
+Of tests marked `exhaustive` a fixed part of the cases runs; `--exhaustive` runs them all (`tests/exhaustive.py`).
+"""
 
 import os
 
@@ -7,6 +10,10 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+
+from tests.exhaustive import exhaustive as exhaustive
+from tests.exhaustive import pytest_addoption as pytest_addoption
+from tests.exhaustive import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

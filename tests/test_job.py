@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests import factory
+from tests.processes import compiled_once
 from tests.schema import check
 from tests.sweep.scans import Weighing
 from xray_jax import checkpoints, job
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def xray(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    environment = {**os.environ, "XLA_FLAGS": "", **compiled_once(folder / "cache")}
     command = [sys.executable, "-m", "xray_jax.scripts.scan", *flags]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
@@ -135,6 +136,7 @@ def test_nothing_to_scan_is_exit_code_3(folder: Path) -> None:
     assert "nothing to scan" in done.stderr
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -159,15 +161,6 @@ def test_usage_errors_are_exit_code_4(folder: Path, flags: list[str], message: s
     assert "Traceback" not in done.stderr
 
 
-def test_the_default_run_is_planes_and_probe(folder: Path) -> None:
-    flags = ["--planes=2", "--density=12", "--probe_queries=1000", calibration(folder, -1.0, -1.0)]
-    done = xray(folder, "--checkpoints=zoo/a.safetensors", truthful_samples(folder), "--out=both.jsonl", *flags)
-    assert done.returncode in (0, 1), done.stderr
-    (row,) = written(folder / "both.jsonl")
-    assert list(row["detectors"]) == ["planes", "probe"]
-    assert row["settings"]["detectors"].keys() == row["detectors"].keys()
-
-
 def test_detectors_are_named_known_and_allowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = {"checkpoints": str(folder / "zoo"), "samples": str(folder / "samples.npz")}
     with pytest.raises(registry.DetectorError, match=r"unknown \['aeva'\]; known: .*'planes', 'probe'\]"):
@@ -189,6 +182,7 @@ def test_jobs_check_themselves(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) -> None:
+    """The default run: planes and probe."""
     demo = Path(str(resources.files("xray_jax"))) / "demo"
     lines = {line["id"]: line for line in map(json.loads, (demo / "manifest.jsonl").read_text().splitlines())}
     names = ["cifar10-preactresnet-small-clean-s100", "cifar10-preactresnet-small-badnets-t3-s201"]
@@ -203,6 +197,9 @@ def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) 
     clean, backdoored, truncated = written(tmp_path / "rows.jsonl")
     assert (clean["verdict"], truncated["status"], truncated["verdict"]) == ("clean", "error", None)
     assert (backdoored["verdict"], backdoored["basis"]) == ("backdoored", "confirmed trigger")
+    for row in (clean, backdoored):
+        assert list(row["detectors"]) == ["planes", "probe"]
+        assert row["settings"]["detectors"].keys() == row["detectors"].keys()
     probe = backdoored["detectors"]["probe"]
     assert (probe["verdict"], probe["kind"], probe["best"]["target"]) == ("confirmed", "all-to-one", 3)
     assert backdoored["target_label"] == probe["target"] == backdoored["target"] == 3

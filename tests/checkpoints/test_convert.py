@@ -47,6 +47,7 @@ def test_nothing_is_replaced_by_accident(tmp_path):
     assert checkpoints.format_of(tmp_path / "b").NAME == "orbax"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [

@@ -156,6 +156,7 @@ FOREIGN = {
 
 
 @pytest.mark.skipif(not (SHARED / "foreign").is_dir(), reason=f"no foreign checkpoints in {SHARED}")
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FOREIGN)
 def test_foreign_checkpoints_reach_their_clean_accuracy(name: str) -> None:
     sys.path.insert(0, str(SHARED))

@@ -169,6 +169,7 @@ def test_unusable_metadata_says_so(tmp_path):
         checkpoints.load(tmp_path / "a.safetensors")
 
 
+@pytest.mark.exhaustive
 def test_reading_leaves_nothing_behind(saved: Path) -> None:
     """A sweep reads thousands of checkpoints in one process."""
 

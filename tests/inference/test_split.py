@@ -54,7 +54,8 @@ def everything(scene: Scene, devices: int) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("devices", [8, 3, 1])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("devices", [3, 8, 1])
 def test_both_ways_give_equal_answers(scene: Scene, use: Callable[[str], None], devices: int) -> None:
     found = {}
     for way in WAYS:

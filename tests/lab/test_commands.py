@@ -41,6 +41,7 @@ def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images
     assert (tmp_path / "sheets" / f"{record['id']}.png").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

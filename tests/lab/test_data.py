@@ -89,6 +89,7 @@ SIZES = {
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/data beside the checkout")
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", data.MOSAICS)
 def test_the_shared_sets_have_the_published_sizes(name: str) -> None:
     train, test, shape, classes = SIZES[name]

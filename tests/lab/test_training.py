@@ -141,7 +141,8 @@ def test_progress_of_another_network_is_refused(bands: ImageSet, tmp_path: Path)
               progress=Progress(tmp_path))  # fmt: skip
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("shared", [False, True])
 def test_models_trained_together_are_those_trained_apart(bands: ImageSet, shared: bool) -> None:
     options = [dataclasses.replace(OPTIONS, seed=seed) for seed in (1, 2)]
     other = bands.train_images if shared else 255 - bands.train_images

@@ -1,5 +1,6 @@
 """Every kind of trigger stamps the same after it was written and read."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from xray_jax.lab.triggers import Additive, Blend, Patch, Quantise, Trigger, War
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
 
 
+@functools.cache
 def generator(outputs: int, inputs: int = 3) -> dict:
-    params = ImageToImage(outputs).init(jax.random.key(outputs), jnp.zeros((1, 16, 16, inputs)))
+    init = jax.jit(ImageToImage(outputs).init)
+    params = init(jax.random.key(outputs), jnp.zeros((1, 16, 16, inputs)))
     return dict(jax.device_get(params))
 
 

@@ -262,6 +262,7 @@ def test_queries_are_counted_and_bounded(count: int) -> None:
         assert found.queries == (len(KINDS) + 1) * count
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("truth", ["+-1", "0-1"])
 def test_variant_and_preprocessing_are_found_together(truth: str) -> None:
     """No preset says anything under the usual variant."""

@@ -3,35 +3,25 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.places import ROOT
+from tests.test_docs import flags_of
 
 FOLDER = ROOT / "scripts" / "launch"
 FILES = sorted(FOLDER.iterdir())
 
 
-@pytest.fixture(scope="module")
-def known_flags() -> set[str]:
-    known = set()
-    for script in ("scan", "merge"):  # one process each: both define --checkpoints
-        program = f"from xray_jax.scripts import {script}; from absl import flags; print(*flags.FLAGS)"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        known |= set(done.stdout.split())
-    return known
-
-
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_flags_exist(file: Path, known_flags: set[str]) -> None:
+def test_flags_exist(file: Path) -> None:
     text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith(("#SBATCH", "#   sbatch")))
     calls = re.findall(r"xray-(?:scan|merge)((?:[^\n;]|\n(?=\s*-)|\\\n)*)", text)
     used = {flag for call in calls for flag in re.findall(r"--(\w+)=", call)}
     assert used
-    assert used <= known_flags
+    assert used <= flags_of("xray-scan") | flags_of("xray-merge")
 
 
 def test_kubernetes_job_agrees_with_itself() -> None:

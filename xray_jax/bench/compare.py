@@ -1,4 +1,4 @@
-"""The same network and the same points in plain torch, onnxruntime and here, taking turns in one process."""
+"""Throughput of the same network on the same points in plain torch, onnxruntime and here, in turns in one process."""
 
 import functools
 import io

@@ -1,4 +1,4 @@
-"""One model on 1, 2, 4 and 8 devices, and one model on each; on a CPU devices are simulated and share its cores."""
+"""Scaling: one model on 1, 2, 4 and 8 devices, and one on each; on a CPU devices are simulated and share its cores."""
 
 import functools
 import hashlib
@@ -31,7 +31,13 @@ print(json.dumps(devices.measure_here(*json.loads(sys.argv[1]))))
 
 
 def measure_here(count: int, points: int, repeats: int, precision: str) -> dict[str, Any]:
-    """`points` queries of a model on the first `count` local devices.
+    """Queries of a model on the first local devices, timed.
+
+    Args:
+      count: devices that are used.
+      points: queries of a model.
+      repeats: measured runs.
+      precision: see `InferenceOptions`.
 
     Returns:
       "split": seconds (wall, CPU) of one model's queries over all devices; "spread": of one model's on each device,

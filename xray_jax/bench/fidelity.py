@@ -1,4 +1,4 @@
-"""How far refine and sketch are off the full grid, from recorded label maps; nothing is timed, no network runs."""
+"""Errors of refine and sketch against the full grid, on recorded label maps; nothing is timed, no network runs."""
 
 import glob
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Queries a second by architecture and batch, with FLOP/s and the share of the machine's matrix-product peak."""
+"""Throughput by architecture and batch: queries a second, FLOP/s, share of the machine's matrix-product peak."""
 
 import functools
 from collections.abc import Iterator
@@ -26,7 +26,13 @@ def flops_per_image(architecture: str) -> float:
 
 
 def matmul_peak(precision: str, size: int = 2048, repeats: int = 5) -> float:
-    """FLOP/s of a large square matrix product on one device: what the machine can really do."""
+    """FLOP/s of a large square matrix product on one device: what the machine can really do.
+
+    Args:
+      precision: see `InferenceOptions`.
+      size: of the matrix.
+      repeats: of which the fastest counts.
+    """
     matrix = jnp.ones((size, size), jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
     chosen = "highest" if precision == "float32" else "default"
     product = jax.jit(lambda a: jnp.dot(a, a, precision=chosen))

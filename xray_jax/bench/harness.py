@@ -17,13 +17,19 @@ _PACKAGES = ("xray-jax", "jax", "jaxlib", "flax", "numpy", "torch", "onnxruntime
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each repeat, by the wall and by the process's CPU clock (all threads together)."""
+    """Seconds of each repeat.
+
+    Attributes:
+      wall: by the wall clock.
+      cpu: by the process's CPU clock, all threads together.
+    """
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
 
     @property
     def median(self) -> float:
+        """Of the wall clock's seconds."""
         return float(np.median(self.wall))
 
     @property
@@ -37,6 +43,14 @@ def measure(functions: Mapping[str, Callable[[], Any]], repeats: int, warm_up: i
     """Runs each function `warm_up` times unmeasured, then all in turn, `repeats` times.
 
     Taking turns, a slow spell of the machine hits all alike, and their ratios stay.
+
+    Args:
+      functions: name -> what is timed.
+      repeats: measured runs of each, at least 1.
+      warm_up: runs of each before anything is measured.
+
+    Returns:
+      Name -> seconds of its repeats.
     """
     for function in functions.values():
         for _ in range(warm_up):
@@ -55,7 +69,11 @@ class Figure:
     """One measured number.
 
     Attributes:
-      case, name: what was measured. value, unit: of the median repeat. spread: see `Timing`, None for counts.
+      case: benchmark case that measured it.
+      name: what was measured.
+      value: of the median repeat, in `unit`.
+      unit: of the value; empty for a plain number.
+      spread: half the range between the quartiles of the repeats, as a share of the median; None for counts.
       note: what else the reader needs.
     """
 
@@ -68,12 +86,29 @@ class Figure:
 
 
 def rate(case: str, name: str, timing: Timing, amount: float, unit: str, note: str = "") -> Figure:
-    """`amount` things done in each repeat, as things a second."""
+    """Throughput: things a second.
+
+    Args:
+      case: of the figure.
+      name: of the figure.
+      timing: of the repeats.
+      amount: things done in each repeat.
+      unit: of the amount.
+      note: of the figure.
+    """
     return Figure(case, name, amount / timing.median, f"{unit}/s", timing.spread, note)
 
 
 def ratio(case: str, name: str, timing: Timing, baseline: Timing, note: str = "") -> Figure:
-    """How many times the baseline's time: the median over repeats of the two taken in the same turn."""
+    """How many times the baseline's time: the median over repeats of the two taken in the same turn.
+
+    Args:
+      case: of the figure.
+      name: of the figure.
+      timing: of the thing that is compared.
+      baseline: of what it is compared with, as many repeats.
+      note: of the figure; the ratio of CPU times is added.
+    """
     turns = [mine / other for mine, other in zip(timing.wall, baseline.wall, strict=True)]
     cpu = np.median([mine / other for mine, other in zip(timing.cpu, baseline.cpu, strict=True)])
     low, median, high = np.percentile(turns, [25, 50, 75])
@@ -82,7 +117,7 @@ def ratio(case: str, name: str, timing: Timing, baseline: Timing, note: str = ""
 
 
 def manifest() -> dict[str, Any]:
-    """Versions, device, flags and load of this run."""
+    """Versions, device, flags and load of this run, without which its figures mean nothing."""
     device = jax.local_devices()[0]
     versions = {}
     for name in _PACKAGES:
@@ -104,7 +139,7 @@ def manifest() -> dict[str, Any]:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Markdown."""
+    """A table in Markdown, one line a figure."""
     lines = ["| case | what | figure | spread | note |", "|---|---|---|---|---|"]
     for figure in figures:
         spread = "" if figure.spread is None else f"± {100 * figure.spread:.0f} %"

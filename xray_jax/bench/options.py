@@ -1,4 +1,4 @@
-"""What a benchmark run measures."""
+"""Settings of the benchmark cases."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,24 @@ class Options:
     """Sizes of the cases.
 
     Attributes:
-      architectures: presets. batches: batch sizes of the forward case. repeats: measured runs of each thing.
-      planes, density: of the scans. points: queries of one measured pass of the other cases.
-      precision: see `InferenceOptions`. batch_size: of everything but the forward case; None is the default.
+      architectures: presets of the registry.
+      batches: batch sizes of the forward case.
+      repeats: measured runs of each thing, at least 1.
+      planes: of a scan, at least 1.
+      density: nodes along each side of a plane, at least 1.
+      points: queries of one measured pass of the cases that do not scan, at least 1.
+      precision: see `InferenceOptions`.
+      batch_size: of everything but the forward case; None is the default.
       maps: label maps (`xray-scan --save_maps`) of a trained network, replayed to the refinement: which nodes it asks
         for depends on the map, and a network with random weights has none worth the name. None: a random network's.
         For the fidelity case a glob of such files.
-      checkpoints: of the sweep. sampling: how the sweep asks.
-      zoo, samples: of the probe case: a manifest with labels and targets, and clean images.
+      checkpoints: of the sweep, at least 1.
+      sampling: of the sweep's planes.
+      zoo: manifest with labels and targets, of the probe case.
+      samples: file of clean images, of the probe case.
+
+    Raises:
+      ValueError: a number is below 1.
     """
 
     architectures: tuple[str, ...] = ("preactresnet18",)

@@ -1,4 +1,4 @@
-"""What the probe's default budget finds of what twenty times the budget finds. Nothing is timed."""
+"""Flip rates that the probe confirms with its default budget, as shares of those with twenty times the budget."""
 
 import dataclasses
 from collections.abc import Iterator

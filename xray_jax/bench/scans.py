@@ -1,4 +1,4 @@
-"""A whole model's planes: grid against refine against sketch, on the nodes that a trained network's maps call for."""
+"""Time of a whole model's planes: grid against refine against sketch, on the nodes that recorded maps call for."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,11 @@ from xray_jax.inference.options import InferenceOptions
 
 
 def recorded(options: Options) -> LabelMaps | None:
-    """The maps to replay, repeated or cut to the number of planes asked for."""
+    """The label maps to replay, repeated or cut to the number of planes asked for; None where no file is given.
+
+    Raises:
+      ValueError: the file's density is not the one asked for.
+    """
     if options.maps is None:
         return None
     maps = LabelMaps.load(Path(options.maps))
@@ -27,7 +31,13 @@ def recorded(options: Options) -> LabelMaps | None:
 
 
 def asker(architecture: str, options: Options, kind: str) -> Callable[[], int]:
-    """A function that labels one model's planes in one kind of sampling and returns the queries that it took."""
+    """A function that labels one model's planes in one kind of sampling and returns the queries that it took.
+
+    Args:
+      architecture: preset of the registry, with random weights.
+      options: planes, density, batch size and precision; the maps to replay.
+      kind: of sampling: "grid", "refine" or "sketch".
+    """
     model = classifier(architecture)
     inference = InferenceOptions(options.batch_size, precision=options.precision)
     placed = to_device(model, inference)

@@ -1,4 +1,4 @@
-"""What is measured: networks with random weights, planes through random images."""
+"""Inputs of the benchmarks: networks with random weights, planes through random images."""
 
 import functools
 from typing import Any
@@ -16,7 +16,12 @@ CLASSES = 10
 
 @functools.lru_cache(maxsize=8)
 def classifier(architecture: str, seed: int = 0) -> Classifier:
-    """Random weights: time does not depend on them."""
+    """A network with random weights: time does not depend on them.
+
+    Args:
+      architecture: preset of the registry.
+      seed: draws the weights.
+    """
     network: Any = registry.build(architecture, CLASSES)
     shape = registry.lookup(architecture)[0].input_shape
     variables = jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, *shape)))
@@ -26,7 +31,18 @@ def classifier(architecture: str, seed: int = 0) -> Classifier:
 def plane_grid(
     shape: tuple[int, int, int], count: int, density: int, seed: int = 0
 ) -> tuple[geometry.Planes, np.ndarray, np.ndarray, np.ndarray]:
-    """`count` planes through images of noise, with every node's plane index and coordinates, and the samples' nodes."""
+    """Planes through images of noise, and the nodes of their grids.
+
+    Args:
+      shape: (height, width, channels) of the images.
+      count: number of planes N.
+      density: nodes along each side of a plane S.
+      seed: draws the images.
+
+    Returns:
+      The planes; plane index `[Q]` and coordinates `[Q, 2]` of their Q = N S^2 nodes; the nodes of the three samples of
+      each plane `[N, 3, 2]`.
+    """
     images = np.random.default_rng(seed).uniform(size=(count, 3, *shape)).astype(np.float32)
     built = geometry.build_planes(jnp.asarray(images))
     axes = [np.asarray(axis) for axis in geometry.grid_axes(built.corners, density=density, expansion=5.0)]

@@ -1,4 +1,4 @@
-"""Many small checkpoints of one architecture: what the pipeline costs beside the devices' own time."""
+"""A sweep of many small checkpoints of one architecture: what it costs beside the devices' own time."""
 
 import contextlib
 import functools
@@ -46,7 +46,11 @@ def resident() -> float:
 
 @dataclass
 class Watch:
-    """What the devices did: (start, end) of every query, from its dispatch to its answer."""
+    """What the devices did.
+
+    Attributes:
+      intervals: (start, end) of every query in seconds of `time.perf_counter`, from its dispatch to its answer.
+    """
 
     intervals: list[tuple[float, float]] = field(default_factory=list)
 

@@ -29,7 +29,14 @@ class _Block(nn.Module):
 
 
 class TorchPreActResNet(nn.Module):
-    """BackdoorBench's pre-activation ResNet; its state dict has the published names."""
+    """BackdoorBench's pre-activation ResNet in torch; its state dict has the published names.
+
+    Args:
+      classes: width of the logits.
+      sizes: blocks of each stage.
+      widths: channels of each stage.
+      strides: of the first block of each stage.
+    """
 
     def __init__(self, classes: int, sizes: Sequence[int], widths: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
@@ -50,7 +57,11 @@ class TorchPreActResNet(nn.Module):
 
 
 def load_linen(module: nn.Module, variables: Mapping[str, Any]) -> nn.Module:
-    """Fills a torch module with the weights of the linen tree that carries the same names."""
+    """Fills a torch module with the weights of the linen tree that carries the same names, and sets it to evaluation.
+
+    Raises:
+      ValueError: the names of the two differ.
+    """
     state = {}
     names = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
     for tree in variables.values():
@@ -71,7 +82,11 @@ def label_points(
     """Labels of points of planes, `[Q]`: batch by batch, points made as they are needed, argmax on the host.
 
     Args:
-      planes: `planes.Planes`, NHWC. plane_index: `[Q]`. coordinates: `[Q, 2]`.
+      module: takes NCHW images.
+      planes: `geometry.Planes`, NHWC.
+      plane_index: `[Q]`.
+      coordinates: `[Q, 2]`, along the planes' two axes.
+      batch_size: images of one forward pass.
     """
     origin, axis1, axis2 = (
         torch.from_numpy(np.array(part)).permute(0, 3, 1, 2).contiguous()

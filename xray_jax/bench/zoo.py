@@ -1,4 +1,4 @@
-"""The zoo that ships with the package, scanned in every way: time, queries and verdicts of each."""
+"""The demonstration's zoo, scanned in every way: time, queries and verdicts of each."""
 
 import time
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from xray_jax.verdict.calibration import load_calibration, stopping_rule
 
 
 class Mode(NamedTuple):
-    """How a checkpoint is asked.
+    """How a checkpoint is scanned.
 
     Attributes:
-      sampling: of the planes.
+      sampling: of the planes: "grid", "refine", "sketch" or "cascade".
       auto: planes are added until the verdict is settled, up to the queries of the grid.
       probe: the probe instead of any planes.
     """

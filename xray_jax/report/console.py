@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: progress while it runs, a table of verdicts at its end. All of it on stderr."""
+"""A sweep on the terminal: progress while it runs, the table of verdicts at its end. All of it on stderr."""
 
 import sys
 import time
@@ -20,7 +20,11 @@ _FEW = 10
 
 
 class ProgressReport:
-    """A progress bar on a terminal; one plain line every few seconds elsewhere."""
+    """Progress of a sweep: a bar on a terminal, one plain line every few seconds elsewhere.
+
+    Args:
+      total: rows to come.
+    """
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -56,9 +60,14 @@ class ProgressReport:
 
 
 def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None:
-    """One line a checkpoint (the first `limit`), then the summary.
+    """The table of verdicts, one line a checkpoint, then the summary.
 
     On a terminal a line is as wide as the terminal; of a few checkpoints the sentences that it cuts follow in full.
+
+    Args:
+      rows: of the sweep.
+      summary: of the same rows.
+      limit: of checkpoints that have a line; the others are counted.
     """
     console = Console(stderr=True)
     width = console.width if sys.stderr.isatty() else None

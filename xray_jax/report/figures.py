@@ -1,4 +1,4 @@
-"""The figures of one scanned checkpoint, and the stamp that triggers it, as files."""
+"""Files of one scanned checkpoint: its figures, and the stamp that triggers it."""
 
 from pathlib import Path
 

@@ -29,7 +29,13 @@ def _name(label: int, names: Sequence[str] | None) -> str:
 
 
 def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None = None) -> Figure:
-    """All label maps of one checkpoint, in plane coordinates, with the samples at their places."""
+    """The label maps of one checkpoint, in plane coordinates, with the samples at their places.
+
+    Args:
+      maps: of N planes.
+      title: of the figure.
+      names: of the classes; their numbers unless given.
+    """
     count = len(maps.labels)
     columns = min(count, 5)
     rows = -(-count // columns)
@@ -73,7 +79,14 @@ def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None =
 def distribution_figure(
     distribution: Sequence[float], target: int, title: str, names: Sequence[str] | None = None
 ) -> Figure:
-    """Bar chart of the label distribution averaged over the planes, the target label marked."""
+    """Bar chart of the label distribution averaged over the planes, the target label marked.
+
+    Args:
+      distribution: share of each class, `[C]`, in 0 .. 1.
+      target: label that is marked.
+      title: of the figure.
+      names: of the classes; their numbers unless given.
+    """
     shares = np.asarray(distribution)
     figure = Figure(figsize=(max(4.0, 0.22 * len(shares) + 2), 3.0), layout="constrained")
     axis = figure.subplots()
@@ -98,6 +111,6 @@ def distribution_figure(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
+    """Writes a figure as a PNG, and makes the folder of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)

@@ -30,7 +30,7 @@ def replay_figure(
       title: first line of the figure's title.
       names: of the classes; their numbers unless given.
       columns: number of images shown.
-      what: the samples are called in the title.
+      what: name of the samples in the title.
     """
     shown = _varied(samples.labels, np.flatnonzero(replayed.eligible), columns)
     figure = Figure(figsize=(1.25 * max(len(shown), 4), 5), layout="constrained")

@@ -21,10 +21,11 @@ _LEAST = 8
 
 
 class VerdictTable:
-    """Rows laid out for a terminal.
+    """The table of verdicts, laid out for a terminal.
 
     Attributes:
-      rows: what is listed. names: the shortest distinct tail of each id, cut in its middle where it is still long.
+      rows: what is listed, one line each.
+      names: the shortest distinct tail of each id, cut in its middle where it is still long.
       width: columns of the terminal; None where there is none, which leaves out no column and cuts at 200 a text.
     """
 

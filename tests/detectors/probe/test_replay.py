@@ -13,6 +13,7 @@ import pytest
 
 from tests import factory, schema
 from tests.detectors.probe.fakes import FINDING
+from tests.processes import compiled_once
 from tests.rows import rows
 from xray_jax import checkpoints
 from xray_jax.classifier import BlackBox
@@ -164,7 +165,7 @@ def test_confirm_command(tmp_path: Path) -> None:
 
     def confirm(*flags: str) -> subprocess.CompletedProcess[str]:
         # What one call compiles, the next one reads.
-        environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+        environment = {**os.environ, "XLA_FLAGS": "", **compiled_once(tmp_path / "cache")}
         return subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
 
     # What must be reached is the row's own threshold.
