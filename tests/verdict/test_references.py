@@ -88,6 +88,10 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "references.npz").stat().st_size < 5000
 
 
+def test_the_naming_of_a_file_makes_no_other_network() -> None:
+    assert compare(row(30, architecture="tiny (naming: torch)"), made(), 0.05)["reason"] is None
+
+
 def test_a_model_that_stands_out_is_suspect_by_its_class() -> None:
     found = compare(row(30, bump=1.0), made(), 0.05)
     assert (found["p_value"], found["leading"], found["label"]) == (0.05, "margin.log_margin", 3)
@@ -102,7 +106,7 @@ def test_a_model_that_stands_out_is_suspect_by_its_class() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"architecture": "other"}, "the references are tiny, the model is other"),
+        ({"architecture": "other (naming: torch)"}, "the references are tiny, the model is other"),
         ({"num_classes": 9}, "the references have 5 classes, the model 9"),
         ({"clean_accuracy": 0.5}, "label 90% to 90% .* the model 50%: it was trained in another way"),
         ({"detectors": {}}, "no detector ran"),

@@ -103,12 +103,12 @@ class References:
         """Why the model of a row cannot be compared with these references; None where it can."""
         if row["num_classes"] != self.num_classes:
             return f"the references have {self.num_classes} classes, the model {row['num_classes']}"
-        if row["architecture"] not in self.architectures:
-            return f"the references are {' and '.join(self.architectures)}, the model is {row['architecture']}"
-        low, high, own = min(self.accuracies), max(self.accuracies), row["clean_accuracy"]
-        if not low - ACCURACY_SLACK <= own <= high + ACCURACY_SLACK:
+        if (own := _network(row)) not in self.architectures:
+            return f"the references are {' and '.join(self.architectures)}, the model is {own}"
+        low, high, accuracy = min(self.accuracies), max(self.accuracies), row["clean_accuracy"]
+        if not low - ACCURACY_SLACK <= accuracy <= high + ACCURACY_SLACK:
             return (
-                f"the references label {low:.0%} to {high:.0%} of the samples right, the model {own:.0%}: "
+                f"the references label {low:.0%} to {high:.0%} of the samples right, the model {accuracy:.0%}: "
                 "it was trained in another way"
             )
         return None
@@ -181,7 +181,7 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
         source=source,
         ids=tuple(row["id"] for row in chosen),
         sha256=tuple(str(row["sha256"]) for row in chosen),
-        architectures=tuple(sorted({str(row["architecture"]) for row in chosen})),
+        architectures=tuple(sorted({_network(row) for row in chosen})),
         num_classes=first["num_classes"],
         accuracies=tuple(round(row["clean_accuracy"], 4) for row in chosen),
         samples=first["settings"]["samples"],
@@ -222,6 +222,11 @@ def load(path: str | Path) -> References:
         raise CalibrationError(
             f"{where}: not what xray-calibrate --references writes ({type(error).__name__}: {error})"
         ) from error
+
+
+def _network(row: Row) -> str:
+    """The architecture of a row, without the naming that its file used: the same network has several."""
+    return str(row["architecture"]).partition(" (naming")[0]
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
