@@ -15,6 +15,7 @@ from absl import flags
 from xray_jax import models
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.lab import attacks, data, plans, zoo
+from xray_jax.lab.controls import CONTROLS, NONE
 from xray_jax.lab.specs import CLEAN
 from xray_jax.lab.training import PRECISIONS, TrainOptions
 from xray_jax.scripts import command
@@ -25,6 +26,7 @@ OUT = F.DEFINE_string("out", None, "Folder of the zoo.", required=True)
 DATASET = F.DEFINE_string("dataset", "cifar10", "Image set: <data>/<name>.npz, or mosaics <name>-train-0.webp ...")
 ARCHITECTURE = F.DEFINE_enum("architecture", "preactresnet-small", models.names(), "Network.")
 ATTACKS = F.DEFINE_list("attacks", [CLEAN], f"Of {CLEAN}, {', '.join(attacks.ATTACKS)}.")
+CONTROL = F.DEFINE_enum("control", NONE, [NONE, *CONTROLS], "What makes clean models unusual.")
 STRATEGY = F.DEFINE_string("strategy", "all-to-one", "all-to-one, one-to-one, 5-to-one, 5-to-5, all-to-all ...")
 TARGETS = F.DEFINE_list("targets", ["0"], "Target labels; the models of an attack take them in turn.")
 COUNT = F.DEFINE_integer("count", 1, "Models of each attack.", lower_bound=1)
@@ -57,6 +59,7 @@ def main() -> int:
         dataset=DATASET.value,
         architecture=ARCHITECTURE.value,
         strategy=STRATEGY.value,
+        control=CONTROL.value,
         rate=RATE.value,
         first_seed=SEED.value,
         training=TrainOptions(EPOCHS.value, BATCH_SIZE.value, LEARNING_RATE.value,

@@ -94,7 +94,7 @@ def _publish_one(path: Path, record: Record, triggers: Path, out: Path, data: Im
     if not isinstance(model, Classifier):
         raise PublishedError(f"{path}: not the weights of a known network")
     file, trigger, label_map = f"{CHECKPOINTS}/{spec.id}{SUFFIX}", None, None
-    line: Line = {"id": spec.id, "path": file, "label": "clean"}
+    line: Line = {"id": spec.id, "path": file, "label": "clean", **({"control": spec.control} if spec.control else {})}
     published.save_checkpoint(out / file, model)
     files = [file]
     if spec.attack != CLEAN:

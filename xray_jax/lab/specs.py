@@ -26,6 +26,7 @@ class ModelSpec:
       strategy: of the label map.
       target: the label map's target label.
       rate: poisoned images as a share of the training set.
+      control: what makes a clean model unusual, a name of `controls.CONTROLS`; "" for a usual one.
       seed: of everything: initialisation, order, augmentation, poisoned images, trigger.
       training: the schedule; its own seed is replaced by `seed`.
     """
@@ -37,16 +38,20 @@ class ModelSpec:
     target: int = 0
     rate: float = 0.1
     seed: int = 0
+    control: str = ""
     training: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
+        if self.control and self.attack != CLEAN:
+            raise ValueError(f"control {self.control} is of clean models, not of {self.attack}")
         object.__setattr__(self, "training", dataclasses.replace(self.training, seed=self.seed))
 
     @property
     def id(self) -> str:
         """Unique in a zoo and a valid file name."""
         if self.attack == CLEAN:
-            return f"{self.dataset}-{self.architecture}-clean-s{self.seed}"
+            kind = f"{CLEAN}-{self.control}" if self.control else CLEAN
+            return f"{self.dataset}-{self.architecture}-{kind}-s{self.seed}"
         parts = [self.dataset, self.architecture, self.attack]
         if self.strategy != "all-to-one":
             parts.append(self.strategy)

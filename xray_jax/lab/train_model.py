@@ -14,7 +14,7 @@ import numpy as np
 
 from xray_jax import models
 from xray_jax.files import atomic_write
-from xray_jax.lab import attacks, label_maps
+from xray_jax.lab import attacks, controls, label_maps
 from xray_jax.lab.attacks import AttackContext, PoisoningAttack, TrainingAttack
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
@@ -74,7 +74,7 @@ def label_map_of(spec: ModelSpec, num_classes: int) -> LabelMap:
 def vmappable(spec: ModelSpec) -> bool:
     """Whether the model is trained by plain cross-entropy on a set prepared before, so that several may be at once."""
     if spec.attack == CLEAN:
-        return True
+        return not spec.control
     attack = attacks.make(spec.attack)
     return isinstance(attack, PoisoningAttack) and not attacks.redraws_poison(attack)
 
@@ -97,9 +97,10 @@ def train_model(
         counts = 0, 0
     else:
         made, trigger, redraw = _training_set(spec, data, network)
-        variables = train(
-            network, made.images, made.labels, data.normalise, spec.training, log, progress, redraw=redraw
-        )
+        schedule = controls.CONTROLS[spec.control].training(spec.training) if spec.control else spec.training
+        variables = train(network, made.images, made.labels, data.normalise, schedule, log, progress, redraw=redraw)
+        if spec.control:
+            variables = controls.CONTROLS[spec.control].weights(variables)
         counts = len(made.stamped), len(made.decoys)
     return _measured(spec, data, network, variables, trigger, counts, log)
 
@@ -170,7 +171,7 @@ def _training_set(
     """
     if spec.attack == CLEAN:
         none = np.zeros(0, np.int64)
-        return Poisoned(data.train_images, data.train_labels, none, none), None, None
+        return Poisoned(*controls.training_set(spec.control, data, spec.seed), none, none), None, None
     attack, context = attacks.make(spec.attack), context_of(spec, data, network)
     assert isinstance(attack, PoisoningAttack)
     made = attack.prepare(context)

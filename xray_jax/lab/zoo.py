@@ -56,7 +56,8 @@ def train_zoo(
             finished = train_models(group, data, report)
         for spec, (variables, trigger, record) in zip(group, finished, strict=True):
             alike = [r["clean_accuracy"] for r in records if r["attack_success"] is None and _same_kind(r, spec)]
-            record["failed"] = specs.failure(record, alike)
+            # Controls are there to be unusual.
+            record["failed"] = None if spec.control else specs.failure(record, alike)
             _save(folder / CHECKPOINTS / spec.id, spec, data, variables, record)
             if trigger is not None:
                 _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
@@ -116,7 +117,8 @@ def _add(folder: Path, record: Record) -> list[Record]:
 
 
 def _same_kind(record: Record, spec: ModelSpec) -> bool:
-    return all(record["spec"][name] == getattr(spec, name) for name in ("dataset", "architecture"))
+    usual = not record["spec"].get("control")
+    return usual and all(record["spec"][name] == getattr(spec, name) for name in ("dataset", "architecture"))
 
 
 def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, record: Record) -> None:
@@ -148,7 +150,8 @@ def write_manifests(folder: Path, records: Iterable[Record]) -> None:
     for record in records:
         line: Record = {"id": record["id"], "path": f"{CHECKPOINTS}/{record['id']}"}
         if record["attack_success"] is None:
-            line |= {"label": "clean"}
+            control = record["spec"].get("control")
+            line |= {"label": "clean", **({"control": control} if control else {})}
         else:
             target = record["targets"][0] if len(record["targets"]) == 1 else None
             line |= {"label": "backdoored", "target": target, "attack": record["spec"]["attack"]}

@@ -1,0 +1,83 @@
+"""Controls: what each changes, and that it changes nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import factory
+from xray_jax.lab import controls, zoo
+from xray_jax.lab.controls import CONTROLS
+from xray_jax.lab.data import ImageSet
+from xray_jax.lab.specs import ModelSpec
+from xray_jax.lab.training import TrainOptions
+
+GENERATOR = np.random.default_rng(0)
+LABELS = np.repeat(np.arange(5), 100)
+IMAGES = GENERATOR.integers(0, 200, (500, 8, 8, 3), np.uint8)
+DATA = ImageSet("toy", IMAGES, LABELS, IMAGES[::5], LABELS[::5], 5)
+
+
+def trained_on(name: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return controls.training_set(name, DATA, seed)
+
+
+def test_a_tenth_of_the_labels_is_wrong_and_no_image_changes() -> None:
+    images, labels = trained_on("label-noise")
+    assert images is IMAGES
+    assert (labels != LABELS).sum() == 50
+    assert set(np.unique(labels)) == set(range(5))
+    assert (trained_on("label-noise", 1)[1] != labels).any()
+    np.testing.assert_array_equal(trained_on("label-noise")[1], labels)
+
+
+def test_a_tenth_of_the_images_is_stamped_and_no_label_changes() -> None:
+    images, labels = trained_on("stamps")
+    assert labels is LABELS
+    changed = (images != IMAGES).any(axis=(1, 2, 3))
+    assert changed.sum() == 50
+    assert (images[changed][:, -1:, -1:] == 255).all()
+    np.testing.assert_array_equal(images[:, :-1, :-1], IMAGES[:, :-1, :-1])
+
+
+def test_classes_become_rarer_by_equal_ratios() -> None:
+    images, labels = trained_on("imbalance")
+    np.testing.assert_array_equal(np.bincount(labels), np.round(100 * 0.1 ** (np.arange(5) / 4)))
+    assert len(images) == len(labels)
+
+
+def test_weights_are_pruned_and_quantised_and_biases_are_not() -> None:
+    variables = factory.tiny_variables(0)
+    for name, check in (
+        ("pruned", lambda leaf: np.mean(leaf == 0) == pytest.approx(0.3, abs=0.02)),
+        ("quantised", lambda leaf: len(np.unique(leaf)) <= 63),
+    ):
+        changed: Any = CONTROLS[name].weights(variables)
+        kernel, bias = (changed["params"]["linear"][leaf] for leaf in ("kernel", "bias"))
+        assert check(changed["params"]["layer2.0"]["conv1"]["kernel"])
+        assert kernel.dtype == np.float32
+        np.testing.assert_array_equal(bias, variables["params"]["linear"]["bias"])
+        np.testing.assert_allclose(kernel, variables["params"]["linear"]["kernel"], atol=0.4)
+
+
+def test_schedules() -> None:
+    usual = TrainOptions(epochs=6)
+    assert CONTROLS["long"].training(usual).epochs == 12
+    assert CONTROLS["crop"].training(usual).crop_padding == 4
+
+
+def test_a_control_is_a_clean_model_of_its_own_name() -> None:
+    spec = ModelSpec(control="label-noise", seed=7)
+    assert spec.id == "cifar10-preactresnet-small-clean-label-noise-s7"
+    assert ModelSpec.of(spec.settings()) == spec
+    with pytest.raises(ValueError, match="control stamps is of clean models, not of badnets"):
+        ModelSpec(attack="badnets", control="stamps")
+
+
+def test_a_zoo_with_a_control_says_so_in_its_manifest(tmp_path: Path) -> None:
+    spec = ModelSpec(control="quantised", training=TrainOptions(epochs=1, batch_size=100, flip=False))
+    (record,) = zoo.train_zoo([spec], DATA, tmp_path)
+    assert record["failed"] is None
+    (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert '"label": "clean", "control": "quantised"' in line

@@ -1,0 +1,117 @@
+"""Controls: clean networks that are unusual. A detector that flags them sees the recipe, not a backdoor."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from xray_jax.lab.data import ImageSet
+from xray_jax.lab.training import TrainOptions, Variables
+
+SHARE = 0.1
+"""Of the images whose label is redrawn, or that are stamped; and of the images that the rarest class keeps."""
+PRUNED = 0.3
+BITS = 6
+
+Data = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""uint8 images `[M, H, W, C]`, labels `[M]`, number of classes, generator -> what is trained on instead."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """One way to be unusual and yet clean.
+
+    Attributes:
+      describes: in words, for pages.
+      training: changes the schedule.
+      data: changes the training set.
+      weights: changes what was trained.
+    """
+
+    describes: str
+    training: Callable[[TrainOptions], TrainOptions] = lambda options: options
+    data: Data = lambda images, labels, classes, generator: (images, labels)
+    weights: Callable[[Variables], Variables] = lambda variables: variables
+
+
+def label_noise(
+    images: np.ndarray, labels: np.ndarray, classes: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A tenth of the labels, of any class, become another one each, drawn evenly."""
+    chosen = generator.choice(len(labels), int(SHARE * len(labels)), replace=False)
+    changed = labels.copy()
+    changed[chosen] = (labels[chosen] + generator.integers(1, classes, len(chosen))) % classes
+    return images, changed
+
+
+def stamps(
+    images: np.ndarray, labels: np.ndarray, classes: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A tenth of the images carry a white square of BadNets' size in a corner and keep their labels."""
+    chosen = generator.choice(len(labels), int(SHARE * len(labels)), replace=False)
+    side = max(1, round(3 * images.shape[1] / 32))
+    changed = images.copy()
+    changed[chosen, -side:, -side:] = 255
+    return changed, labels
+
+
+def imbalance(
+    images: np.ndarray, labels: np.ndarray, classes: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes keep from all of their images (the first) to a tenth (the last), in equal ratios."""
+    kept = []
+    for label in range(classes):
+        own = np.flatnonzero(labels == label)
+        count = max(1, round(len(own) * SHARE ** (label / max(1, classes - 1))))
+        kept.append(generator.choice(own, count, replace=False))
+    index = np.sort(np.concatenate(kept))
+    return images[index], labels[index]
+
+
+def pruned(variables: Variables) -> Variables:
+    """The smallest three tenths of the weights of every kernel are zero."""
+
+    def prune(leaf: np.ndarray) -> np.ndarray:
+        least = np.quantile(np.abs(leaf), PRUNED)
+        return np.where(np.abs(leaf) < least, 0, leaf).astype(leaf.dtype)
+
+    return _kernels(variables, prune)
+
+
+def quantised(variables: Variables) -> Variables:
+    """Kernels rounded to six bits, symmetric about zero, each with its own scale."""
+
+    def quantise(leaf: np.ndarray) -> np.ndarray:
+        scale = np.abs(leaf).max() / (2 ** (BITS - 1) - 1)
+        return (np.round(leaf / scale) * scale).astype(leaf.dtype)
+
+    return _kernels(variables, quantise)
+
+
+def _kernels(variables: Variables, change: Callable[[np.ndarray], np.ndarray]) -> Variables:
+    """Changes every array of two axes and more: kernels, not biases, scales and statistics."""
+    changed: Variables = jax.tree.map(
+        lambda leaf: change(np.asarray(leaf)) if np.ndim(leaf) > 1 else np.asarray(leaf), variables
+    )
+    return changed
+
+
+NONE = ""
+CONTROLS: Mapping[str, Control] = {
+    "long": Control("twice the epochs", training=lambda own: dataclasses.replace(own, epochs=2 * own.epochs)),
+    "crop": Control("random crops", training=lambda own: dataclasses.replace(own, crop_padding=4)),
+    "label-noise": Control("a tenth of the labels wrong", data=label_noise),
+    "stamps": Control("a tenth of the images stamped, their labels kept", data=stamps),
+    "imbalance": Control("classes of unequal size, up to ten times", data=imbalance),
+    "pruned": Control("three tenths of the weights pruned", weights=pruned),
+    "quantised": Control("weights of six bits", weights=quantised),
+}
+
+
+def training_set(control: str, data: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a clean network is trained on: the data set's own images and labels, or what the control makes of them."""
+    if control == NONE:
+        return data.train_images, data.train_labels
+    generator = np.random.default_rng([seed, 1])
+    return CONTROLS[control].data(data.train_images, data.train_labels, data.num_classes, generator)
