@@ -4,7 +4,7 @@ from typing import Any
 
 from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
 from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, OK, SKIPPED, SUSPECT, UNKNOWN, Row, planes_block, probe_block
-from xray_jax.verdict.decision import AMONG_REFERENCES, CONFIRMED_TRIGGER, NOT_CALIBRATED, STANDS_OUT
+from xray_jax.verdict.decision import AMONG_REFERENCES, CONFIRMED_TRIGGER, NOT_CALIBRATED, OTHER_NETWORKS, STANDS_OUT
 
 _HEADS = {
     BACKDOORED: "Backdoored",
@@ -86,6 +86,8 @@ def _unknown(row: Row) -> str:
             return _end(f"with the preprocessing that fits best the model labels {right} right, but {choice['doubt']}")
         only = "" if accuracy is None else "only "
         return f"the model labels {only}{right} of the clean samples right; its preprocessing is probably another."
+    if basis == OTHER_NETWORKS:
+        return "scores were measured, but the thresholds are of other networks: compare with clean ones (--references)."
     if basis == NOT_CALIBRATED:
         return "scores were measured, but nothing says what is normal for such a model (--calibration)."
     return _end(_basis(row))

@@ -188,6 +188,9 @@ class BatchScan:
                 scanned.model, scanned.detections, self.options.calibration, self.options.decide, compared
             )
             fields.fill_verdict(row, decision)
+            if self.options.calibration is not None and "planes" in scanned.detections:
+                unfit = calibrations.other_networks(self.options.calibration, scanned.model.model)
+                row["notes"] += [unfit] if unfit else []
             row["seconds"] = {name: round(value, 4) for name, value in job.seconds.items()}
             planes = scanned.detections.get("planes")
             if self.options.maps is not None and planes is not None:

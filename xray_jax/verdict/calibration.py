@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from xray_jax.classifier import BlackBox, Model
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.planes.stopping import StoppingRule
 from xray_jax.detectors.probe import null as probe_null
@@ -32,6 +33,7 @@ class Calibration:
       source: where the thresholds come from, for rows and people.
       settings: expansion, alpha, ats_cap, ats, input_space ("normalised"), planes, density.
       probe_null: what the probe finds on clean models, as `probe.null.Null.row` gives it; None for the default.
+      networks: architectures whose scores the thresholds are of; empty where nobody says, and then they decide for any.
     """
 
     re_threshold: float
@@ -39,6 +41,7 @@ class Calibration:
     source: str
     settings: Mapping[str, Any]
     probe_null: Mapping[str, Any] | None = None
+    networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("re_threshold", "ats_threshold"):
@@ -51,8 +54,12 @@ class Calibration:
 
 _PAPER_SETTINGS = {name: getattr(PlanesOptions, name, "normalised") for name in (*_MUST_MATCH, *_MAY_DIFFER)}
 PAPER_CALIBRATIONS = {
-    name: Calibration(re, ats, f"Model X-ray (ACM MM 2024) section 5.3, {name}", _PAPER_SETTINGS)
-    for name, (re, ats) in {"cifar10": (0.873, 0.184), "gtsrb": (2.040, 0.134), "cifar100": (1.194, 0.040)}.items()
+    name: Calibration(re, ats, f"Model X-ray (ACM MM 2024) section 5.3, {name}", _PAPER_SETTINGS, networks=(network,))
+    for name, network, re, ats in (
+        ("cifar10", "preactresnet18", 0.873, 0.184),
+        ("gtsrb", "mobilenet_v3_large", 2.040, 0.134),
+        ("cifar100", "preactresnet34", 1.194, 0.040),
+    )
 }
 
 
@@ -78,7 +85,11 @@ def load_calibration(spec: str) -> Calibration:
     wanted = {"re_threshold", "ats_threshold", "source", "settings"}
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict) or wanted - set(content):
         raise CalibrationError(f"--calibration={spec}: expected a JSON object with {sorted(wanted)}")
-    made = Calibration(**{name: content[name] for name in wanted}, probe_null=content.get("probe_null"))
+    networks = content.get("networks", [])
+    if not isinstance(networks, list) or not all(isinstance(name, str) for name in networks):
+        raise CalibrationError(f"--calibration={spec}: networks must be a list of names, got {networks!r}")
+    known = {name: content[name] for name in wanted}
+    made = Calibration(**known, probe_null=content.get("probe_null"), networks=tuple(networks))
     null_of(made)
     return made
 
@@ -111,6 +122,17 @@ def null_of(calibration: Calibration | None) -> Null:
         return probe_null.from_row(calibration.probe_null)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CalibrationError(f"calibration {calibration.source}: its probe_null is malformed ({error})") from error
+
+
+def other_networks(calibration: Calibration, model: Model) -> str | None:
+    """Why the thresholds say nothing of a model; None where they do. Nobody knows what network a black box is."""
+    network = model.architecture.partition(" (")[0]
+    if not calibration.networks or network in calibration.networks or isinstance(model, BlackBox):
+        return None
+    return (
+        f"thresholds of {' and '.join(calibration.networks)} (RE {calibration.re_threshold:g}, ATS "
+        f"{calibration.ats_threshold:g}) are no verdict on {network}: compare with clean models (--references)"
+    )
 
 
 def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:

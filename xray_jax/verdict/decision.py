@@ -8,12 +8,13 @@ from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.detectors.probe.result import Verdict
 from xray_jax.prepare import PreparedModel
 from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN, ComparisonFields
-from xray_jax.verdict.calibration import Calibration
+from xray_jax.verdict.calibration import Calibration, other_networks
 from xray_jax.verdict.comparison import is_suspect
 
 CONFIRMED_TRIGGER = "confirmed trigger"
 STANDS_OUT, AMONG_REFERENCES = "stands out among the references", "like the references"
 NOT_CALIBRATED = "not calibrated"
+OTHER_NETWORKS = "calibrated on other networks"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def decide(
     if rule not in RULES:
         raise ValueError(f"decide must be one of {RULES}, got {rule!r}")
     planes, probe = detections.get("planes"), detections.get("probe")
-    found = _of_planes(planes, calibration, rule)
+    found = _of_planes(model, planes, calibration, rule)
     if model.doubt is not None:
         return replace(found, verdict=UNKNOWN, basis=model.doubt)
     if probe is not None and probe.evidence.verdict is Verdict.CONFIRMED:
@@ -75,12 +76,14 @@ def decide(
     return replace(found, verdict=CLEAN, basis="clean so far")
 
 
-def _of_planes(planes: Detection | None, calibration: Calibration | None, rule: str) -> Decision:
+def _of_planes(model: PreparedModel, planes: Detection | None, calibration: Calibration | None, rule: str) -> Decision:
     """The verdict of the planes alone."""
     if planes is None:
         return Decision(UNKNOWN, "planes did not run")
     if calibration is None:
         return Decision(UNKNOWN, NOT_CALIBRATED)
+    if other_networks(calibration, model.model):
+        return Decision(UNKNOWN, OTHER_NETWORKS)
     values = {statistic.name: statistic.value for statistic in planes.statistics if statistic.value is not None}
     thresholds = {"re": calibration.re_threshold, "ats": calibration.ats_threshold}
     own = {name: BACKDOORED if values[name] <= thresholds[name] else CLEAN for name in thresholds}
