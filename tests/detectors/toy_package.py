@@ -8,7 +8,7 @@ MODULE = textwrap.dedent(
     """A detector of another package: how unevenly the clean samples are labelled."""
     import os
     import signal
-    import time
+    import subprocess
     import numpy as np
     from xray_jax.classifier import Access
     from xray_jax.detectors.detection import Detection, Statistic
@@ -74,7 +74,7 @@ MODULE = textwrap.dedent(
                     while True:
                         held.append(np.empty(1 << 28, np.uint8))
                 case 104:
-                    time.sleep(1e6)
+                    subprocess.run(["sleep", "1000"])
             return Detection(self.name, (), None, 0, {}, {})
 
     class Fails(Toy):

@@ -121,23 +121,24 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
         lines = journal.read_text().splitlines() if journal.exists() else []
         return [json.loads(line)[0] for line in lines]
 
-    def end(number: int) -> list[int]:
-        """Starts the command, ends it when it hangs, and returns the workers that it had."""
+    def end(number: int) -> int:
+        """Starts the command, ends it when the pill hangs in a process of its own, and returns its worker."""
         began = attempts().count("1-hangs.safetensors")
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        while attempts().count("1-hangs.safetensors") == began:
+        worker = -1
+        while attempts().count("1-hangs.safetensors") == began or len(members(worker)) < 2:
             assert process.poll() is None
+            listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            worker = int(listed[0]) if listed else -1
             time.sleep(0.05)
-        workers = [int(text) for text in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-        assert workers
         process.send_signal(number)
         process.wait()
-        return workers
+        return worker
 
     for number, count in ((signal.SIGTERM, 0), (signal.SIGKILL, 1), (signal.SIGKILL, 2)):
-        workers = end(number)
+        worker = end(number)
         deadline = time.monotonic() + 20
-        while any(map(alive, workers)):
+        while members(worker):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         # Who stops a run in order is not a checkpoint's fault.
@@ -149,11 +150,17 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
     assert not journal.exists()
 
 
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def members(group: int) -> list[int]:
+    """Living processes of a process group."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of = file.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of) == group and state != "Z":
+            found.append(int(file.parent.name))
+    return found
 
 
 class Scripted:

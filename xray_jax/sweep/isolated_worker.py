@@ -5,11 +5,11 @@ each attempt that is in the journal. What goes back is one line of JSON a messag
 that a checkpoint may have taken over, the supervisor unpickles nothing.
 """
 
-import ctypes
 import json
 import os
 import pickle
 import queue
+import select
 import signal
 import struct
 import sys
@@ -25,7 +25,6 @@ from xray_jax.sweep.checkpoint_list import Entry
 
 LENGTH = struct.Struct(">Q")
 """What stands before each frame."""
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker(Protocol):
@@ -104,11 +103,12 @@ class _Supervisor:
 
 
 def main() -> None:
-    """The program of a worker process: `messages` (a file descriptor), the supervisor's process id, memory in bytes."""
-    messages, parent, memory = map(int, sys.argv[1:4])
-    os.set_inheritable(messages, False)
+    """The program of a worker process. Arguments: file descriptors of messages and life, memory in bytes."""
+    messages, life, memory = map(int, sys.argv[1:4])
+    for descriptor in (messages, life):
+        os.set_inheritable(descriptor, False)
     _limit(memory)
-    _die_with(parent)
+    _live_until_closed(life)
     supervisor = _Supervisor(messages)
     try:
         make: Callable[[], Worker] = supervisor.receive()
@@ -136,9 +136,17 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
-def _die_with(parent: int) -> None:
-    """The kernel ends this process with the supervisor's, even where native code never lets another thread run."""
+def _live_until_closed(life: int) -> None:
+    """The kernel ends this process and those that it starts when the other end of the pipe `life` is closed.
+
+    The supervisor closes it by whatever way it ends. The thread that reads from it ends them too, where native code
+    lets it run.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+        import fcntl  # of Unix only
+
+        fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]:
         sys.exit(1)

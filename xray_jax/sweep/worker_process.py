@@ -40,21 +40,23 @@ class WorkerProcess:
         """
         self.ready, self.served = False, 0
         self._unread = bytearray()
-        self._messages, theirs = os.pipe()
+        self._messages, messages = os.pipe()
+        life, self._life = os.pipe()
         os.set_blocking(self._messages, False)
         # Whatever the supervisor can import, its workers can; what they print must not get among rows on stdout.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(theirs), str(os.getpid()), str(memory)],
+                [sys.executable, "-P", "-c", _PROGRAM, str(messages), str(life), str(memory)],
                 stdin=subprocess.PIPE,
                 stdout=2,
                 env={**os.environ, **environment, "PYTHONPATH": paths},
-                pass_fds=(theirs,),
+                pass_fds=(messages, life),
                 start_new_session=True,
             )
         finally:
-            os.close(theirs)
+            os.close(messages)
+            os.close(life)
         with contextlib.suppress(WorkerDiedError):
             # Found out when it is listened to.
             self._send(make)
@@ -117,6 +119,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         os.close(self._messages)
+        os.close(self._life)
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
