@@ -135,7 +135,7 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
         process.wait()
         return worker
 
-    for number, count in ((signal.SIGTERM, 0), (signal.SIGKILL, 1), (signal.SIGKILL, 2)):
+    for number, count in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, 1), (signal.SIGKILL, 2)):
         worker = end(number)
         deadline = time.monotonic() + 20
         while members(worker):

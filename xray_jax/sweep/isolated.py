@@ -37,6 +37,8 @@ GIB = 1 << 30
 _SPENT = f"{ATTEMPTS} attempts ended without a row: the process was killed, or the machine stopped"
 _START_SECONDS = 600.0
 _STARTS = 3
+_LONGEST_WAIT = 60.0
+_LONGEST_STAGE = 200
 _OUT_OF_MEMORY = ("MemoryError", "RESOURCE_EXHAUSTED", "bad_alloc", "annot allocate memory", "can't start new thread")
 
 
@@ -148,7 +150,7 @@ class _Supervisor:
     def run(self) -> Iterator[Row]:
         while self._hand_out():
             busy = [(slot, slot.process) for slot in self._slots if slot.process is not None and slot.task is not None]
-            wait = min(slot.deadline for slot, _ in busy) - time.monotonic()
+            wait = min(_LONGEST_WAIT, *(slot.deadline - time.monotonic() for slot, _ in busy))
             ready = connection.wait([process.fileno() for _, process in busy], max(wait, 0))
             heard = [process for _, process in busy if process.fileno() in ready]
             for slot, process in busy:
@@ -219,8 +221,9 @@ class _Supervisor:
                 process.ready, slot.starts = True, 0
                 self._request(slot, process, task)
             case {"stage": str(stage), "identity": value} if task is not None:
-                slot.stage = stage
-                if stage == "load" and task.identity is None and (key := as_identity(value)):
+                slot.stage = stage[:_LONGEST_STAGE]
+                key = as_identity(value)
+                if stage == "load" and task.identity is None and key is not None and key[0] == task.entry.id:
                     self._attempts.begin(key)
                     task.identity = key
                     process.acknowledge()
@@ -280,7 +283,11 @@ class _Supervisor:
 
 
 def _is_of(entry: Entry, row: Any) -> bool:
-    return isinstance(row, dict) and row.get("id") == entry.id
+    """Whether what a process calls a row can be one of this entry: a checkpoint may have taken the process over."""
+    if not isinstance(row, dict) or not {"status", "reason"} <= row.keys():
+        return False
+    key = as_identity(list(identity(row)))
+    return key is not None and key[0] == entry.id
 
 
 def _out_of_memory(row: Row) -> bool:

@@ -16,6 +16,7 @@ NONSENSE = "its process sent what no worker sends"
 _PROGRAM = "from xray_jax.sweep.isolated_worker import main; main()"
 _LONGEST_MESSAGE = 1 << 26
 _READ = 1 << 16
+_DYING_SECONDS = 10.0
 
 
 class WorkerDiedError(Exception):
@@ -123,7 +124,10 @@ class WorkerProcess:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
-        return self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DYING_SECONDS)
+        # The kernel holds on to it, on a file system that does not answer for one.
+        return -signal.SIGKILL
 
 
 def how_it_ended(status: int, limited: bool) -> str:
