@@ -101,6 +101,7 @@ def main() -> int:
             report=Path(REPORT.value) if REPORT.value else None,
             shard=sweep_flags.shard(),
             ray=sweep_flags.ray(),
+            isolation=sweep_flags.isolation(),
         )
     )
 

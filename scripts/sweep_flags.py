@@ -1,13 +1,21 @@
 """Flags that say which part of a sweep this process does, and who does the work."""
 
+from typing import Any
+
 from absl import flags
 
 from xray_jax.scripts import command_help
+from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard, resolve
 
 with command_help.group("Speed"):
     SPREAD = flags.DEFINE_bool("spread", False, "One checkpoint per local device: for small networks on many devices.")
+with command_help.group("Worker processes"):
+    ISOLATE = flags.DEFINE_bool("isolate", False, "Scan in worker processes: a checkpoint that ends one costs a row.")
+    WORKERS = flags.DEFINE_integer("workers", None, "Worker processes, which share the CPUs; default: 1.")
+    TIMEOUT = flags.DEFINE_float("timeout", None, "Seconds that a checkpoint may take; default: 3600.")
+    MEMORY = flags.DEFINE_float("memory", None, "GiB that a worker process may write to (Linux); default: no limit.")
 with command_help.group("Many machines"):
     SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
     NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")
@@ -28,3 +36,17 @@ def ray() -> RayOptions | None:
     if BACKEND.value == "local":
         return None
     return RayOptions(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)
+
+
+def isolation() -> IsolationOptions | None:
+    """Options of `--isolate`, None for this process.
+
+    Raises:
+      ValueError: one of them is given without it.
+    """
+    given: dict[str, Any] = {flag.name: flag.value for flag in (WORKERS, TIMEOUT, MEMORY) if flag.value is not None}
+    if not ISOLATE.value:
+        if given:
+            raise ValueError(f"--{next(iter(given))} is of worker processes: give --isolate too")
+        return None
+    return IsolationOptions(**given)

@@ -1,9 +1,10 @@
 """One whole run: what to scan, rows to a file, maps and pictures to folders, a table for people, an exit code."""
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from xray_jax.report import console
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import OK, SKIPPED, Row, is_flagged
 from xray_jax.samples import read as read_samples
-from xray_jax.sweep import ray_backend
-from xray_jax.sweep.batch_scan import BatchScan, Finished
+from xray_jax.sweep import isolated, ray_backend
+from xray_jax.sweep.batch_scan import BatchScan, Finished, OnStage
 from xray_jax.sweep.checkpoint_list import Entry, collect
+from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
@@ -36,6 +38,8 @@ from xray_jax.verdict.references import load as load_references
 from xray_jax.verdict.summary import summarise
 
 PLOTS = ("flagged", "all", "none")
+JOURNAL = ".attempts"
+"""What the name of an isolated run's journal has behind that of its row file."""
 EXIT_CLEAN, EXIT_FLAGGED, EXIT_ERRORS, EXIT_NOTHING, EXIT_USAGE = range(5)
 
 
@@ -63,6 +67,7 @@ class Job:
       report: folder for the rows as pages (`report.html.build`); None for none.
       shard: which part of the checkpoints, into its own row file.
       ray: scan on a Ray cluster, not in this process.
+      isolation: scan in worker processes of this machine, not in this process.
     """
 
     checkpoints: str
@@ -84,8 +89,11 @@ class Job:
     report: Path | None = None
     shard: Shard = field(default_factory=Shard)
     ray: RayOptions | None = None
+    isolation: IsolationOptions | None = None
 
     def __post_init__(self) -> None:
+        if self.ray is not None and self.isolation is not None:
+            raise ValueError("--isolate is for this machine: leave it out with --backend=ray")
         if self.plot not in PLOTS:
             raise ValueError(f"plot must be one of {PLOTS}, got {self.plot!r}")
         if self.plot != "none" and self.plots is None:
@@ -124,9 +132,11 @@ class Worker:
         )
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)
 
-    def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row]) -> Iterator[Row]:
+    def rows(
+        self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row], on_stage: OnStage | None = None
+    ) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""
-        for finished in self.scan.run(entries, done):
+        for finished in self.scan.run(entries, done, on_stage):
             self._draw(finished)
             yield finished.row
 
@@ -157,7 +167,8 @@ def _left_out(names: Sequence[str], access: Access, detectors: Sequence[Detector
     return {name: reason for name in names if name not in allowed}
 
 
-def _in_actor(job: Job) -> Worker:
+def _in_process(job: Job) -> Worker:
+    """The worker of an actor, or of a process of its own."""
     enable_compile_cache()
     return Worker(job)
 
@@ -175,7 +186,7 @@ def run(job: Job) -> int:
         return EXIT_NOTHING
     if job.report is not None:
         _check_report()
-    # Made here even where actors do the work: what cannot be used is found before a cluster is asked.
+    # Made here even where others do the work: what cannot be used is found before they are started.
     worker = Worker(job)
     entries = job.shard.of(listed)
     for folder in (job.plots, job.scan.maps):
@@ -223,12 +234,9 @@ def _write_report(rows: list[Row], job: Job, folder: Path) -> None:
 
 def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:
     """Rows of this run's entries, in their order: those that were there already and the new ones."""
-    job = worker.job
-    if job.ray is None:
-        new = worker.rows(entries, writer.done)
-    else:
-        new = ray_backend.scatter(functools.partial(_in_actor, job), entries, writer.done, job.ray)
-    with console.ProgressReport(len(entries)) as progress:
+    with contextlib.ExitStack() as stack:
+        new = stack.enter_context(contextlib.closing(_new_rows(worker, entries, writer)))
+        progress = stack.enter_context(console.ProgressReport(len(entries)))
         for row in new:
             writer.write(row)
             progress.advance(row)
@@ -236,3 +244,16 @@ def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> l
     newest = {(row["id"], row["settings_hash"], row["version"]): row for row in writer.rows}
     keys = [worker.scan.key(entry) for entry in entries]
     return [newest[key] for key in keys if key in newest]
+
+
+def _new_rows(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> Generator[Row, None, None]:
+    """Rows as this process, a cluster or worker processes make them."""
+    job = worker.job
+    make = functools.partial(_in_process, job)
+    if job.ray is not None:
+        yield from ray_backend.scatter(make, entries, writer.done, job.ray)
+    elif job.isolation is not None:
+        journal = None if writer.path is None or job.out is None else Path(f"{writer.path}{JOURNAL}")
+        yield from isolated.scatter(make, entries, writer.done, job.isolation, journal)
+    else:
+        yield from worker.rows(entries, writer.done)

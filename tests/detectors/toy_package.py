@@ -6,6 +6,9 @@ from pathlib import Path
 MODULE = textwrap.dedent(
     '''
     """A detector of another package: how unevenly the clean samples are labelled."""
+    import os
+    import signal
+    import subprocess
     import numpy as np
     from xray_jax.classifier import Access
     from xray_jax.detectors.detection import Detection, Statistic
@@ -56,6 +59,24 @@ MODULE = textwrap.dedent(
         def detect(self, model, samples):
             return Detection(self.name, (), None, 0, {}, {"classes": {1, 2}})
 
+    class Pill(Toy):
+        """What ends a process: by a marker in the checkpoint's weights."""
+        name, access = "pill", Access.WEIGHTS
+
+        def detect(self, model, samples):
+            match round(float(model.model.variables["params"]["linear"]["bias"][0])):
+                case 101:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case 102:
+                    os.abort()
+                case 103:
+                    held = []
+                    while True:
+                        held.append(np.empty(1 << 28, np.uint8))
+                case 104:
+                    subprocess.run(["sleep", "1000"])
+            return Detection(self.name, (), None, 0, {}, {})
+
     class Fails(Toy):
         name = "fails"
 
@@ -75,6 +96,7 @@ unsaid = toy_detectors:unsaid
 leaves = toy_detectors:leaves
 untold = toy_detectors:Untold
 fails = toy_detectors:Fails
+pill = toy_detectors:Pill
 absent = toy_that_is_not_there:Toy
 both = toy_detectors:Toy
 """

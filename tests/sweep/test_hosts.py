@@ -124,7 +124,7 @@ def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
     zoo: Path, tmp_path: Path, single: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
-    monkeypatch.setattr(job_lib, "_in_actor", Dying)
+    monkeypatch.setattr(job_lib, "_in_process", Dying)
     for name, value in compiled_once(tmp_path / "cache").items():
         monkeypatch.setenv(name, value)
     ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)

@@ -42,8 +42,16 @@ class ScannedModel:
         return self.model.queries + sum(found.queries for found in self.detections.values())
 
 
-def run_detectors(model: PreparedModel, samples: Samples, detectors: Sequence[Detector]) -> ScannedModel:
+def run_detectors(
+    model: PreparedModel,
+    samples: Samples,
+    detectors: Sequence[Detector],
+    on_detector: Callable[[str], None] | None = None,
+) -> ScannedModel:
     """Every detector that the model's access allows, in order.
+
+    Args:
+      on_detector: called with a detector's name before it runs.
 
     Raises:
       ValueError: two detectors have one name, or one cannot be run on this model or with these samples.
@@ -55,6 +63,8 @@ def run_detectors(model: PreparedModel, samples: Samples, detectors: Sequence[De
             have, need = model.access.name.lower(), detector.access.name.lower()
             not_run[detector.name] = f"it needs {need}, the model gives {have} only"
         else:
+            if on_detector is not None:
+                on_detector(detector.name)
             detections[detector.name] = detector.detect(model, samples)
     return ScannedModel(model, detections, not_run)
 

@@ -40,12 +40,24 @@ class Finished:
     scanned: ScannedModel | None = None
 
 
+OnStage = Callable[[str, Row], None]
+"""Told the stage that begins ("hash", "load", "prepare", "detector <name>") and the row so far, in the stage's thread.
+
+What it raises makes the checkpoint an error row, as what a stage raises does.
+"""
+
+
+def _untold(stage: str, row: Row) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass
 class _Job:
     """One checkpoint on its way through the stages."""
 
     entry: Entry
     row: Row
+    on_stage: OnStage = _untold
     model: Model | None = None
     scanned: ScannedModel | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -112,11 +124,16 @@ class BatchScan:
         if references is not None:
             self._common["references"] = {"digest": references.digest, "fpr": self.options.fpr}
 
-    def run(self, entries: Iterable[Entry], done: Mapping[tuple[Any, ...], Row] | None = None) -> Iterator[Finished]:
+    def run(
+        self,
+        entries: Iterable[Entry],
+        done: Mapping[tuple[Any, ...], Row] | None = None,
+        on_stage: OnStage | None = None,
+    ) -> Iterator[Finished]:
         """Scans what is not in `done` (rows by `rows.file.identity`) and yields new rows as they finish, in order."""
-        done = done or {}
+        done, told = done or {}, on_stage or _untold
         stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]] = [
-            (ThreadPoolExecutor(self.options.loaders, "load"), lambda entry: self._load(entry, done)),
+            (ThreadPoolExecutor(self.options.loaders, "load"), lambda entry: self._load(entry, done, told)),
             (ThreadPoolExecutor(self._shares.qsize(), "scan"), self._scan),
             (ThreadPoolExecutor(1, "finish"), self._finish),
         ]
@@ -132,15 +149,17 @@ class BatchScan:
             for pool, _ in stages:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, entry: Entry, done: Mapping[tuple[Any, ...], Row]) -> _Job | None:
+    def _load(self, entry: Entry, done: Mapping[tuple[Any, ...], Row], on_stage: OnStage) -> _Job | None:
         """Hash, resume check, weights. None when the row is there already."""
         started = time.perf_counter()
         row = self._new_row(entry)
-        job = _Job(entry, row)
+        job = _Job(entry, row, on_stage)
         try:
+            on_stage("hash", row)
             row["sha256"] = checkpoints.sha256(entry.path)
             if identity(row) in done:
                 return None
+            on_stage("load", row)
             row["format"] = checkpoints.format_of(entry.path).NAME
         except checkpoints.CheckpointError as error:
             # A file in a folder that is no checkpoint by name or content was never meant to be one.
@@ -162,10 +181,13 @@ class BatchScan:
             return job
         share = self._shares.get()
         try:
+            job.on_stage("prepare", job.row)
             prepared = prepare(job.model, self.samples, share, self.options.seed)
             fields.fill_prepared_fields(job.row, prepared, self._notes)
             job.seconds["prepare"] = prepared.seconds
-            job.scanned = run_detectors(prepared, self.samples, self.detectors)
+            job.scanned = run_detectors(
+                prepared, self.samples, self.detectors, lambda name: job.on_stage(f"detector {name}", job.row)
+            )
             for name, found in job.scanned.detections.items():
                 job.seconds[name] = sum(found.seconds.values())
         except Exception as error:

@@ -1,0 +1,144 @@
+"""A worker process of an isolated run, as its supervisor sees it: started, talked to, killed with all it started."""
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xray_jax.sweep.isolated_worker import LENGTH
+
+NONSENSE = "its process sent what no worker sends"
+_PROGRAM = "from xray_jax.sweep.isolated_worker import main; main()"
+_LONGEST_MESSAGE = 1 << 26
+_READ = 1 << 16
+_DYING_SECONDS = 10.0
+
+
+class WorkerDiedError(Exception):
+    """The process is gone; or what it says is `NONSENSE`, the message then."""
+
+
+class WorkerProcess:
+    """One process, in a process group of its own, so that Ctrl-C reaches the supervisor alone.
+
+    Attributes:
+      ready: whether it has said that it can scan.
+      served: checkpoints that it was given.
+    """
+
+    def __init__(self, make: bytes, memory: int, environment: Mapping[str, str]) -> None:
+        """Starts it.
+
+        Args:
+          make: pickled callable that builds the worker.
+          memory: limit in bytes, 0 for none.
+          environment: variables to set beside the supervisor's.
+        """
+        self.ready, self.served = False, 0
+        self._unread = bytearray()
+        self._messages, messages = os.pipe()
+        life, self._life = os.pipe()
+        os.set_blocking(self._messages, False)
+        # Whatever the supervisor can import, its workers can; what they print must not get among rows on stdout.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, str(messages), str(life), str(memory)],
+                stdin=subprocess.PIPE,
+                stdout=2,
+                env={**os.environ, **environment, "PYTHONPATH": paths},
+                pass_fds=(messages, life),
+                start_new_session=True,
+            )
+        finally:
+            os.close(messages)
+            os.close(life)
+        with contextlib.suppress(WorkerDiedError):
+            # Found out when it is listened to.
+            self._send(make)
+
+    def fileno(self) -> int:
+        """Readable when there are messages, or when it is gone."""
+        return self._messages
+
+    def request(self, value: Any) -> None:
+        """Gives it a checkpoint.
+
+        Raises:
+          WorkerDiedError: it is gone.
+        """
+        self.served += 1
+        self._send(pickle.dumps(value))
+
+    def acknowledge(self) -> None:
+        """Lets it go on: its attempt is in the journal.
+
+        Raises:
+          WorkerDiedError: it is gone.
+        """
+        self._send(b"")
+
+    def _send(self, frame: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(LENGTH.pack(len(frame)) + frame)
+            self._process.stdin.flush()
+        except OSError as error:
+            raise WorkerDiedError from error
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What it has said, without waiting for more.
+
+        Raises:
+          WorkerDiedError: it is gone, or what it says is no message.
+        """
+        while True:
+            try:
+                data = os.read(self._messages, _READ)
+            except BlockingIOError:
+                return
+            if not data:
+                raise WorkerDiedError
+            if len(self._unread) > _LONGEST_MESSAGE:
+                raise WorkerDiedError(NONSENSE)
+            self._unread += data
+            *lines, self._unread = self._unread.split(b"\n")
+            for line in lines:
+                try:
+                    yield dict(json.loads(line))
+                except (ValueError, TypeError, RecursionError) as error:
+                    raise WorkerDiedError(NONSENSE) from error
+
+    def end(self) -> int:
+        """Kills it and what it started, and returns its exit status: that of its own death, where it was dead."""
+        # Before its id is free again: until it is waited for, the group is its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        os.close(self._messages)
+        os.close(self._life)
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DYING_SECONDS)
+        # The kernel holds on to it, on a file system that does not answer for one.
+        return -signal.SIGKILL
+
+
+def how_it_ended(status: int, limited: bool) -> str:
+    """An exit status in words; `limited`: whether memory was."""
+    if status >= 0:
+        return f"its process ended with status {status}"
+    number = -status
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "unknown"
+    # A kernel without memory kills; a native library that is refused memory mostly aborts.
+    memory = number == signal.SIGKILL or (limited and number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS))
+    return f"killed by signal {number} ({name}{'; out of memory?' if memory else ''})"
