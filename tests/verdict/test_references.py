@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.places import ROOT
 from tests.rows import rows
+from tests.schema import check
+from xray_jax import samples
+from xray_jax.detectors import registry
+from xray_jax.rows import file as row_file
+from xray_jax.sweep.provenance import samples_hash
 from xray_jax.verdict import references as module
 from xray_jax.verdict.calibration import CalibrationError
 from xray_jax.verdict.comparison import compare, is_suspect
+from xray_jax.verdict.evaluation import judge_all, table
 from xray_jax.verdict.references import References, from_rows, load, statistics_of
 
 OPTIONS = {"starts": 3, "steps": 30}
@@ -172,3 +179,24 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "_MAX_BYTES", 100)
     with pytest.raises(CalibrationError, match="unpacks to more"):
         load(path)
+
+
+def test_the_shipped_references_are_what_the_command_makes_of_the_kept_rows() -> None:
+    folder = ROOT / "docs/evidence/references"
+    rows_kept = [check(row) for row in row_file.read(folder / "rows.jsonl")]
+    shipped = load("cifar10-preactresnet-small")
+    assert shipped.digest == from_rows(rows_kept, "rows.jsonl").digest
+    assert len(shipped.ids) == 19
+    others = [check(row) for row in row_file.read(folder / "others.jsonl")]
+    # The table that docs/references.md states.
+    assert (
+        table(judge_all([*rows_kept, *others], shipped), 0.05).split("\n\n")[1].strip()
+        in (ROOT / "docs/references.md").read_text()
+    )
+    # Nothing in the rows tells where they were made.
+    assert {row["path"].split("/")[0] for row in [*rows_kept, *others]} == {"zoo", "checkpoints"}
+    # Scans find them usable: same samples, same options of the detectors.
+    detectors = registry.make(list(shipped.settings))
+    asked = {detector.name: row_file.json_form(detector.settings()) for detector in detectors}
+    asked["planes"]["sampling"] = "refine"
+    shipped.check(samples_hash(samples.read("cifar10")), asked, 0.05)
