@@ -16,6 +16,7 @@ import pytest
 
 from tests import factory
 from tests.detectors import toy_package
+from tests.places import ROOT
 from tests.rows.rows import full_row
 from tests.sweep.scans import stable, whole
 from xray_jax import checkpoints
@@ -30,6 +31,12 @@ from xray_jax.sweep.isolated import IsolationError, IsolationOptions, scatter
 
 PILLS = {"1-killed": 101, "3-aborts": 102, "4-eats": 103}
 """Name -> marker for the toy detector `pill`."""
+
+
+@pytest.fixture(autouse=True)
+def workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent to a worker may be of this folder, wherever pytest was started from."""
+    monkeypatch.syspath_prepend(ROOT)
 
 
 @pytest.fixture
