@@ -29,7 +29,6 @@ OUT = flags.DEFINE_string("out", "demo_out", "Folder for rows, label maps and pi
 PLANES = flags.DEFINE_integer("planes", 20, "Planes per checkpoint (N).")
 DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
 TRUNCATED = "truncated.safetensors"
-_AS_REFERENCES = (PlanesOptions.planes, PlanesOptions.density)
 
 
 def main() -> int:
@@ -54,8 +53,7 @@ def main() -> int:
             out=str(out / "rows.jsonl"),
             planes=PlanesOptions(planes=PLANES.value, density=DENSITY.value, sampling="refine"),
             scan=BatchScanOptions(maps=out / "maps"),
-            # References were asked at these settings and no others.
-            references=SHIPPED[0] if (PLANES.value, DENSITY.value) == _AS_REFERENCES else None,
+            references=SHIPPED[0],
             plot="all",
             plots=out / "pictures",
             report=out / "report",

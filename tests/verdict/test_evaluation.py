@@ -5,13 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
-from sklearn.metrics import roc_auc_score
-
 from tests.verdict.test_references import made, row
 from xray_jax.rows import file as row_file
-from xray_jax.verdict.evaluation import auroc, auroc_interval, judge_all, table
+from xray_jax.verdict.evaluation import judge_all, table
 from xray_jax.verdict.references import from_rows, load
 
 CLEAN = [row(n) for n in range(19)]
@@ -20,16 +16,6 @@ BAD = [
 ]
 CONTROL = [row(60, manifest={"control": "label noise"}), row(61, bump=2.0, manifest={"control": "label noise"})]
 UNKNOWN = [row(70, label=None), row(71, architecture="other", label="backdoored", target=0, manifest={"attack": "lf"})]
-
-
-def test_auroc_is_that_of_scikit_learn() -> None:
-    generator = np.random.default_rng(0)
-    suspect, clean = generator.integers(0, 6, 11), generator.integers(0, 5, 17)
-    expected = roc_auc_score([1] * 11 + [0] * 17, np.concatenate([suspect, clean]))
-    assert auroc(suspect, clean) == pytest.approx(expected)
-    low, high = auroc_interval(suspect, clean)
-    assert low < expected < high
-    assert auroc_interval(np.array([9, 8]), np.array([1, 2, 3])) == (1.0, 1.0)
 
 
 def test_every_model_of_known_truth_is_judged() -> None:
@@ -52,7 +38,7 @@ def test_the_table_counts_what_is_flagged_and_whose_target_is_right() -> None:
     assert cells["badnets"][0] == "3"
     assert cells["badnets"][1].startswith("3 (")
     assert cells["badnets"][2] == "2 of 3"
-    assert cells["badnets"][3] == "1.00 (1.00 to 1.00)"
+    assert cells["badnets"][3] == "1.000 [1.000, 1.000]"
     assert cells["clean"][0] == "19"
     assert cells["clean"][3:] == ["", "", ""]
     assert cells["label noise"][1].startswith("1 (")

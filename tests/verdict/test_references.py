@@ -95,6 +95,17 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "references.npz").stat().st_size < 5000
 
 
+@pytest.mark.parametrize("margins", [[1.0, float("nan"), 1.0, 1.0, 1.0], [1.0, None, 1.0, 1.0, 1.0], None])
+def test_a_statistic_that_has_no_number_is_not_passed_over(margins: Any) -> None:
+    hidden = row(30)
+    hidden["detectors"]["margin"]["paired"] = {} if margins is None else {"log_margin": margins}
+    found = compare(hidden, made(), 0.05)
+    assert (found["p_value"], found["reason"]) == (None, "margin.log_margin could not be computed")
+    # A detector that did not run, because labels are all there is, is another thing.
+    del hidden["detectors"]["margin"]
+    assert compare(hidden, made(), 0.05)["p_value"] is not None
+
+
 def test_the_naming_of_a_file_makes_no_other_network() -> None:
     assert compare(row(30, architecture="tiny (naming: torch)"), made(), 0.05)["reason"] is None
 
@@ -137,6 +148,12 @@ def test_models_of_another_kind_are_not_compared(changes: dict[str, Any], reason
 )
 def test_a_scan_that_asks_other_things_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     made().check("abc", {"margin": OPTIONS, "planes": {}}, 0.05)
+    # What is not compared may be asked otherwise.
+    settings = {"margin": OPTIONS, "planes": {"density": 100}}
+    asked = References(**{**vars(made()), "settings": settings})
+    asked.check("abc", {"margin": OPTIONS, "planes": {"density": 12}}, 0.05)
+    with pytest.raises(CalibrationError, match="none of which runs here"):
+        asked.check("abc", {"planes": {"density": 100}}, 0.05)
     with pytest.raises(CalibrationError, match=message):
         made().check(*arguments)
 

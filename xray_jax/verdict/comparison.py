@@ -22,6 +22,8 @@ def compare(row: Row, references: References, fpr: float) -> ComparisonFields:
         label=None,
         reason=references.unlike(row),
     )
+    if made["reason"] is None and (lacking := references.lacking(row)):
+        made["reason"] = f"{' and '.join(lacking)} could not be computed"
     if made["reason"] is not None:
         return made
     found = references.judge(row)

@@ -3,14 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from xray_jax.detectors.probe.score import interval
 from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
 from xray_jax.verdict.references import References
 
-RESAMPLES = 2000
 CLEAN = "clean"
 FUSED = "fused"
 
@@ -21,7 +19,7 @@ class Judged:
 
     Attributes:
       id: of its row.
-      group: "clean", or the attack.
+      group: "clean", the attack, or what makes a clean model unusual.
       backdoored: the truth.
       target: the true target; None where there is none.
       found: how it stands; None where it cannot be compared.
@@ -43,34 +41,13 @@ def judge_all(rows: Sequence[Row], references: References) -> list[Judged]:
         truth = is_backdoored(row.get("label"))
         if row["status"] != OK or truth is None:
             continue
-        found = None if references.unlike(row) else references.judge(row)
+        found = None if references.unlike(row) or references.lacking(row) else references.judge(row)
         label = None
         if found is not None and references.statistics[found.leading].shape[-1:] == (row["num_classes"],):
             label = found.element[-1]
-        group = str(row["manifest"].get("attack") or row["manifest"].get("control") or "backdoored") if truth else ""
-        group = group or str(row["manifest"].get("control") or CLEAN)
-        made.append(Judged(row["id"], group, truth, row["target"], found, label))
+        group = row["manifest"].get("attack", "backdoored") if truth else row["manifest"].get("control", CLEAN)
+        made.append(Judged(row["id"], str(group), truth, row["target"], found, label))
     return made
-
-
-def auroc(suspect: np.ndarray, clean: np.ndarray) -> float:
-    """Area under the ROC curve: the share of pairs in which the backdoored model has the higher score; ties are half.
-
-    Args:
-      suspect: scores of backdoored models. clean: of clean ones.
-    """
-    difference = suspect[:, None] - clean[None]
-    return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
-
-
-def auroc_interval(suspect: np.ndarray, clean: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the AUROC, over models."""
-    generator = np.random.default_rng(seed)
-    drawn = [
-        auroc(generator.choice(suspect, len(suspect)), generator.choice(clean, len(clean))) for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def table(judged: Sequence[Judged], fpr: float) -> str:
@@ -105,8 +82,6 @@ def _scores(model: Judged) -> Mapping[str, float]:
 
 def _cell(own: Sequence[Judged], clean: Sequence[Judged], name: str) -> str:
     """AUROC of one statistic against the clean models, and its interval."""
-    suspect, usual = (np.array([_scores(m)[name] for m in part if name in _scores(m)]) for part in (own, clean))
-    if not len(suspect) or not len(usual):
-        return ""
-    low, high = auroc_interval(suspect, usual)
-    return f"{auroc(suspect, usual):.2f} ({low:.2f} to {high:.2f})"
+    # `auroc` is of scores that are low for backdoored models.
+    suspect, usual = ([-_scores(model)[name] for model in part if name in _scores(model)] for part in (own, clean))
+    return str(auroc(suspect, usual) or "")

@@ -91,9 +91,10 @@ class References:
                 f"references {self.source}: scanned with other samples (hash {self.samples}, this scan's {samples}); "
                 "scan them with these samples and calibrate anew"
             )
-        if not (shared := sorted(set(settings) & set(self.settings))):
+        compared = set(self.settings) - set(NOT_COMPARED)
+        if not (shared := sorted(set(settings) & compared)):
             raise CalibrationError(
-                f"references {self.source}: scanned with {sorted(self.settings)}, none of which runs here"
+                f"references {self.source}: {sorted(compared)} are compared, none of which runs here"
             )
         if differing := [name for name in shared if settings[name] != self.settings[name]]:
             raise CalibrationError(
@@ -115,6 +116,13 @@ class References:
                 "it was trained in another way"
             )
         return None
+
+    def lacking(self, row: Row) -> list[str]:
+        """Statistics of the references that a detector of the row could not compute, as for logits that are no numbers:
+        what they would have said is not known, so the model must not pass for one that is like the references.
+        """
+        found = statistics_of(row)
+        return sorted(n for n in self.statistics if n not in found and n.partition(".")[0] in row["detectors"])
 
     def judge(self, row: Row) -> Conformal | None:
         """How the model of a row stands among the references; None without a shared statistic.

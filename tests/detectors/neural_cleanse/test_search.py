@@ -1,7 +1,6 @@
 """Loss, gradient and steps of Neural Cleanse against the method written out in torch, on a trained network."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,62 +9,34 @@ import torch.nn.functional as F
 from torch import nn
 
 import xray_jax
-from tests.oracles.residual import PreActBlock, conv
-from xray_jax.classifier import Classifier
+from tests.oracles import demo_nets
+from tests.oracles.demo_nets import SmallPreActResNet
 from xray_jax.detectors.neural_cleanse import search
 from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.inference.whitebox import input_gradients
-from xray_jax.models import published
-from xray_jax.prepare import prepare
+from xray_jax.prepare import PreparedModel
 
-DEMO = Path(xray_jax.__file__).parent / "demo"
 CLASSES = np.array([0, 3, 7], np.int32)
 COST = np.array([1e-3, 2e-2, 0.1])
 IMAGES = xray_jax.samples.read("cifar10").images[:6]
 
 
-class SmallPreActResNet(nn.Module):
-    """The laboratory's network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, before = conv(3, 16), 16
-        for stage, (width, stride) in enumerate([(16, 2), (32, 2), (64, 1)], 1):
-            self.add_module(f"layer{stage}", nn.Sequential(PreActBlock(before, width, stride, bottleneck=False)))
-            before = width
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        mean = torch.tensor([0.4914, 0.4822, 0.4465]).reshape(3, 1, 1)
-        std = torch.tensor([0.247, 0.243, 0.261]).reshape(3, 1, 1)
-        x = self.conv1((pixels - mean) / std)
-        return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
+@pytest.fixture(scope="module")
+def prepared() -> PreparedModel:
+    return demo_nets.prepared("badnets-t3-s201", InferenceOptions(16))
 
 
 @pytest.fixture(scope="module")
-def model() -> Classifier:
-    loaded = xray_jax.checkpoints.load(DEMO / "zoo" / "cifar10-preactresnet-small-badnets-t3-s201")
-    placed = prepare(loaded, xray_jax.samples.read("cifar10"), InferenceOptions(16)).model
-    assert isinstance(placed, Classifier)
-    return placed
-
-
-@pytest.fixture(scope="module")
-def gradients(model: Classifier) -> search.Gradients:
+def gradients(prepared: PreparedModel) -> search.Gradients:
     return lambda images, labels: input_gradients(
-        model, images, search.log_likelihood_and_hit, (labels,), InferenceOptions(16)
+        prepared.model, images, search.log_likelihood_and_hit, (labels,), InferenceOptions(16)
     )
 
 
 @pytest.fixture(scope="module")
-def network(model: Classifier) -> SmallPreActResNet:
-    made = SmallPreActResNet().eval().requires_grad_(False)
-    wanted = published.to_tensors({name: model.variables[name] for name in ("params", "batch_stats")})
-    missing = made.load_state_dict({name: torch.tensor(np.asarray(array)) for name, array in wanted.items()}, False)
-    assert not missing.unexpected_keys
-    assert all(name.endswith("num_batches_tracked") for name in missing.missing_keys)
-    return made
+def network(prepared: PreparedModel) -> SmallPreActResNet:
+    return demo_nets.in_torch(prepared)
 
 
 def stated_loss(

@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from tests.lab.reproduce.conftest import add_model
 from xray_jax.lab.reproduce import claims, evidence, figures, page, tables
-from xray_jax.lab.reproduce.auroc import Auroc
 from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.specs import ModelSpec
+from xray_jax.verdict.auroc import Auroc
 
 
 def rows_of(folder: Path) -> dict[str, dict]:

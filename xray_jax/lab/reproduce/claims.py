@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from xray_jax.lab.reproduce.auroc import Auroc, auroc
 from xray_jax.lab.reproduce.evidence import Model
 from xray_jax.lab.reproduce.tables import markdown, of_attack, scores
+from xray_jax.verdict.auroc import Auroc, auroc
 
 EASY = 0.9
 """AUROC from which an attack counts as easily detected."""

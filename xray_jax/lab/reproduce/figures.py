@@ -7,9 +7,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xray_jax.lab.reproduce.auroc import auroc, roc
 from xray_jax.lab.reproduce.evidence import Model
 from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, SCORES, attacks_of, of_attack, scores
+from xray_jax.verdict.auroc import auroc, roc
 
 PLANES = (1, 2, 5, 10, 15, 20)
 STRIDES = (1, 2, 3, 4, 5)

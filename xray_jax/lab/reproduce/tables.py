@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xray_jax.lab.reproduce.auroc import Auroc, auroc
 from xray_jax.lab.reproduce.evidence import Model
 from xray_jax.lab.specs import CLEAN, MAX_ACCURACY_LOSS, success_needed
+from xray_jax.verdict.auroc import Auroc, auroc
 
 SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
 DEFAULT_STRATEGY, DEFAULT_RATE = "all-to-one", 0.1

@@ -87,9 +87,9 @@ def _properties(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _finding(row: Row, reference: str) -> Vulnerability:
-    proved = row["verdict"] == BACKDOORED
+    backdoored = row["verdict"] == BACKDOORED
     source = VulnerabilitySource(name="xray_jax")
-    severity = VulnerabilitySeverity.CRITICAL if proved else VulnerabilitySeverity.MEDIUM
+    severity = VulnerabilitySeverity.CRITICAL if backdoored else VulnerabilitySeverity.MEDIUM
     return Vulnerability(
         id=f"backdoor-{reference}",
         bom_ref=f"backdoor-{reference}",
@@ -98,7 +98,7 @@ def _finding(row: Row, reference: str) -> Vulnerability:
         cwes=[_CWE],
         description=printable(sentence(row)),
         analysis=VulnerabilityAnalysis(
-            state=ImpactAnalysisState.EXPLOITABLE if proved else ImpactAnalysisState.IN_TRIAGE
+            state=ImpactAnalysisState.EXPLOITABLE if backdoored else ImpactAnalysisState.IN_TRIAGE
         ),
         affects=[BomTarget(ref=reference)],
     )

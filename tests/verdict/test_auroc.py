@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from xray_jax.lab.reproduce.auroc import auroc, roc
+from xray_jax.verdict.auroc import auroc, roc
 
 
 @pytest.mark.parametrize("seed", range(5))
