@@ -99,6 +99,7 @@ def _kernels(variables: Variables, change: Callable[[np.ndarray], np.ndarray]) -
 
 NONE = ""
 CONTROLS: Mapping[str, Control] = {
+    NONE: Control("a usual model"),
     "long": Control("twice the epochs", training=lambda own: dataclasses.replace(own, epochs=2 * own.epochs)),
     "crop": Control("random crops", training=lambda own: dataclasses.replace(own, crop_padding=4)),
     "label-noise": Control("a tenth of the labels wrong", data=label_noise),
@@ -111,7 +112,5 @@ CONTROLS: Mapping[str, Control] = {
 
 def training_set(control: str, data: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What a clean network is trained on: the data set's own images and labels, or what the control makes of them."""
-    if control == NONE:
-        return data.train_images, data.train_labels
     generator = np.random.default_rng([seed, 1])
     return CONTROLS[control].data(data.train_images, data.train_labels, data.num_classes, generator)

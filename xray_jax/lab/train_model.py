@@ -97,10 +97,10 @@ def train_model(
         counts = 0, 0
     else:
         made, trigger, redraw = _training_set(spec, data, network)
-        schedule = controls.CONTROLS[spec.control].training(spec.training) if spec.control else spec.training
+        control = controls.CONTROLS[spec.control]
+        schedule = control.training(spec.training)
         variables = train(network, made.images, made.labels, data.normalise, schedule, log, progress, redraw=redraw)
-        if spec.control:
-            variables = controls.CONTROLS[spec.control].weights(variables)
+        variables = control.weights(variables)
         counts = len(made.stamped), len(made.decoys)
     return _measured(spec, data, network, variables, trigger, counts, log)
 

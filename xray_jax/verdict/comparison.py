@@ -33,8 +33,7 @@ def compare(row: Row, references: References, fpr: float) -> ComparisonFields:
     made["p_value"], made["models"] = found.p_value, found.references
     made["standout"] = {name: round(value, 4) for name, value in found.standout.items()}
     made["leading"] = found.leading
-    by_class = references.statistics[found.leading].shape[-1:] == (row["num_classes"],)
-    made["label"] = found.element[-1] if by_class else None
+    made["label"] = references.label(found)
     return made
 
 

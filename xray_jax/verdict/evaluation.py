@@ -42,9 +42,7 @@ def judge_all(rows: Sequence[Row], references: References) -> list[Judged]:
         if row["status"] != OK or truth is None:
             continue
         found = None if references.unlike(row) or references.lacking(row) else references.judge(row)
-        label = None
-        if found is not None and references.statistics[found.leading].shape[-1:] == (row["num_classes"],):
-            label = found.element[-1]
+        label = None if found is None else references.label(found)
         group = row["manifest"].get("attack", "backdoored") if truth else row["manifest"].get("control", CLEAN)
         made.append(Judged(row["id"], str(group), truth, row["target"], found, label))
     return made

@@ -133,6 +133,11 @@ class References:
         others = np.array([sha256 != row["sha256"] for sha256 in self.sha256])
         return conformal.judge(own, {name: self.statistics[name][others] for name in own}) if own else None
 
+    def label(self, found: Conformal) -> int | None:
+        """The class whose number stands out most; None where the leading statistic is not by class."""
+        by_class = self.statistics[found.leading].shape[-1:] == (self.num_classes,)
+        return found.element[-1] if by_class else None
+
     def save(self, path: str | Path) -> None:
         """Writes one compressed `.npz`, statistics in half precision."""
         about: dict[str, Any] = {
