@@ -51,6 +51,12 @@ def number(value: Any) -> float | None:
         return None
 
 
+def drawable(value: Any) -> float | None:
+    """A number that has a place in a picture, or None: axes overflow where numbers are too large."""
+    found = number(value)
+    return found if found is not None and abs(found) < 1e9 else None
+
+
 def whole(value: Any) -> int | None:
     """An integer of 64 bits, or None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None

@@ -167,9 +167,9 @@ class Row(TypedDict):
     Attributes:
       id: unique in the batch scan.
       schema: `SCHEMA`.
-      path: where the checkpoint was.
-      sha256: of its content; None where it could not be read.
-      format: of the file.
+      path: where the checkpoint was; empty for a model in memory.
+      sha256: of its content; None where it could not be read, and of a model in memory.
+      format: of the file; "memory" for a model that comes from none.
       architecture: as recognised or declared.
       num_classes: labels are below it.
       preprocess: pixel values to the network's input space.
