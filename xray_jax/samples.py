@@ -56,10 +56,8 @@ class Samples:
 
     def __repr__(self) -> str:
         """How many there are, of how many classes and what size, and no pixels."""
-        shape = " x ".join(map(str, self.images.shape[1:]))
-        return (
-            f"<Samples {self.source or 'of arrays'}: {len(self)} images {shape}, {len(np.unique(self.labels))} classes>"
-        )
+        shape, classes = " x ".join(map(str, self.images.shape[1:])), len(np.unique(self.labels))
+        return f"<Samples {Path(self.source).name or 'of arrays'}: {len(self)} images {shape}, {classes} classes>"
 
     def subset(self, index: np.ndarray) -> "Samples":
         return dataclasses.replace(self, images=self.images[index], labels=self.labels[index])

@@ -1,7 +1,7 @@
 """Colours and marks of all pictures: one for each class and each outcome, told apart without seeing red or green.
 
-Classes have the ten colours of M. A. Petroff, Accessible Color Sequences for Data Visualization (2021), then paler and
-darker twins. Outcomes have three of Okabe and Ito's and grey, and a shape each.
+Classes have the ten colours of M. A. Petroff, Accessible Color Sequences for Data Visualization (2021), its greys last,
+then paler and darker twins. Outcomes have three of Okabe and Ito's and grey, and a shape each.
 """
 
 import colorsys
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN
 
 _CLASSES = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+    "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#92dadd", "#94a4a2", "#717581",
 )  # fmt: skip
 _PALE, _DARK = 0.55, 0.45
 REFERENCE = "#d5d9de"

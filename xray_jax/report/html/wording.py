@@ -144,6 +144,15 @@ def meaning(statistic: NamedStatistic) -> Meaning:
     return Meaning(statistic.name, f"{side}A statistic of the detector {statistic.detector}.")
 
 
+def standout_meaning(detector: str, name: str) -> Meaning:
+    """How far a model stands out among reference models by one statistic."""
+    return Meaning(
+        f"Beside clean models: {detector_title(detector)}",
+        f"How far a model stands out from clean reference models in {printable(name)}, in standard deviations. "
+        "High is suspect.",
+    )
+
+
 def detector_title(name: str) -> str:
     """What a detector does, in a few words."""
     return _DETECTORS.get(name, printable(name))
