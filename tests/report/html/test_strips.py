@@ -73,7 +73,7 @@ def test_what_is_compared_stands_among_its_references():
             strips.add(row, [], row["verdict"], "a.html", "a")
         (strip,) = strips.all()
         assert (strip.references, strip.threshold, len(strip.values)) == ((-1.0, 0.1, 2.0), 1.9, 2)
-        assert strip.meaning.title == "Beside clean models: How far each class can be raised (MM-BD)"
+        assert strip.meaning.title == "Among clean models: How far each class can be raised (MM-BD)"
 
 
 def test_rows_of_earlier_versions_have_no_references():

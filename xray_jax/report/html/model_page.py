@@ -136,10 +136,15 @@ def _trigger(row: Row) -> list[tuple[str, str]] | None:
     return said
 
 
-def _standout(row: Row) -> list[tuple[str, str, Strip]]:
-    """How far each statistic stands out among the reference models, the farthest first: name, how far, line."""
+def _standout(row: Row) -> list[tuple[str, str, str, Strip]]:
+    """What stands out among the reference models, the farthest first: what was measured, its name, how far, a line."""
     return [
-        (f"{strip.detector}.{strip.name}".rstrip("."), f"{strip.values[0][0]:+.2f} standard deviations", strip)
+        (
+            detector_title(strip.detector),
+            f"{strip.detector}.{strip.name}".rstrip("."),
+            f"{strip.values[0][0]:+.2f} standard deviations",
+            strip,
+        )
         for strip in among_references(row)
     ]
 

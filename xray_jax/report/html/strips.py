@@ -54,7 +54,7 @@ class Strip:
     values: list[tuple[float, str, str, str]] = field(default_factory=list)
     threshold: float | None = None
     references: tuple[float, ...] = ()
-    _least: float = math.inf
+    _least: tuple[bool, float] = (True, math.inf)
     _several: bool = False
     _range: tuple[float, float] | None = None
     _histogram: str | None = None
@@ -70,10 +70,11 @@ class Strip:
 
     def beside(self, standout: float, references: tuple[float, ...], threshold: float | None) -> None:
         """References as one model's row has them: those of the model that stands out least count, because one that
-        stands out far makes them look alike.
+        stands out far makes them look alike; of all with a threshold, if there are any.
         """
-        if standout < self._least:
-            self._least, self.references, self.threshold = standout, references, threshold
+        if (threshold is None, standout) < self._least:
+            self._least = threshold is None, standout
+            self.references, self.threshold = references, threshold
             self._range = self._histogram = None
 
     @property

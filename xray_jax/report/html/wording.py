@@ -87,7 +87,7 @@ _MEANINGS = {
 _DETECTORS = {
     "planes": "Labels of mixtures of clean images (Model X-ray)",
     "probe": "Search for a trigger that works",
-    "panel": "Fixed changes of images, beside clean models",
+    "panel": "Fixed changes of images",
     "margin": "How far each class can be raised (MM-BD)",
     "perturbation": "A faint pattern for each class",
 }
@@ -147,7 +147,7 @@ def meaning(statistic: NamedStatistic) -> Meaning:
 def standout_meaning(detector: str, name: str) -> Meaning:
     """How far a model stands out among reference models by one statistic."""
     return Meaning(
-        f"Beside clean models: {detector_title(detector)}",
+        f"Among clean models: {detector_title(detector)}",
         f"How far a model stands out from clean reference models in {printable(name)}, in standard deviations. "
         "High is suspect.",
     )
