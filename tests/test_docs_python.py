@@ -30,7 +30,13 @@ from xray_jax.sweep.batch_scan import BatchScan
 
 pytestmark = pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
 
-PYTHON = {page: blocks for page in documents.PAGES if (blocks := documents.blocks(page, "python"))}
+OF_TUTORIALS = "docs/tutorials/"
+"""Run by `test_tutorials.py`."""
+PYTHON = {
+    page: blocks
+    for page in documents.PAGES
+    if not page.startswith(OF_TUTORIALS) and (blocks := documents.blocks(page, "python"))
+}
 DEMO = ROOT / "xray_jax" / "demo" / "zoo" / "cifar10-preactresnet-small-badnets-t3-s201"
 TINY = {
     "planes": lambda seed: Planes(xray_jax.PlanesOptions(planes=2, density=12, seed=seed)),
