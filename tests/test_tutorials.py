@@ -24,6 +24,8 @@ from tests.sweep.test_references import save
 from tests.test_docs_python import run as run_python
 from xray_jax import job
 from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.probe import replay
+from xray_jax.detectors.probe.result import Finding
 from xray_jax.inference.labels import label_images
 from xray_jax.rows import file as row_file
 from xray_jax.samples import from_arrays
@@ -35,6 +37,9 @@ TUTORIALS = [page for page in documents.PAGES if page.startswith("docs/tutorials
 QUICK = ("--planes=2", "--density=12", "--probe_queries=1000")
 DETECTORS = "--detectors=probe,panel,margin,perturbation"
 INSTEAD = {"--samples=cifar10": "--samples=clean.npz", DETECTORS: "--detectors=planes,margin", "/shared/out/": "out/"}
+
+BORDER = {"side": 1.0, "thickness": 1.0, "red": 0.0, "green": 1.0, "blue": 0.0}
+FINDING = Finding("all-to-one", (-1, 0, 0, 0, 0), "border", BORDER, "a strip", 9, 9, 0.1, 0.1, 1.0, 0.1, 2.0, 0.0)
 
 
 def lines(page: str) -> list[str]:
@@ -114,16 +119,28 @@ def test_every_tutorial_is_run_below() -> None:
     assert all(said in text for said in INSTEAD)
 
 
-def test_first_verdict(folder: Path) -> None:
+def test_first_verdict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the probe, whose stamps compile for ten seconds: what it would find is put in, and `xray-confirm` runs up
+    to the first query."""
     scan, keep, compare, confirm = of_package(FIRST)
-    assert "1 scanned" in execute(scan, 0, 1)
-    execute(keep, 0, 1)
+    assert "1 scanned" in execute(f"{scan} --detectors=planes")
+    execute(f"{keep} --detectors=planes")
     execute(compare, 0, 1)
     kept, compared = row_file.read("rows.jsonl")
     comparison: Any = compared["comparison"]
-    assert (kept["status"], kept["comparison"]) == ("ok", None)
+    assert (kept["status"], kept.get("comparison")) == ("ok", None)
     assert comparison["p_value"] is not None, comparison
-    execute(confirm, 0, 1)
+    kept["detectors"]["probe"] = {"verdict": "nothing found", "best": FINDING.row(), "threshold": 0.0}
+    row_file.write_all("rows.jsonl", [kept])
+    asked: list[Any] = []
+    monkeypatch.setattr(replay, "replay", lambda *arguments: asked.append(arguments) or _stop())
+    assert "stopped here" in execute(confirm, 4)
+    ((finding, prepared, samples),) = asked
+    assert (finding.family, prepared.num_classes, samples.source) == ("border", 5, "fresh.npz")
+
+
+def _stop() -> None:
+    raise ValueError("stopped here")
 
 
 def test_calibrate(folder: Path) -> None:
