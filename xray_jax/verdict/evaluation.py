@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from xray_jax.detectors.probe.score import interval
 from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
 from xray_jax.verdict.references import References
@@ -34,14 +35,14 @@ class Judged:
     label: int | None
 
 
-def judge_all(rows: Sequence[Row], references: References) -> list[Judged]:
-    """Every row of known truth among the references, in order."""
+def judge_all(rows: Sequence[Row], references: References, fuse: conformal.Fusion = conformal.largest) -> list[Judged]:
+    """Every row of known truth among the references, in order; `fuse` as for `References.judge`."""
     made = []
     for row in rows:
         truth = is_backdoored(row.get("label"))
         if row["status"] != OK or truth is None:
             continue
-        found = None if references.unlike(row) or references.lacking(row) else references.judge(row)
+        found = None if references.unlike(row) or references.lacking(row) else references.judge(row, fuse)
         label = None if found is None else references.label(found)
         group = row["manifest"].get("attack", "backdoored") if truth else row["manifest"].get("control", CLEAN)
         made.append(Judged(row["id"], str(group), truth, row["target"], found, label))
