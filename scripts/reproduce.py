@@ -37,17 +37,17 @@ def main() -> int:
     if (EVIDENCE.value is None) == (not ROWS.value):
         raise ValueError("give either --evidence (a folder) or --rows (row files)")
     again = shlex.join(["xray-reproduce", *sys.argv[1:]])
-    if ROWS.value:
-        references = load(REFERENCES.value) if REFERENCES.value else None
-        text = comparison.page(ROWS.value, references, page.paper(), FPR.value, again)
-        with atomic_write(Path(OUT.value), "w") as file:
-            file.write(text)
+    if EVIDENCE.value is not None:
+        _of_the_planes(EVIDENCE.value, again)
         return 0
-    _one_detector(again)
+    references = load(REFERENCES.value) if REFERENCES.value else None
+    text = comparison.page(ROWS.value, references, page.paper(), FPR.value, again)
+    with atomic_write(Path(OUT.value), "w") as file:
+        file.write(text)
     return 0
 
 
-def _one_detector(again: str) -> None:
+def _of_the_planes(evidence: str, again: str) -> None:
     """Flags to one `page.write`; naming a table or figure leaves out all those not named."""
     unnamed = {name: flags.FLAGS[name].using_default_value for name in ("table", "figure")}
     some = not all(unnamed.values())
@@ -55,7 +55,7 @@ def _one_detector(again: str) -> None:
     figures = [] if some and unnamed["figure"] else FIGURE.value
     if unknown := sorted(set(tables) - set(page.TABLES)) + sorted(set(figures) - set(page.FIGURES)):
         raise ValueError(f"unknown table or figure {unknown}; known: tables {page.TABLES}, figures {(*page.FIGURES,)}")
-    page.write(Path(EVIDENCE.value), Path(OUT.value), tables, figures, again)
+    page.write(Path(evidence), Path(OUT.value), tables, figures, again)
 
 
 def run() -> None:

@@ -112,7 +112,7 @@ def _fused(judged: Sequence[Judged]) -> dict[str, float]:
 def _limited(row: Row) -> Row:
     """The row of a scan that was given hard labels only."""
     kept = {name: block for name, block in row["detectors"].items() if name in LABELS_ONLY}
-    return Row(**{**row, "detectors": kept})  # type: ignore[typeddict-item]
+    return Row(**{**row, "detectors": kept})
 
 
 def _by_attack(rows: Sequence[Row], references: References | None, published: Mapping[str, Any]) -> str:
