@@ -1,7 +1,10 @@
 """Model X-ray at scale: tells from hard labels alone whether trained image classifiers are backdoored.
 
-Three levels: `score` any callable, `scan_model` one checkpoint, `BatchScan` a list of thousands.
+Three levels: `score` any callable, `scan` (or `gate`) one model, `BatchScan` a list of thousands.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from xray_jax import checkpoints as checkpoints
 from xray_jax import samples as samples
@@ -27,10 +30,36 @@ from xray_jax.sweep.batch_scan import BatchScan as BatchScan
 from xray_jax.sweep.checkpoint_list import Entry as Entry
 from xray_jax.sweep.checkpoint_list import collect as collect
 from xray_jax.sweep.options import BatchScanOptions as BatchScanOptions
+from xray_jax.sweep.progress import Progress as Progress
 from xray_jax.verdict.calibration import load_calibration as load_calibration
+
+if TYPE_CHECKING:
+    from xray_jax.report.gate import BackdoorSuspected as BackdoorSuspected
+    from xray_jax.report.gate import GateError as GateError
+    from xray_jax.report.gate import NotJudged as NotJudged
+    from xray_jax.report.gate import gate as gate
+    from xray_jax.report.notebook import Results as Results
+    from xray_jax.report.one_model import Result as Result
+    from xray_jax.report.one_model import scan as scan
+
+_LATE = {
+    "xray_jax.report.gate": ("BackdoorSuspected", "GateError", "NotJudged", "gate"),
+    "xray_jax.report.notebook": ("Results",),
+    "xray_jax.report.one_model": ("Result", "scan"),
+}
+"""Module -> names that are imported when they are first used: a scan needs no report."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATE.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Access",
+    "BackdoorSuspected",
     "BatchScan",
     "BatchScanOptions",
     "BlackBox",
@@ -39,20 +68,27 @@ __all__ = [
     "Detection",
     "Detector",
     "Entry",
+    "GateError",
     "InferenceOptions",
+    "NotJudged",
     "PlanesOptions",
     "PreparedModel",
     "Preprocess",
     "ProbeOptions",
+    "Progress",
+    "Result",
+    "Results",
     "Samples",
     "ScannedModel",
     "Statistic",
     "checkpoints",
     "collect",
+    "gate",
     "load_calibration",
     "make_detectors",
     "prepare",
     "samples",
+    "scan",
     "scan_model",
     "score",
 ]

@@ -27,10 +27,11 @@ from xray_jax.rows import file as row_file
 from xray_jax.rows.row import OK, SKIPPED, Row, is_flagged
 from xray_jax.samples import read as read_samples
 from xray_jax.sweep import isolated, ray_backend
-from xray_jax.sweep.batch_scan import BatchScan, Finished, OnStage
+from xray_jax.sweep.batch_scan import BatchScan, Finished
 from xray_jax.sweep.checkpoint_list import Entry, collect
 from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.sweep.progress import OnStage
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
 from xray_jax.verdict.calibration import load_calibration, load_null, null_of, stopping_rule

@@ -54,6 +54,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        """How many there are, of how many classes and what size, and no pixels."""
+        shape, classes = " x ".join(map(str, self.images.shape[1:])), len(np.unique(self.labels))
+        return f"<Samples {Path(self.source).name or 'of arrays'}: {len(self)} images {shape}, {classes} classes>"
+
     def subset(self, index: np.ndarray) -> "Samples":
         return dataclasses.replace(self, images=self.images[index], labels=self.labels[index])
 

@@ -1,8 +1,9 @@
 import numpy as np
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.report import plane_figures
+from xray_jax.report import palette, plane_figures
 
 
 def some_maps(count=7, density=9, classes=30):
@@ -37,8 +38,8 @@ def test_a_node_is_painted_with_its_label_where_its_coordinates_say():
     plane_figures.FigureCanvasAgg(figure).draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())
     x, y = figure.axes[0].transData.transform((maps.axis1[0, 4], maps.axis2[0, 0]))
-    colour = plane_figures.label_colours([2])[2]
-    assert plane_figures.to_hex(pixels[len(pixels) - 1 - int(y), int(x), :3] / 255) == colour
+    colour = palette.label_colours([2])[2]
+    assert to_hex(pixels[len(pixels) - 1 - int(y), int(x), :3] / 255) == colour
 
 
 def test_distribution_marks_the_target():
@@ -48,6 +49,6 @@ def test_distribution_marks_the_target():
 
 
 def test_colours_are_the_same_in_every_picture_and_differ():
-    many = plane_figures.label_colours(range(43))
+    many = palette.label_colours(range(43))
     assert len(set(many.values())) == 43
-    assert plane_figures.label_colours([41])[41] == many[41]
+    assert palette.label_colours([41])[41] == many[41]

@@ -81,6 +81,8 @@ def test_a_model_that_stands_out_is_suspect_at_the_stated_rate(folder: Path, ref
     odd, usual, own = run(entries, detectors=(Bias(),), references=references)
     assert (odd["verdict"], odd["basis"]) == ("suspect", "stands out among the references")
     assert odd["comparison"]["p_value"] == 0.05
+    assert odd["comparison"]["standout"]["bias.bias"] > odd["comparison"]["threshold"]
+    assert len(odd["comparison"]["reference_standout"]["bias.bias"]) == 19
     assert (odd["comparison"]["leading"], odd["comparison"]["label"], odd["target_label"]) == (
         "bias.bias",
         CLASS,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xray_jax.verdict import conformal
+from xray_jax.verdict import comparison, conformal
 from xray_jax.verdict.conformal import judge, leads, standouts
 
 GENERATOR = np.random.default_rng(0)
@@ -109,3 +109,24 @@ def test_other_fusions_score_as_their_formulas_say() -> None:
     fused = [conformal.judge(own, references, fuse).fused for fuse in conformal.FUSIONS.values()]
     assert fused[0] > fused[1]
     assert conformal.judge(own, references).fused == fused[0]
+
+
+@pytest.mark.parametrize("fpr", [0.04, 0.05, 0.1, 0.31, 1.0])
+def test_what_is_beyond_the_threshold_is_suspect_and_nothing_else(fpr: float) -> None:
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        references = {"a": generator.normal(size=(19, 5)), "b": generator.normal(size=(19, 2, 3))}
+        model = {"a": generator.normal(size=5) + (seed % 3), "b": generator.normal(size=(2, 3))}
+        found = judge(model, references)
+        threshold = found.threshold(fpr)
+        assert (threshold is not None and found.fused > threshold) == (found.p_value <= fpr)
+        assert {name: values.shape for name, values in found.others.items()} == {"a": (19,), "b": (19,)}
+
+
+def test_a_row_keeps_the_references_in_order_or_of_many_quantiles() -> None:
+    values = np.random.default_rng(0).normal(size=100)
+    assert comparison.spread(values[:5]) == [round(float(value), 2) for value in np.sort(values[:5])]
+    kept = comparison.spread(values)
+    assert len(kept) == comparison.MOST_KEPT
+    assert (kept[0], kept[-1]) == (round(values.min(), 2), round(values.max(), 2))
+    assert kept == sorted(kept)

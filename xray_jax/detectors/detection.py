@@ -55,6 +55,12 @@ class Detection:
     evidence: Any = None
     paired: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Its statistics and its target, and no evidence."""
+        found = [f"{each.name} {'None' if each.value is None else f'{each.value:.4g}'}" for each in self.statistics]
+        target = "" if self.target is None else f", target {self.target}"
+        return f"<Detection {self.detector}: {', '.join(found)}{target}, {self.queries:,} queries>"
+
 
 @runtime_checkable
 class Detector(Protocol):

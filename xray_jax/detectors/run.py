@@ -1,5 +1,6 @@
 """One model through several detectors."""
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,20 @@ class ScannedModel:
     model: PreparedModel
     detections: Mapping[str, Detection]
     not_run: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """The model and what each detector found, a line each."""
+        return "\n".join(["<ScannedModel", *(f"  {part!r}" for part in (self.model, *self.detections.values()))]) + ">"
+
+    def _repr_html_(self) -> str:
+        """The statistics of all detectors as a table."""
+        lines = [
+            (name, each.name, "" if each.value is None else f"{each.value:.4g}", f"{each.suspect} is suspect")
+            for name, found in self.detections.items()
+            for each in found.statistics
+        ]
+        cells = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in line)}</tr>" for line in lines)
+        return f"<p>{html.escape(repr(self.model))}</p><table><tbody>{cells}</tbody></table>"
 
     @property
     def target(self) -> int | None:

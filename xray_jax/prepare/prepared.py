@@ -48,6 +48,11 @@ class PreparedModel:
     queries: int
     seconds: float
 
+    def __repr__(self) -> str:
+        """The model and how well it does, and no weights."""
+        right = f"{self.clean_accuracy:.1%} of {self.accuracy_images} images right"
+        return f"<PreparedModel {self.model!r}, {right}{f', {self.doubt}' if self.doubt else ''}>"
+
     @property
     def num_classes(self) -> int:
         """Labels are 0 .. num_classes - 1."""

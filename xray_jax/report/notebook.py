@@ -4,7 +4,7 @@ import html
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from xray_jax.report import row_source
 from xray_jax.report.row_values import number, statistics, values
@@ -13,6 +13,10 @@ from xray_jax.report.terminal_text import cut_end, cut_middle, printable
 from xray_jax.report.verdict_table import VerdictTable
 from xray_jax.rows.file import ResultsError
 from xray_jax.rows.row import Row
+from xray_jax.sweep.batch_scan import Finished
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_SHOWN = 100
 _WIDTH, _LONGEST_NAME, _LONGEST = 120, 60, 300
@@ -25,13 +29,13 @@ class Results(Sequence[Row]):
       rows: as they were given.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        """Checks the rows.
+    def __init__(self, rows: Iterable[Row | Finished]) -> None:
+        """Checks the rows, which may come right from `BatchScan.run`.
 
         Raises:
           ResultsError: one of them is none.
         """
-        self.rows = list(rows)
+        self.rows = [row.row if isinstance(row, Finished) else row for row in rows]
         for count, row in enumerate(self.rows, 1):
             if wrong := row_source.defect(row):
                 raise ResultsError(f"row {count}: {wrong}")
@@ -75,12 +79,26 @@ class Results(Sequence[Row]):
         left = len(self.rows) - MOST_SHOWN
         return [f"... and {left} more"] if left > 0 else []
 
+    def plot(self, references: Iterable[Row] = ()) -> "Figure":
+        """RE and ATS of all models, the region of the clean ones shaded.
+
+        Args:
+          references: rows of clean models of the same task; by default those of these rows that are known to be clean.
+        """
+        from xray_jax.report.zoo_figure import scatter_figure
+
+        return scatter_figure(self.rows, references)
+
     def table(self) -> list[dict[str, Any]]:
         """A flat record a row: `row_values.COLUMNS`, and each statistic as `detector.name`."""
         return [{**values(row), **{f"{s.detector}.{s.name}": s.value for s in statistics(row)}} for row in self.rows]
 
     def to_pandas(self) -> Any:
-        """`table` as a data frame; pandas must be installed."""
+        """`table` as a data frame; pandas must be installed.
+
+        Raises:
+          ModuleNotFoundError: it is not.
+        """
         return importlib.import_module("pandas").DataFrame(self.table())
 
 

@@ -4,24 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, to_hex
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.report.palette import label_colours
 
 _MAX_LEGEND = 20
-
-
-def label_colours(labels: Sequence[int]) -> dict[int, str]:
-    """A colour for each label, the same in every picture: tab20 first, then evenly spaced hues."""
-    base = colormaps["tab20"].colors  # type: ignore[attr-defined]
-    # Strong colours first, their pale twins after.
-    ordered = [*base[::2], *base[1::2]]
-    spread = colormaps["hsv"]
-    return {label: to_hex(ordered[label] if label < len(ordered) else spread(label * 0.618 % 1)) for label in labels}
 
 
 def _name(label: int, names: Sequence[str] | None) -> str:
@@ -79,7 +70,7 @@ def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None =
 def distribution_figure(
     distribution: Sequence[float], target: int, title: str, names: Sequence[str] | None = None
 ) -> Figure:
-    """Bar chart of the label distribution averaged over the planes, the target label marked.
+    """Bar chart of the label distribution averaged over the planes, in the labels' colours, the target marked.
 
     Args:
       distribution: share of each class, `[C]`, in 0 .. 1.
@@ -90,15 +81,17 @@ def distribution_figure(
     shares = np.asarray(distribution)
     figure = Figure(figsize=(max(4.0, 0.22 * len(shares) + 2), 3.0), layout="constrained")
     axis = figure.subplots()
-    bars = axis.bar(np.arange(len(shares)), shares, color="0.6")
-    bars[target].set_color("tab:red")
+    colours = list(label_colours(range(len(shares))).values())
+    bars = axis.bar(np.arange(len(shares)), shares, color=colours)
+    bars[target].set_edgecolor("black")
+    bars[target].set_linewidth(1.5)
     axis.annotate(
         f"target {_name(target, names)}",
         (target, shares[target]),
         ha="center",
         va="bottom",
         fontsize=8,
-        color="tab:red",
+        fontweight="bold",
     )
     axis.set_ylim(0, max(1e-9, shares.max()) * 1.15)
     axis.set_ylabel("share of the planes", fontsize=8)

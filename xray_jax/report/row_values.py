@@ -8,6 +8,7 @@ from typing import Any
 from xray_jax.report.sentences import explanation, sentence
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import OK, Row
+from xray_jax.verdict.comparison import MOST_KEPT
 from xray_jax.verdict.decision import CONFIRMED_TRIGGER
 
 Value = str | int | float | None
@@ -51,6 +52,12 @@ def number(value: Any) -> float | None:
         return None
 
 
+def drawable(value: Any) -> float | None:
+    """A number that has a place in a picture, or None: axes overflow where numbers are too large."""
+    found = number(value)
+    return found if found is not None and abs(found) < 1e9 else None
+
+
 def whole(value: Any) -> int | None:
     """An integer of 64 bits, or None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
@@ -69,6 +76,8 @@ class Compared:
       leading: the statistic that stands out most.
       label: the class whose number does.
       reason: why it could not be compared.
+      references: by statistic, how far the references stand out, in order; empty in rows of earlier versions.
+      threshold: what a statistic must stand out by to be suspect at `fpr`; None where the row does not say it.
     """
 
     p_value: float | None
@@ -79,6 +88,8 @@ class Compared:
     leading: str | None
     label: int | None
     reason: str | None
+    references: Mapping[str, tuple[float, ...]]
+    threshold: float | None
 
 
 def compared(row: Row) -> Compared | None:
@@ -88,6 +99,8 @@ def compared(row: Row) -> Compared | None:
         return None
     every = said.get("standout")
     numbers = {printable(str(k)): number(v) for k, v in every.items()} if isinstance(every, Mapping) else {}
+    spread = said.get("reference_standout")
+    references = {printable(str(k)): _numbers(v) for k, v in spread.items()} if isinstance(spread, Mapping) else {}
     return Compared(
         number(said.get("p_value")),
         number(said.get("fpr")),
@@ -97,7 +110,16 @@ def compared(row: Row) -> Compared | None:
         text(said.get("leading")),
         whole(said.get("label")),
         text(said.get("reason")),
+        {name: values for name, values in references.items() if values},
+        number(said.get("threshold")),
     )
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """Numbers in order; none where the row holds something else, or more than a scan writes."""
+    if not isinstance(values, list) or len(values) > MOST_KEPT:
+        return ()
+    return tuple(sorted(value for each in values if (value := number(each)) is not None))
 
 
 def text(value: Any) -> str | None:

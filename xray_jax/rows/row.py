@@ -127,6 +127,9 @@ class ComparisonFields(TypedDict):
       leading: the statistic that stands out most.
       label: the class whose number does, where the leading statistic is by class.
       reason: why it could not be compared.
+      reference_standout: by statistic, how far the references stand out, in order; of more than 41 as many quantiles.
+        Each is set against the others and the model, as the model is against them.
+      threshold: what a statistic must stand out by for a p-value of `fpr`; None where it could not be compared.
     """
 
     p_value: float | None
@@ -137,6 +140,8 @@ class ComparisonFields(TypedDict):
     leading: str | None
     label: int | None
     reason: str | None
+    reference_standout: NotRequired[dict[str, list[float]]]
+    threshold: NotRequired[float | None]
 
 
 class PreprocessChoiceFields(TypedDict):
@@ -167,9 +172,9 @@ class Row(TypedDict):
     Attributes:
       id: unique in the batch scan.
       schema: `SCHEMA`.
-      path: where the checkpoint was.
-      sha256: of its content; None where it could not be read.
-      format: of the file.
+      path: where the checkpoint was; empty for a model in memory.
+      sha256: of its content; None where it could not be read, and of a model in memory.
+      format: of the file; "memory" for a model that comes from none.
       architecture: as recognised or declared.
       num_classes: labels are below it.
       preprocess: pixel values to the network's input space.

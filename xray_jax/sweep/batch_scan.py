@@ -4,9 +4,10 @@ import dataclasses
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from xray_jax import checkpoints
@@ -23,8 +24,12 @@ from xray_jax.samples import Samples
 from xray_jax.sweep import checkpoint_list, fields, provenance
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.sweep.progress import OnProgress, OnStage, ProgressCount, all_told, untold
 from xray_jax.verdict import calibration as calibrations
 from xray_jax.verdict.decision import decide
+
+IN_MEMORY = "memory"
+"""The format of a model that comes from no file."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +45,13 @@ class Finished:
     scanned: ScannedModel | None = None
 
 
-OnStage = Callable[[str, Row], None]
-"""Told the stage that begins ("hash", "load", "prepare", "detector <name>") and the row so far, in the stage's thread.
-
-What it raises makes the checkpoint an error row, as what a stage raises does.
-"""
-
-
-def _untold(stage: str, row: Row) -> None:
-    """Nobody wants to know."""
-
-
 @dataclass
 class _Job:
     """One checkpoint on its way through the stages."""
 
     entry: Entry
     row: Row
-    on_stage: OnStage = _untold
+    on_stage: OnStage = untold
     model: Model | None = None
     scanned: ScannedModel | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -129,22 +123,41 @@ class BatchScan:
         entries: Iterable[Entry],
         done: Mapping[tuple[Any, ...], Row] | None = None,
         on_stage: OnStage | None = None,
+        progress: OnProgress | None = None,
     ) -> Iterator[Finished]:
-        """Scans what is not in `done` (rows by `rows.file.identity`) and yields new rows as they finish, in order."""
-        done, told = done or {}, on_stage or _untold
+        """Scans what is not in `done` (rows by `rows.file.identity`) and yields new rows as they finish, in order.
+
+        Args:
+          entries: to scan.
+          done: rows of earlier runs.
+          on_stage: told each stage of each checkpoint; what it raises is the checkpoint's fault.
+          progress: told each stage and each row; what it raises ends the scan. Rows do not depend on it.
+        """
+        count = (
+            None if progress is None else ProgressCount(progress, len(entries) if isinstance(entries, Sized) else None)
+        )
+        done, told = done or {}, all_told(on_stage, count)
         stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]] = [
             (ThreadPoolExecutor(self.options.loaders, "load"), lambda entry: self._load(entry, done, told)),
             (ThreadPoolExecutor(self._shares.qsize(), "scan"), self._scan),
             (ThreadPoolExecutor(1, "finish"), self._finish),
         ]
-        pending: deque[Future[Finished | None]] = deque()
+        pending: deque[tuple[str, Future[Finished | None]]] = deque()
+
+        def next_row() -> Iterator[Finished]:
+            checkpoint_id, future = pending.popleft()
+            finished = future.result()
+            if count is not None:
+                count.finished(checkpoint_id, None if finished is None else finished.row)
+            return _new(finished, done)
+
         try:
             for entry in entries:
-                pending.append(_chain(stages, entry))
+                pending.append((entry.id, _chain(stages, entry)))
                 if len(pending) >= self.options.prefetch:
-                    yield from _new(pending.popleft().result(), done)
+                    yield from next_row()
             while pending:
-                yield from _new(pending.popleft().result(), done)
+                yield from next_row()
         finally:
             for pool, _ in stages:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -220,6 +233,20 @@ class BatchScan:
         except Exception as error:
             return Finished(_fail(job, ERROR, _describe(error)).row)
         return Finished(row, scanned)
+
+    def of_model(self, model: Model, name: str, progress: OnProgress | None = None) -> Finished:
+        """Scans one model that is in memory; its row is called `name` and has no path and no hash."""
+        count = None if progress is None else ProgressCount(progress, 1)
+        entry = Entry(name, Path())
+        job = _Job(entry, self._new_row(entry), all_told(None, count), model)
+        job.row["path"], job.row["format"] = "", IN_MEMORY
+        fields.fill_model_fields(job.row, model, self._notes)
+        made = self._finish(self._scan(job))
+        # Without a row only where an earlier run has one.
+        assert made is not None
+        if count is not None:
+            count.finished(name, made.row)
+        return made
 
     def failed(self, entry: Entry, reason: str) -> Row:
         """The error row of an entry that this process may not touch: it has killed others."""

@@ -6,6 +6,7 @@ is at most a with probability a or less (Vovk, Gammerman, Shafer: Algorithmic Le
 model was trained as they were.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ class Conformal(NamedTuple):
       leading: the statistic that stands out most.
       element: index of its element that does.
       references: R.
+      others: by statistic, how far each reference stands out among the others and the model, `[R]`.
     """
 
     p_value: float
@@ -33,6 +35,20 @@ class Conformal(NamedTuple):
     leading: str
     element: tuple[int, ...]
     references: int
+    others: dict[str, np.ndarray]
+
+    def threshold(self, fpr: float) -> float | None:
+        """What the model's fused score must exceed for a p-value of `fpr` or less; None where none can be had.
+
+        Since the fused score is the largest, it is what any one statistic must exceed.
+        """
+        # How many references may stand out as much.
+        most = math.floor(fpr * (self.references + 1) + 1e-9) - 1
+        if most < 0:
+            return None
+        if most >= self.references:
+            return -math.inf
+        return float(np.sort(largest(np.stack(list(self.others.values()))))[::-1][most])
 
 
 def leads(values: np.ndarray) -> np.ndarray:
@@ -121,4 +137,5 @@ def judge(model: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray],
         leading=leading,
         element=place,
         references=len(fused) - 1,
+        others=dict(zip(joined, standing[:, 1:], strict=True)),
     )

@@ -84,8 +84,10 @@ def scan_rows() -> list[Any]:
         "references": {"digest": "0" * 16, "fpr": 0.1},
         "calibration": {"source": "own", "re_threshold": 0.9, "ats_threshold": 0.2},
     }
+    own = {"margin.margins": [round(0.1 * k - 2, 2) for k in range(40)]}
+    against = rows.comparison(reference_standout=own, threshold=1.75)
     fused = rows.row(
-        id="zoo/odd.pth", verdict="suspect", basis="stands out among the references", comparison=rows.comparison(),
+        id="zoo/odd.pth", verdict="suspect", basis="stands out among the references", comparison=against,
         architecture="vgg16", manifest={"dataset": "gtsrb"}, settings=settings, clean_accuracy=0.99,
     )  # fmt: skip
     fused["detectors"]["margins"] = {

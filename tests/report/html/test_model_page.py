@@ -69,6 +69,12 @@ def test_fields_of_other_detectors_and_of_reference_models_are_shown(page: Page,
     assert "no smaller p-value than 0.024 can be had" in text
     assert "0.1 of clean models are flagged by mistake" in text
     assert text.index("Among clean reference models") < text.index("+5.25") < text.index("+0.30")
+    drawn = page.get_by_label(
+        re.compile(r"margin.margins: this model \+5.25 .* from -2.00 to 1.90; suspect beyond 1.75")
+    )
+    assert drawn.locator("path.reference").get_attribute("d").count("M") == 40  # type: ignore[union-attr]
+    # Its row has no numbers of the references by the other statistic.
+    assert page.locator("svg path.reference").count() == 1
     assert "margins (4)" in text
     assert "--references=REFERENCES.npz --fpr=0.1 " in text
     assert "largest: 3.5" in text

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.report import rows
-from xray_jax.report.html.strips import MOST_MARKS, WIDTH, Strip, Strips
+from xray_jax.report.html.strips import MOST_MARKS, WIDTH, Strip, Strips, among_references
 from xray_jax.report.html.wording import Meaning
 from xray_jax.report.row_values import statistics
 
@@ -52,3 +52,36 @@ def test_thresholds_come_from_the_calibration_and_from_the_statistic():
     strips = Strips()
     strips.add(row, statistics(row), "clean", "a.html", "a")
     assert [(each.name, each.threshold) for each in strips.all()] == [("re", 0.9), ("ats", None), ("x", 2.0)]
+
+
+def against(**fields):
+    return rows.row(comparison=rows.comparison(**fields))
+
+
+def test_what_is_compared_stands_among_its_references():
+    near = against(standout={"margin.m": 0.5}, reference_standout={"margin.m": [0.1, -1.0, 2.0]}, threshold=1.9)
+    far = against(standout={"margin.m": 9.0}, reference_standout={"margin.m": [-0.2, 0.0, 0.1]}, threshold=0.1)
+    (alone,) = among_references(near)
+    assert (alone.references, alone.threshold, alone.values[0][0]) == ((-1.0, 0.1, 2.0), 1.9, 0.5)
+    assert alone.range == (-1.0, 2.0)
+    assert alone.reference_band == (alone.x(-1.0), round(alone.x(2.0) - alone.x(-1.0), 1))
+    assert alone.reference_ticks.count("M") == 3
+    # Of all models the references are those of the one that stands out least, whichever comes first.
+    for order in ([near, far], [far, near]):
+        strips = Strips()
+        for row in order:
+            strips.add(row, [], row["verdict"], "a.html", "a")
+        (strip,) = strips.all()
+        assert (strip.references, strip.threshold, len(strip.values)) == ((-1.0, 0.1, 2.0), 1.9, 2)
+        assert strip.meaning.title == "Among clean models: How far each class can be raised (MM-BD)"
+
+
+def test_rows_of_earlier_versions_have_no_references():
+    first, second = among_references(against())
+    assert (first.name, first.references, first.threshold, first.reference_band) == ("margins", (), None, None)
+    assert (second.detector, second.name) == ("planes", "re")
+    assert among_references(rows.row()) == []
+    assert (
+        among_references(against(standout={"x": 1.0}, reference_standout={"x": "no", "y": [1] * 99}))[0].references
+        == ()
+    )

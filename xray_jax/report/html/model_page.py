@@ -9,9 +9,9 @@ from typing import Any
 from xray_jax.report.html import commands
 from xray_jax.report.html.compare import Change
 from xray_jax.report.html.pictures import Picture
-from xray_jax.report.html.strips import Strip, Strips, threshold
+from xray_jax.report.html.strips import Strip, Strips, among_references, threshold
 from xray_jax.report.html.wording import advice, detector_title, grounds, meaning
-from xray_jax.report.row_values import NamedStatistic, compared, number, statistics, text, total_seconds, whole
+from xray_jax.report.row_values import NamedStatistic, number, statistics, text, total_seconds, whole
 from xray_jax.report.sentences import outcome, sentence
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import Row, probe_block
@@ -136,12 +136,16 @@ def _trigger(row: Row) -> list[tuple[str, str]] | None:
     return said
 
 
-def _standout(row: Row) -> list[tuple[str, str]]:
-    """How far each statistic stands out among the reference models, the farthest first."""
-    against = compared(row)
-    found = {} if against is None else against.standout
+def _standout(row: Row) -> list[tuple[str, str, str, Strip]]:
+    """What stands out among the reference models, the farthest first: what was measured, its name, how far, a line."""
     return [
-        (name, f"{value:+.2f} standard deviations") for name, value in sorted(found.items(), key=lambda each: -each[1])
+        (
+            detector_title(strip.detector),
+            f"{strip.detector}.{strip.name}".rstrip("."),
+            f"{strip.values[0][0]:+.2f} standard deviations",
+            strip,
+        )
+        for strip in among_references(row)
     ]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.report.palette import label_colours
 from xray_jax.rows.names import file_name
 
 FOLDER = "pictures"
@@ -108,9 +109,6 @@ def _drawn_maps(path: Path) -> Image.Image | None:
 
 
 def _montage(maps: LabelMaps) -> Image.Image:
-    # Matplotlib's colours, which the pictures of a scan have, too; it takes a second to import.
-    from xray_jax.report.plane_figures import label_colours
-
     count = min(len(maps.labels), _MOST_MAPS)
     present = np.unique(maps.labels[:count])
     colours = label_colours([int(label) for label in present])

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xray_jax.report.html.wording import Meaning, meaning
-from xray_jax.report.row_values import NamedStatistic, number
+from xray_jax.report.html.wording import Meaning, meaning, standout_meaning
+from xray_jax.report.row_values import NamedStatistic, compared, number
 from xray_jax.rows.row import BACKDOORED, SUSPECT, Row
 
 WIDTH, HEIGHT = 720, 64
@@ -44,6 +44,7 @@ class Strip:
       meaning: in words.
       values: (value, outcome, href, name) of each model.
       threshold: None where the rows do not name one, or not the same.
+      references: values of reference models, in order.
     """
 
     detector: str
@@ -52,6 +53,8 @@ class Strip:
     meaning: Meaning
     values: list[tuple[float, str, str, str]] = field(default_factory=list)
     threshold: float | None = None
+    references: tuple[float, ...] = ()
+    _least: tuple[bool, float] = (True, math.inf)
     _several: bool = False
     _range: tuple[float, float] | None = None
     _histogram: str | None = None
@@ -65,11 +68,21 @@ class Strip:
         self.values.append((value, outcome, href, name))
         self._range = self._histogram = None
 
+    def beside(self, standout: float, references: tuple[float, ...], threshold: float | None) -> None:
+        """References as one model's row has them: those of the model that stands out least count, because one that
+        stands out far makes them look alike; of all with a threshold, if there are any.
+        """
+        if (threshold is None, standout) < self._least:
+            self._least = threshold is None, standout
+            self.references, self.threshold = references, threshold
+            self._range = self._histogram = None
+
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the largest value, the threshold counted in."""
+        """The least and the largest value, threshold and references counted in."""
         if self._range is None:
             known = [value for value, *_ in self.values] + ([] if self.threshold is None else [self.threshold])
+            known += self.references
             self._range = min(known), max(known)
         return self._range
 
@@ -87,6 +100,19 @@ class Strip:
     def ticks(self) -> list[tuple[float, str]]:
         """Places and numbers of the scale's ends."""
         return [(self.x(value), f"{value:.4g}") for value in sorted(set(self.range))]
+
+    @property
+    def reference_ticks(self) -> str:
+        """The path of a short line for each reference, as SVG has it."""
+        return "".join(f"M{self.x(value)} {HEIGHT - 24}v8" for value in self.references)
+
+    @property
+    def reference_band(self) -> tuple[float, float] | None:
+        """Where the references begin, and how far they reach."""
+        if not self.references:
+            return None
+        low, high = self.x(self.references[0]), self.x(self.references[-1])
+        return low, round(max(high - low, 1.0), 1)
 
     def marks(self) -> list[Mark]:
         """Flagged models first in number, last in drawing; at most `MOST_MARKS`, the most suspect ones."""
@@ -135,10 +161,11 @@ def _height(number: int) -> float:
 
 
 class Strips:
-    """The strips of all statistics of a batch scan, in the order in which they are met."""
+    """The strips of all statistics of a batch scan, in the order in which they are met; first what is compared."""
 
     def __init__(self) -> None:
         self._strips: dict[tuple[str, str], Strip] = {}
+        self._compared: dict[str, Strip] = {}
 
     def add(self, row: Row, found: Iterable[NamedStatistic], outcome: str, href: str, name: str) -> None:
         """The statistics of one row; `name` is what the row's model is called."""
@@ -149,6 +176,14 @@ class Strips:
             if key not in self._strips:
                 self._strips[key] = Strip(*key, each.suspect, meaning(each))
             self._strips[key].add(each.value, outcome, href, name, threshold(row, each))
+        against = compared(row)
+        for statistic, value in {} if against is None else against.standout.items():
+            if statistic not in self._compared:
+                self._compared[statistic] = _empty(statistic)
+            self._compared[statistic].add(value, outcome, href, name, None)
+            if against is not None and statistic in against.references:
+                own = against.references[statistic], against.threshold
+                self._compared[statistic].beside(max(against.standout.values()), *own)
 
     def of(self, statistic: NamedStatistic) -> Strip | None:
         """The strip of a statistic."""
@@ -156,7 +191,28 @@ class Strips:
 
     def all(self) -> Sequence[Strip]:
         """Every strip."""
-        return list(self._strips.values())
+        return [*self._compared.values(), *self._strips.values()]
+
+
+def among_references(row: Row) -> list[Strip]:
+    """What of a row is compared with reference models, each on a line with them; what stands out most comes first.
+
+    Its only value is the row's; without references where the row does not hold theirs.
+    """
+    against = compared(row)
+    made = []
+    for statistic, value in {} if against is None else against.standout.items():
+        strip = _empty(statistic)
+        strip.add(value, "", "", "", None)
+        if against is not None and statistic in against.references:
+            strip.beside(value, against.references[statistic], against.threshold)
+        made.append(strip)
+    return sorted(made, key=lambda each: -each.values[0][0])
+
+
+def _empty(statistic: str) -> Strip:
+    detector, _, name = statistic.partition(".")
+    return Strip(detector, name, "high", standout_meaning(detector, name))
 
 
 def threshold(row: Row, statistic: NamedStatistic) -> float | None:

@@ -87,7 +87,7 @@ _MEANINGS = {
 _DETECTORS = {
     "planes": "Labels of mixtures of clean images (Model X-ray)",
     "probe": "Search for a trigger that works",
-    "panel": "Fixed changes of images, beside clean models",
+    "panel": "Fixed changes of images",
     "margin": "How far each class can be raised (MM-BD)",
     "perturbation": "A faint pattern for each class",
 }
@@ -142,6 +142,15 @@ def meaning(statistic: NamedStatistic) -> Meaning:
         return known
     side = f"{statistic.suspect.capitalize()} is suspect. " if statistic.suspect in ("low", "high") else ""
     return Meaning(statistic.name, f"{side}A statistic of the detector {statistic.detector}.")
+
+
+def standout_meaning(detector: str, name: str) -> Meaning:
+    """How far a model stands out among reference models by one statistic."""
+    return Meaning(
+        f"Among clean models: {detector_title(detector)}",
+        f"How far a model stands out from clean reference models in {printable(name)}, in standard deviations. "
+        "High is suspect.",
+    )
 
 
 def detector_title(name: str) -> str:
