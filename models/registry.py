@@ -8,6 +8,7 @@ from xray_jax.models import (
     convnext,
     densenet,
     efficientnet,
+    encoder_vit,
     mobilenetv3,
     plain,
     preactresnet,
@@ -28,6 +29,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     densenet.ARCHITECTURE,
     convnext.ARCHITECTURE,
     vit.ARCHITECTURE,
+    encoder_vit.ARCHITECTURE,
     plain.ARCHITECTURE,
 )
 """In the order in which recognition tries them."""
