@@ -122,5 +122,9 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
-    namings=(Naming("timm", _TIMM), Naming("the authors'", _AUTHORS), Naming("Hugging Face", _HUGGING_FACE, fields=(("head_epsilon", 1e-12),))),
+    namings=(
+        Naming("timm", _TIMM),
+        Naming("the authors'", _AUTHORS),
+        Naming("Hugging Face", _HUGGING_FACE, fields=(("head_epsilon", 1e-12),)),
+    ),
 )

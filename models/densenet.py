@@ -67,7 +67,9 @@ class DenseNet(nn.Module):
         norm = layers.batch_norm(train)
         kernel, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
         padding = kernel // 2
-        stem = nn.Conv(self.stem_width, (kernel, kernel), stride, padding=padding, use_bias=False, name="features.conv0")
+        stem = nn.Conv(
+            self.stem_width, (kernel, kernel), stride, padding=padding, use_bias=False, name="features.conv0"
+        )
         x = stem(x)
         if self.stem != "cifar":
             x = nn.relu(norm(name="features.norm0")(x))
@@ -158,9 +160,7 @@ def _hand_written(norm: str, head: str) -> Renames:
 
 
 _CIFAR_100: Renames = (
-    *(
-        (rf"^features\.dense_block_layer_{n}\.bottle_neck_layer_(\d+)\.", rf"dense{n + 1}.\1.") for n in range(3)
-    ),
+    *((rf"^features\.dense_block_layer_{n}\.bottle_neck_layer_(\d+)\.", rf"dense{n + 1}.\1.") for n in range(3)),
     (r"^features\.dense_block(3)\.bottle_neck_layer_(\d+)\.", r"dense4.\2."),
     (r"^dense(\d+)\.(\d+)\.", _counted_from_0),
     *((rf"^features\.transition_layer_{n}\.", f"features.transition{n + 1}.") for n in range(3)),

@@ -8,6 +8,8 @@ these are `variants`, and clean images tell them apart.
 
 import math
 import re
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,7 +22,7 @@ from xray_jax.models.vit import SelfAttention
 _EPSILON = 1e-5
 _HEADS = (8, 4, 12, 6, 16, 3, 2, 1)
 """Numbers of heads, the most usual first."""
-_ACTIVATIONS = {"relu": nn.relu, "gelu": layers.gelu}
+_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "gelu": layers.gelu}
 _ORDERS = ("channels", "pixels")
 
 
@@ -229,7 +231,7 @@ def variants(
     """Networks that the same weights fit: heads and the place of norms together, then activation, pooling, order."""
     assert isinstance(module, EncoderViT)
     counts = [number for number in _HEADS if module.width % number == 0]
-    axes = [
+    axes: list[list[dict[str, Any]]] = [
         [{"norm_first": first, "heads": count} for first in (False, True) for count in counts],
         [{"activation": activation} for activation in _ACTIVATIONS],
     ]

@@ -1,5 +1,7 @@
 """MobileNetV3 (Howard et al. 2019, arXiv:1905.02244) in torchvision's form and naming; timm's is renamed."""
 
+import re
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -110,7 +112,7 @@ def infer(shapes: Shapes) -> Inferred | None:
 
 def _timm(stage_sizes: tuple[int, ...], table: tuple[Block, ...]) -> Naming:
     """timm counts blocks in stages, which have one kind of block each."""
-    renames: list[tuple[str, str]] = []
+    renames: list[tuple[str, str | Callable[[re.Match[str]], str]]] = []
     before = 0
     for stage, size in enumerate(stage_sizes):
         squeezes = table[before][3] > 0

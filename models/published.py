@@ -2,10 +2,12 @@
 
 A leaf's path joined with dots is its published key, once the leaf itself is renamed: `kernel` and `scale` are
 `weight`, `mean` and `var` are `running_mean` and `running_var`. Kernels of convolutions go OIHW <-> HWIO, of linear
-layers OI <-> IO; every other leaf passes as it is.
+layers OI <-> IO; every other leaf passes as it is. A linear layer is a 1x1 convolution, and a convolution whose kernel
+covers all that it sees is a linear layer of the flattened features: either form is read as the other.
 """
 
 import functools
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol

@@ -124,9 +124,7 @@ def candidates(seen: Sequence[View], asked: str | None, num_classes: int | None)
                         inferred = _with_options(family, inferred, given, tensors)
                     if (candidate := compared(family, naming, view, tensors, inferred)) is None:
                         continue
-                    candidate = candidate._replace(
-                        uncalled=uncalled, preset=preset is not None, fixed=tuple(given)
-                    )
+                    candidate = candidate._replace(uncalled=uncalled, preset=preset is not None, fixed=tuple(given))
                     found.append(candidate)
                     if candidate.mismatch is None:
                         return found
@@ -148,9 +146,7 @@ def _renamed(tensors: published.Tensors, naming: Naming) -> tuple[published.Tens
     return renamed, tuple(uncalled)
 
 
-def _inferred(
-    family: Architecture, preset: Any, shapes: Shapes, num_classes: int | None
-) -> Iterator[Inferred]:
+def _inferred(family: Architecture, preset: Any, shapes: Shapes, num_classes: int | None) -> Iterator[Inferred]:
     found = family.infer(shapes)
     if preset is None:
         if found is not None:
