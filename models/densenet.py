@@ -161,7 +161,8 @@ def _hand_written(norm: str, head: str) -> Renames:
 
 _CIFAR_100: Renames = (
     *((rf"^features\.dense_block_layer_{n}\.bottle_neck_layer_(\d+)\.", rf"dense{n + 1}.\1.") for n in range(3)),
-    (r"^features\.dense_block(3)\.bottle_neck_layer_(\d+)\.", r"dense4.\2."),
+    # The last block has no number of a layer, only its own.
+    *((rf"^features\.dense_block{n}\.bottle_neck_layer_(\d+)\.", rf"dense{n + 1}.\1.") for n in range(4)),
     (r"^dense(\d+)\.(\d+)\.", _counted_from_0),
     *((rf"^features\.transition_layer_{n}\.", f"features.transition{n + 1}.") for n in range(3)),
     *((rf"\.bottle_neck\.{at}\.", f".{to}.") for at, to in ((0, "norm1"), (2, "conv1"), (3, "norm2"), (5, "conv2"))),
