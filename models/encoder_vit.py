@@ -1,8 +1,8 @@
 """Vision transformers written by hand around torch's `nn.TransformerEncoder`, under any names but the encoder's.
 
 The encoder's own names show its depth and widths; the leaves beside it are told by their shapes: a convolution or a
-linear layer that embeds patches, a class token, a position embedding, norms, the head. Weights do not show the number of
-heads, whether norms come first (torch's default is last), the activation (torch's is ReLU) and what the head reads:
+linear layer that embeds patches, a class token, a position embedding, norms, the head. Weights do not show the number
+of heads, whether norms come first (torch's default is last), the activation (torch's is ReLU) and what the head reads:
 these are `variants`, and clean images tell them apart.
 """
 

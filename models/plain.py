@@ -115,7 +115,7 @@ def infer(shapes: Shapes) -> Inferred | None:
     if chain is None:
         return None
     channels, convs, dense, flat = chain
-    slots = plain_layers.slots((*convs, *dense))
+    slots = plain_layers.slots((*convs, *dense), len(convs))
     variant = plain_variants.best(channels, convs, flat, slots)
     module = PlainNet(dense[-1].width, convs, (*dense[:-1], dense[-1]._replace(width=0)))
     if variant is None:
@@ -165,7 +165,7 @@ def variants(
     assert isinstance(module, PlainNet)
     axes: list[list[dict[str, Any]]] = []
     if module.convs:
-        slots = plain_layers.slots((*module.convs, *module.dense))
+        slots = plain_layers.slots((*module.convs, *module.dense), len(module.convs))
         flat = module.flattened(own[0])
         found = plain_variants.at(shown[0], shown[2], module.convs, flat, slots)
         if usual:

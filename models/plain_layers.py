@@ -148,12 +148,17 @@ def _place(names: Sequence[str], layers: Sequence[Layer], norms: Sequence[tuple[
     return None
 
 
-def slots(layers: Sequence[Layer]) -> Slots:
-    """What names say of layers without weights: numbers of a Sequential count all its layers."""
+def slots(layers: Sequence[Layer], convs: int) -> Slots:
+    """What names say of layers without weights: numbers of a Sequential count all its layers.
+
+    Args:
+      layers: the whole chain.
+      convs: how many of them, from the first, are convolutions that a pooling may follow.
+    """
     free: list[int | None] = []
     places = set()
     between = []
-    for layer, after in zip(layers, (*layers[1:], None), strict=True):
+    for number, (layer, after) in enumerate(zip(layers, (*layers[1:], None), strict=True)):
         own, norm = _number(layer.name), _number(layer.norm)
         if own and norm and own[0] == norm[0]:
             places.add("before" if norm[1] == own[1] + 1 else "after")
@@ -162,10 +167,10 @@ def slots(layers: Sequence[Layer]) -> Slots:
         gap = None
         if own and following and own[0] == following[0] and last and following[1] > last[1]:
             gap = following[1] - own[1] - 1 - bool(layer.norm)
-        if layer.kernel:
+        if number < convs:
             free.append(gap)
         # A pooling or a flatten may lie between others.
-        if gap is not None and after and (gap == 0 or not layer.kernel):
+        if gap is not None and after and (gap == 0 or number >= convs):
             between.append(gap)
     return Slots(tuple(free), "after" if places == {"after"} else "before", bool(between) and not any(between))
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from xray_jax.models.plain_layers import Layer, Slots
 
-_SIDES = {
+SIDES = {
     1: {28: 0.0, 32: 0.5, 30: 2.0, 48: 3.0, 64: 3.0},
     3: {32: 0.0, 30: 0.8, 28: 1.0, 48: 1.5, 64: 1.5, 25: 1.8, 24: 2.0, 40: 2.5, 50: 2.5, 96: 3.0, 128: 3.0, 224: 3.0},
 }
@@ -50,7 +50,7 @@ def best(channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> Vari
         return None
     found = (
         variant._replace(cost=variant.cost + unusual)
-        for side, unusual in _SIDES.get(channels, {}).items()
+        for side, unusual in SIDES.get(channels, {}).items()
         for variant in at(side, channels, convs, flat, slots)[:1]
     )
     return min(found, key=lambda variant: variant.cost, default=None)

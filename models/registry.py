@@ -13,6 +13,7 @@ from xray_jax.models import (
     plain,
     preactresnet,
     resnet,
+    spatial_transformer,
     vgg,
     vit,
     wideresnet,
@@ -30,6 +31,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     convnext.ARCHITECTURE,
     vit.ARCHITECTURE,
     encoder_vit.ARCHITECTURE,
+    spatial_transformer.ARCHITECTURE,
     plain.ARCHITECTURE,
 )
 """In the order in which recognition tries them."""

@@ -14,7 +14,6 @@ import jax
 from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
 
-
 _ACTIVATIONS = {"relu": nn.relu, "silu": nn.silu}
 
 

@@ -17,6 +17,7 @@ from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
 from xray_jax.models.preactresnet import PreActResNet
 from xray_jax.models.resnet import ResNet
+from xray_jax.models.spatial_transformer import SpatialTransformer
 from xray_jax.models.vgg import VGG
 from xray_jax.models.vit import Resized, VisionTransformer
 from xray_jax.models.wideresnet import WideResNet
@@ -40,6 +41,9 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "encoder-vit": [
         EncoderViT(3, 1, 8, 16, 4, heads=2, tokens=17, norm="norm", activation="gelu"),
         EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),
+    ],
+    "spatial-transformer": [
+        SpatialTransformer(small((4,), 3, (8,))(num_classes=6), small((4,), 3, (8,))(num_classes=3)),
     ],
     "plain": [
         *(small((4, 6), 3, (8,), activation=name)(num_classes=3) for name in _ACTIVATIONS),

@@ -23,5 +23,7 @@ def test_the_group_that_trades_never_calls() -> None:
 
 
 def test_deepminds() -> None:
-    found = assert_same_logits(DeepMindWideResNet(2), (8, 8, 3), expected="wideresnet:activation=silu:same_padding=true")
+    found = assert_same_logits(
+        DeepMindWideResNet(2), (8, 8, 3), expected="wideresnet:activation=silu:same_padding=true"
+    )
     assert "(naming: DeepMind, RobustBench)" in found.description

@@ -1,4 +1,4 @@
-"""Residual blocks with squeeze-and-excitation or CBAM, and shortcuts of other forms, under several publishers' names."""
+"""Residual blocks with squeeze-and-excitation or CBAM, and shortcuts of other forms, under publishers' own names."""
 
 from collections.abc import Callable
 

@@ -216,9 +216,13 @@ def describe(family: Architecture, module: nn.Module, told: tuple[str, ...] = ()
         # Its layers are the file's; what was assumed can be given back to `--architecture`.
         return family.name + options.describe(module), ""
     sizes = [
-        f"{field.name}={value}"
+        f"{field.name}={_shown(value)}"
         for field in dataclasses.fields(module)
         if field.name not in ("num_classes", "parent", "name", *told)
         and (value := vars(module)[field.name]) != field.default
     ]
     return family.name + options.describe(module, told), f", {', '.join(sizes)}" if sizes else ""
+
+
+def _shown(value: Any) -> str:
+    return type(value).__name__ + options.describe(value) if isinstance(value, nn.Module) else str(value)

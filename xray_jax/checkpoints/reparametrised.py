@@ -2,8 +2,8 @@
 
 A pruned layer keeps `weight_orig` and `weight_mask`, a weight-normed one a magnitude (`weight_g`) and a direction
 (`weight_v`), a spectrally normed one `weight_orig` and the vectors of the last power iteration (`weight_u` and
-`weight_v`). torch's newer form of the last two lies under `parametrizations.weight`. What the layer uses is computed when numpy asks
-for it; a leaf whose parts do not belong together stays as it is, and nothing fits it.
+`weight_v`). torch's newer form of the last two lies under `parametrizations.weight`. What the layer uses is computed
+when numpy asks for it; a leaf whose parts do not belong together stays as it is, and nothing fits it.
 """
 
 import re
