@@ -55,6 +55,8 @@ def train_zoo(
             partial = None
             finished = train_models(group, data, report)
         for spec, (variables, trigger, record) in zip(group, finished, strict=True):
+            # Others may have trained theirs meanwhile.
+            records = read_records(folder)
             alike = [r["clean_accuracy"] for r in records if r["attack_success"] is None and _same_kind(r, spec)]
             # Controls are there to be unusual.
             record["failed"] = None if spec.control else specs.failure(record, alike)
