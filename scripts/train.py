@@ -15,7 +15,8 @@ from absl import flags
 
 from xray_jax import models
 from xray_jax.inference.compile_cache import enable_compile_cache
-from xray_jax.lab import attacks, data, plans, workers, zoo
+from xray_jax.lab import attacks, clean_models, data, plans, workers, zoo
+from xray_jax.lab.adaptive.kinds import KINDS
 from xray_jax.lab.controls import CONTROLS, NONE
 from xray_jax.lab.specs import CLEAN
 from xray_jax.lab.training import PRECISIONS, TrainOptions
@@ -28,6 +29,12 @@ OUT = F.DEFINE_string("out", None, "Folder of the zoo.", required=True)
 DATASET = F.DEFINE_string("dataset", "cifar10", "Image set: <data>/<name>.npz, or mosaics <name>-train-0.webp ...")
 ARCHITECTURE = F.DEFINE_enum("architecture", "preactresnet-small", models.names(), "Network.")
 ATTACKS = F.DEFINE_list("attacks", [CLEAN], f"Of {CLEAN}, {', '.join(attacks.ATTACKS)}.")
+ADAPTIVE = F.DEFINE_string(
+    "adaptive", "", f"What the attackers evade: some of {', '.join(KINDS)}, joined by +; of attacks by patch or blend."
+)
+START_FROM = F.DEFINE_string(
+    "start_from", None, "Zoo of trained clean models, which controls of trained ones start from, and --adaptive=planes."
+)
 CONTROL = F.DEFINE_enum("control", NONE, list(CONTROLS), "What makes clean models unusual.")
 STRATEGY = F.DEFINE_string("strategy", "all-to-one", "all-to-one, one-to-one, 5-to-one, 5-to-5, all-to-all ...")
 TARGETS = F.DEFINE_list("targets", ["0"], "Target labels; the models of an attack take them in turn.")
@@ -59,6 +66,7 @@ def main() -> int:
     if WORKERS.value > 1 and TOGETHER.value > 1:
         raise ValueError("--together is for one accelerator and --workers for several processors: give one of them")
     images = data.read(DATASET.value, DATA.value)
+    starts = None if START_FROM.value is None else Path(START_FROM.value)
     planned = plans.grid(
         ATTACKS.value,
         [int(target) for target in TARGETS.value],
@@ -67,6 +75,8 @@ def main() -> int:
         architecture=ARCHITECTURE.value,
         strategy=STRATEGY.value,
         control=CONTROL.value,
+        adaptive=ADAPTIVE.value,
+        starts=clean_models.names(starts, DATASET.value, ARCHITECTURE.value) if starts else [],
         rate=RATE.value,
         first_seed=SEED.value,
         training=TrainOptions(EPOCHS.value, BATCH_SIZE.value, LEARNING_RATE.value,
@@ -74,10 +84,10 @@ def main() -> int:
     )  # fmt: skip
     lost: list[str] = []
     if WORKERS.value > 1:
-        place = Place(DATASET.value, Path(DATA.value), Path(OUT.value))
+        place = Place(DATASET.value, Path(DATA.value), Path(OUT.value), starts)
         records, lost = workers.train_zoo(planned, place, WORKERS.value, report)
     else:
-        records = zoo.train_zoo(planned, images, Path(OUT.value), report, TOGETHER.value)
+        records = zoo.train_zoo(planned, images, Path(OUT.value), report, TOGETHER.value, starts)
     return int(bool(lost) or any(record["failed"] for record in records))
 
 

@@ -21,12 +21,14 @@ class Place:
       dataset: name of the image set.
       data: folder of image sets.
       folder: of the zoo.
+      starts: zoo of the clean models that specs name as their start.
       cpus: that it is pinned to; empty for wherever the system puts it.
     """
 
     dataset: str
     data: Path
     folder: Path
+    starts: Path | None = None
     cpus: tuple[int, ...] = ()
 
 
@@ -47,7 +49,7 @@ def main() -> None:
         spec: ModelSpec = supervisor.receive()
         error = None
         try:
-            zoo.train_zoo([spec], images, place.folder, report)
+            zoo.train_zoo([spec], images, place.folder, report, starts=place.starts)
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}"
         supervisor.send(json.dumps({"error": error}))

@@ -66,7 +66,7 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
 
 
 def cpu_shares(cpus: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
-    """CPUs for each of `count` processes, as even as can be; shared where there are fewer; empty where none are given."""
+    """CPUs for each of `count` processes, as even as can be; shared where there are fewer; empty where none are."""
     if not cpus:
         return [()] * count
     if len(cpus) < count:
