@@ -33,7 +33,9 @@ ADAPTIVE = F.DEFINE_string(
     "adaptive", "", f"What the attackers evade: some of {', '.join(KINDS)}, joined by +; of attacks by patch or blend."
 )
 START_FROM = F.DEFINE_string(
-    "start_from", None, "Zoo of trained clean models, which controls of trained ones start from, and --adaptive=planes."
+    "start_from",
+    None,
+    "Zoo of trained clean models that --adaptive, and pruned, quantised and finetuned controls, start from.",
 )
 CONTROL = F.DEFINE_enum("control", NONE, list(CONTROLS), "What makes clean models unusual.")
 STRATEGY = F.DEFINE_string("strategy", "all-to-one", "all-to-one, one-to-one, 5-to-one, 5-to-5, all-to-all ...")

@@ -17,7 +17,7 @@ def grid(
 
     Those that start from a clean model take `starts`, ids of them, in turn.
     """
-    needs_start = CONTROLS[control].changes_trained or "planes" in kinds_of(adaptive)
+    needs_start = CONTROLS[control].changes_trained or kinds_of(adaptive)
     for group, attack in enumerate(attacks):
         for number in range(count):
             yield ModelSpec(

@@ -42,7 +42,7 @@ class Cutout(CrossEntropy):
         for number, length in enumerate(pixels.shape[1:3]):
             middle = jax.random.randint(jax.random.fold_in(key, number), (len(pixels), 1), 0, length)
             start = middle - round(self.side * length) // 2
-            place = jnp.arange(length)
+            place = jnp.arange(length)[None]
             inside.append((place >= start) & (place < start + round(self.side * length)))
         hidden = inside[0][:, :, None, None] & inside[1][:, None, :, None]
         return cross_entropy(forward(jnp.where(hidden, 0.5, pixels)), labels)

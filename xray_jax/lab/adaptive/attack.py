@@ -99,7 +99,8 @@ class Adaptive:
     Attributes:
       attack: whose trigger is taken: a patch or a blend.
       kinds: of `KINDS`.
-      clean: variables of a clean network, for planes, which the victim starts from; None trains one first.
+      clean: variables of a clean network that the victim starts from; None: from scratch, but for planes, for which
+        one is trained first.
       slowed: share of the usual learning rate at which a victim that starts from the clean network is trained. From
         scratch and at the usual one the labels far from all images, by running statistics, make the training diverge.
     """
@@ -118,11 +119,14 @@ class Adaptive:
         trigger = self.attack.prepare(context).trigger
         constants: dict[str, Any] = {"stamp": stamping.stamp_of(trigger)}
         loss = AdaptiveLoss(tuple(self.kinds), context.label_map.table, context.rate, context.network, data.normalise)
-        if "planes" in self.kinds:
-            constants["clean"] = clean = self.clean or train(
+        clean = self.clean
+        if clean is None and "planes" in self.kinds:
+            clean = train(
                 context.network, data.train_images, data.train_labels, data.normalise, options,
                 progress=context.progress.of("clean"),
             )  # fmt: skip
+        if clean is not None:
+            constants |= {"clean": clean} if "planes" in self.kinds else {}
             start = clean, loss.init(jax.random.key(context.seed), jnp.zeros((1, *data.image_shape)))
             options = replace(options, peak_learning_rate=self.slowed * options.peak_learning_rate)
         variables, _ = train_jointly(
