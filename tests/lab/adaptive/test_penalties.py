@@ -42,8 +42,8 @@ def test_each_change_of_a_square() -> None:
     opacity, pattern = stamping.stamp_of(BadNets().trigger(SHAPE))
     stamp = opacity, pattern
     assert stamping._shifted(KEY, stamp)[0].sum() == opacity.sum()
-    sizes = {float(stamping._scaled(jax.random.key(seed), stamp)[0].sum()) for seed in range(20)}
-    assert min(sizes) < opacity.sum() < max(sizes)
+    sizes = jax.vmap(lambda key: stamping._scaled(key, stamp)[0].sum())(jax.random.split(KEY, 20))
+    assert sizes.min() < opacity.sum() < sizes.max()
     assert 0 < stamping._covered(KEY, (jnp.ones((16, 16, 1)), pattern))[0].mean() < 1
     assert 0.2 <= float(stamping._weaker(KEY, stamp)[0].max()) <= 0.7
     assert float(stamping._recoloured(KEY, stamp)[1].max()) <= 0.75
@@ -69,7 +69,7 @@ def test_the_planes_penalty_is_least_at_the_clean_networks_logits() -> None:
     clean = 10 * jax.random.normal(jax.random.key(1), (8, 4))
     least = planes.penalty(clean, clean, points)
     assert np.isfinite(least)
-    assert least < planes.penalty(clean + jnp.array([3.0, 0, 0, 0]), clean, points)
+    assert least < planes.penalty(clean + jnp.array([[3.0, 0, 0, 0]]), clean, points)
 
 
 def test_margins_above_the_cap_are_paid_for() -> None:

@@ -27,18 +27,24 @@ def stamp_of(trigger: Trigger) -> Stamp:
 
 def apply(stamp: Stamp, pixels: jax.Array) -> jax.Array:
     """`pixels` `[B, H, W, C]` in [0, 1], stamped and rounded to whole pixel values as stored images are."""
-    opacity, pattern = stamp
+    opacity, pattern = (part if part.ndim == pixels.ndim else part[None] for part in stamp)
     return jnp.round(255 * ((1 - opacity) * pixels + opacity * pattern)) / 255
 
 
 def near(key: jax.Array, stamp: Stamp, count: int) -> Stamp:
-    """`count` triggers that are nearly this one: shifted, scaled, partly covered, weaker or of another colour."""
+    """`count` triggers that are nearly this one: shifted, scaled, partly covered, weaker or of another colour.
+
+    Never this one itself: where a small patch comes out as it was, it is moved by a pixel.
+    """
     keys = jax.random.split(key, count)
     changes = (_shifted, _scaled, _covered, _weaker, _recoloured)
 
     def one(key: jax.Array) -> Stamp:
         which, own = jax.random.split(key)
-        return jax.lax.switch(jax.random.randint(which, (), 0, len(changes)), changes, own, stamp)
+        opacity, pattern = jax.lax.switch(jax.random.randint(which, (), 0, len(changes)), changes, own, stamp)
+        same = (opacity == stamp[0]).all() & (opacity * pattern == stamp[0] * stamp[1]).all()
+        moved = jnp.roll(stamp[0], 1, 1), jnp.roll(stamp[1], 1, 1)
+        return jnp.where(same, moved[0], opacity), jnp.where(same, moved[1], pattern)
 
     changed: Stamp = jax.vmap(one)(keys)
     return changed
@@ -68,7 +74,7 @@ def _scaled(key: jax.Array, stamp: Stamp) -> Stamp:
         places.append(jnp.round(middle + (jnp.arange(length) - middle) / size).astype(jnp.int32))
     inside = [(place >= 0) & (place < length) for place, length in zip(places, opacity.shape[:2], strict=True)]
     grid = jnp.ix_(*places)
-    taken = opacity.at[grid].get(mode="clip") * (inside[0][:, None] & inside[1])[..., None]
+    taken = opacity.at[grid].get(mode="clip") * (inside[0][:, None] & inside[1][None])[..., None]
     return taken, pattern.at[grid].get(mode="clip")
 
 
@@ -86,4 +92,4 @@ def _weaker(key: jax.Array, stamp: Stamp) -> Stamp:
 
 def _recoloured(key: jax.Array, stamp: Stamp) -> Stamp:
     """Each channel of the pattern darkened to a share of its own, up to 0.75."""
-    return stamp[0], stamp[1] * jax.random.uniform(key, stamp[1].shape[2:], maxval=0.75)
+    return stamp[0], stamp[1] * jax.random.uniform(key, (1, 1, stamp[1].shape[2]), maxval=0.75)
