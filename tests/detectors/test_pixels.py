@@ -10,7 +10,7 @@ import pytest
 
 from tests import factory
 from xray_jax.classifier import Classifier
-from xray_jax.detectors import pixels
+from xray_jax.detectors import patterns, pixels
 from xray_jax.detectors.pixels import Pixels, PixelsOptions, largest_pixels
 from xray_jax.inference.labels import label_images
 from xray_jax.inference.options import InferenceOptions
@@ -65,19 +65,29 @@ def test_patterns_have_few_pixels_and_the_hint_is_of_them() -> None:
     assert np.abs(hint.patterns).max() <= 1
     assert hint.family == "few-pixels"
     np.testing.assert_array_equal(hint.patterns, made.evidence.patterns)
-    np.testing.assert_array_equal(hint.seen, np.random.default_rng(0).permutation(60)[:10])
+    np.testing.assert_array_equal(hint.seen, patterns.split(SAMPLES, 10, 40, 0, balanced=True)[0])
 
 
 def test_flip_rates_are_of_images_the_search_never_saw() -> None:
     model = listening(9.0)
     found = pixels.search(model, SAMPLES, OPTIONS)
-    unseen = SAMPLES.subset(np.random.default_rng(0).permutation(60)[10:50])
+    unseen = SAMPLES.subset(patterns.split(SAMPLES, 10, 40, 0, balanced=True)[1])
     before = label_images(model.model, unseen.images, model.options)
     for target in range(5):
         after = label_images(model.model, np.clip(unseen.images + found.patterns[target], 0, 1), model.options)
         counted = [(a == target) for a, b, y in zip(after, before, unseen.labels, strict=True) if target not in (b, y)]
         assert found.flip_rates[target] == pytest.approx(np.mean(counted))
     assert found.queries == 24 * 10 * 5 + 40 * 6
+
+
+def test_classes_take_turns_among_the_images_searched_on() -> None:
+    seen, unseen = patterns.split(SAMPLES, 12, 30, 3, balanced=True)
+    counts = np.bincount(SAMPLES.labels[seen], minlength=5)
+    assert (counts.min(), counts.max()) == (2, 3)
+    assert len({*seen.tolist(), *unseen.tolist()}) == 42
+    order = np.random.default_rng(3).permutation(60)
+    for part, expected in zip(patterns.split(SAMPLES, 12, 30, 3), (order[:12], order[12:42]), strict=True):
+        np.testing.assert_array_equal(part, expected)
 
 
 def test_the_largest_pixels_are_left() -> None:
@@ -93,7 +103,7 @@ def test_the_largest_pixels_are_left() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(SamplesError, match=r"needs 24 images .* got 20"):
+    with pytest.raises(SamplesError, match=r"needs 40 images .* got 20"):
         Pixels().check(factory.tiny_samples(20))
     for wrong in ({"share": 0}, {"share": 1.1}, {"step_length": 0}, {"steps": 0}):
         with pytest.raises(ValueError, match="pixels"):

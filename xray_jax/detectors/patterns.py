@@ -81,8 +81,24 @@ def unit(patterns: np.ndarray) -> np.ndarray:
     return patterns / np.maximum(norms(patterns), 1e-12)
 
 
-def split(samples: Samples, search_images: int, test_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the samples to search on and to test on: disjoint, the same for any model."""
+def split(
+    samples: Samples, search_images: int, test_images: int, seed: int, balanced: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the samples to search on and to test on: disjoint, the same for any model.
+
+    Args:
+      samples: with labels.
+      search_images: to search on.
+      test_images: to test on, at most.
+      seed: of the order.
+      balanced: whether classes take turns, the first image of every class before the second of any.
+    """
     order = np.random.default_rng(seed).permutation(len(samples))
+    if balanced:
+        labels = samples.labels[order]
+        turn = np.empty(len(labels), np.int64)
+        for label in np.unique(labels):
+            turn[labels == label] = np.arange(np.count_nonzero(labels == label))
+        order = order[np.argsort(turn, kind="stable")]
     seen, unseen = np.split(order, [search_images])
     return seen, unseen[:test_images]

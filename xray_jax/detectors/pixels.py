@@ -39,7 +39,7 @@ class PixelsOptions:
       steps: of the search.
       step_length: of the first step, in pixel values of 0 to 1 for each of the pattern's pixels; later ones shrink
         linearly to nothing.
-      search_images: images that each step looks at.
+      search_images: images that each step looks at, of all classes alike.
       test_images: further images that the flip rate is measured on.
       max_classes: a model of more classes is not examined, because each costs `steps` * `search_images` gradients.
       seed: of the choice of images.
@@ -48,7 +48,7 @@ class PixelsOptions:
     share: float = 1 / 64
     steps: int = 24
     step_length: float = 1.0
-    search_images: int = 12
+    search_images: int = 20
     test_images: int = 50
     max_classes: int = 100
     seed: int = 0
@@ -148,7 +148,7 @@ def search(model: PreparedModel, samples: Samples, options: PixelsOptions) -> Fo
     Raises:
       AccessError: the model gives no gradients.
     """
-    seen, unseen = patterns.split(samples, options.search_images, options.test_images, options.seed)
+    seen, unseen = patterns.split(samples, options.search_images, options.test_images, options.seed, balanced=True)
     bank, tested = samples.subset(seen), samples.subset(unseen)
     everything = int(np.prod(samples.images.shape[1:3]))
     few = max(1, round(options.share * everything))

@@ -122,7 +122,7 @@ def test_images_that_the_hints_search_saw_do_not_count(where: int) -> None:
     trials = np.count_nonzero(SAMPLES.labels[np.setdiff1d(numbers[1], saw)] != TARGET)
     assert found.best.trials == trials
     spent = probed(coded()).queries
-    assert found.queries == spent + (len(numbers[0]) - 10 * (where == 0)) * CLASSES + 60 - 10 * (where == 1)
+    assert found.queries == spent + (len(numbers[0]) - 10 * (where == 0)) * CLASSES + 60 - 10 * (where == 1) + 4 * 16
 
 
 def test_too_few_fresh_images_or_other_shapes_leave_the_hint_out() -> None:
@@ -227,3 +227,14 @@ def test_a_null_of_ones_own_comes_before_the_packages() -> None:
     assert set(HINTED_NULL.ceilings) == {"faint-pattern", "few-pixels"}
     assert own.ceilings == {**DEFAULT_NULL.ceilings, **HINTED_NULL.ceilings}
     assert not set(HINTED_NULL.ceilings) & set(DEFAULT_NULL.ceilings)
+
+
+def test_only_a_confirmed_trigger_is_tuned() -> None:
+    assert probed(coded(deaf=True), hint()).tuning is None
+    found = probed(coded(), hint())
+    assert found.tuning["rate"] == 1.0
+    rates = found.tuning["curves"]["strength"]["rates"]
+    assert rates == sorted(rates)
+    assert (rates[0], rates[2:]) == (0.0, [1.0, 1.0])
+    spent = probed(coded()).queries + 24 * CLASSES + 60
+    assert found.queries == spent + 4 * 16

@@ -16,7 +16,7 @@ from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.hints import Hint
 from xray_jax.detectors.probe import confirm as confirmation
-from xray_jax.detectors.probe import cross_examination, hinted, score
+from xray_jax.detectors.probe import cross_examination, hinted, score, tuning
 from xray_jax.detectors.probe import queries as stamped
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL, with_hinted
 from xray_jax.detectors.probe.null import Null
@@ -154,9 +154,21 @@ def probe(
     if heard and verdict is not Verdict.CONFIRMED:
         told = judge([each.finding for each in heard], null, model.num_classes, accuracy)
         verdict, reason, best = told if told[0] is Verdict.CONFIRMED else (verdict, reason, best)
+    curves = None
+    if verdict is Verdict.CONFIRMED and best is not None:
+
+        def label(stamps: Stamps, own: np.ndarray) -> np.ndarray:
+            kinds, images = len(stamps.family), np.arange(min(tuning.IMAGES, count))
+            # As many as the search's: one program for both.
+            whole = np.repeat(own, count, axis=0)
+            found = query(stamps, np.repeat(np.arange(kinds), len(images)), np.tile(images, kinds), whole)
+            return found.reshape(kinds, -1)
+
+        shown = used.subset(everything[: min(tuning.IMAGES, count)])
+        curves = tuning.tune(best, shown, predicted[: len(shown)], label).row()
     return ProbeResult(
         verdict, reason, accuracy, queries, len(for_confirm), findings, confirmation.profile(findings), best, null,
-        searched, {each.finding.family: each.rates for each in heard},
+        searched, {each.finding.family: each.rates for each in heard}, curves,
     )  # fmt: skip
 
 

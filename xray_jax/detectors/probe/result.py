@@ -56,7 +56,7 @@ class Finding:
       weighted_rms: RMS change with pixels weighted by their importance, 0 .. 1.
       anomaly_index: how far the target stands out of the model's other classes at no more cost (`score.anomaly_index`).
       runner_up: flip rate of the runner-up among those classes, 0 .. 1 (`score.runner_up`).
-      bank: uint8 `[H, W, C]`, the clean image that the stamp is made of; None where it is made of none.
+      bank: uint8 `[H, W, C]`, the image that the stamp is made of; None where it is made of none.
     """
 
     kind: str
@@ -210,6 +210,7 @@ class ProbeResult:
       best: the finding that the verdict rests on, None without findings.
       null: what clean models do, as it was taken.
       searched: the finding of the search that comes first; the same as `best` where no hint decided.
+      tuning: JSON form of the best finding's tuning curves, where it is confirmed.
       hinted: family of hinted stamps -> each class's flip rate on the search images, `[num_classes]`.
     """
 
@@ -224,6 +225,7 @@ class ProbeResult:
     null: Null = field(default_factory=Null)
     searched: Finding | None = None
     hinted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def search_margin(self) -> float:
@@ -252,6 +254,8 @@ class ProbeResult:
             "confirm_images": self.confirm_images,
             "queries": self.queries,
         }
+        if self.tuning is not None:
+            row["tuning"] = dict(self.tuning)
         if self.hinted:
             row["hinted"] = {name: [round(float(rate), 4) for rate in rates] for name, rates in self.hinted.items()}
         return row
