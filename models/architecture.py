@@ -9,6 +9,7 @@ shape, never by position.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import flax.linen as nn
 
@@ -18,6 +19,9 @@ Shape = tuple[int, int, int]
 Variants = Callable[[nn.Module, Shape, Shape, bool], tuple[tuple[nn.Module, ...], ...]]
 """(network, the images' shape that its weights were read for, the shape of the images at hand, only usual answers) ->
 one tuple for each question that weights leave open, with the networks that answer it, the most usual answer first."""
+
+Renames = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+"""(pattern, replacement) pairs as `re.sub` takes them."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Published key -> shape in torch's layout (convolutions OIHW, linear layers OI)."""
@@ -30,16 +34,24 @@ class Naming:
     Attributes:
       name: who publishes it, for people: "Hugging Face", "timm".
       renames: (pattern, replacement) pairs, each applied with `re.sub` to every key, in order.
+      unused: pattern of (renamed) keys of layers that these publishers' networks have and never call; "" is none.
+      fields: fields of the linen module in which these publishers' networks differ, and weights do not show it.
     """
 
     name: str
-    renames: tuple[tuple[str, str], ...]
+    renames: Renames = ()
+    unused: str = ""
+    fields: tuple[tuple[str, Any], ...] = ()
 
     def rename(self, key: str) -> str:
         """A key under this package's name."""
         for pattern, replacement in self.renames:
             key = re.sub(pattern, replacement, key)
         return key
+
+    def drops(self, key: str) -> bool:
+        """Whether a renamed key belongs to a layer that is never called."""
+        return bool(self.unused) and re.search(self.unused, key) is not None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""ConvNeXt (Liu et al. 2022, arXiv:2201.03545) in torchvision's form and naming; timm's and the authors' are renamed.
+"""ConvNeXt (Liu et al. 2022, arXiv:2201.03545) in torchvision's form and naming; timm's, the authors' and
+Hugging Face's are renamed.
 
 Stem: 4x4 patches and a layer norm. Stages of depthwise 7x7 blocks; between them a layer norm and a 2x2 convolution of
-stride 2. All norms have epsilon 1e-6, the GELU is the exact one.
+stride 2. All norms have epsilon 1e-6 (Hugging Face's last one 1e-12), the GELU is the exact one.
 """
 
 from functools import partial
@@ -38,12 +39,14 @@ class ConvNeXt(nn.Module):
       stage_sizes: blocks in each stage.
       widths: channels of each stage.
       flat_scale: the layer scale is stored as `[width]` (timm, the authors) instead of `[width, 1, 1]`.
+      head_epsilon: of the last norm.
     """
 
     num_classes: int = 10
     stage_sizes: tuple[int, ...] = (3, 3, 9, 3)
     widths: tuple[int, ...] = (96, 192, 384, 768)
     flat_scale: bool = False
+    head_epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -56,7 +59,7 @@ class ConvNeXt(nn.Module):
                 x = nn.Conv(width, (2, 2), 2, padding=0, name=f"features.{2 * stage}.1")(x)
             for block in range(size):
                 x = ConvNeXtBlock(self.flat_scale, name=f"features.{2 * stage + 1}.{block}")(x)
-        x = norm(name="classifier.0")(layers.average(x))
+        x = layers.layer_norm(self.head_epsilon)(name="classifier.0")(layers.average(x))
         return nn.Dense(self.num_classes, name="classifier.2")(x)
 
 
@@ -100,6 +103,15 @@ _AUTHORS = (
     *((rf"^downsample_layers\.{n}\.", f"features.{2 * n}.") for n in range(4)),
     *_renames(r"^stages\.{}\.(\d+)\.", "gamma dwconv norm pwconv1 pwconv2"),
 )
+_HUGGING_FACE = (
+    (r"^convnext\.", ""),
+    (r"^classifier\.", "classifier.2."),
+    (r"^layernorm\.", "classifier.0."),
+    (r"^embeddings\.patch_embeddings\.", "features.0.0."),
+    (r"^embeddings\.layernorm\.", "features.0.1."),
+    *((rf"^encoder\.stages\.{n}\.downsampling_layer\.", f"features.{2 * n}.") for n in range(1, 4)),
+    *_renames(r"^encoder\.stages\.{}\.layers\.(\d+)\.", "layer_scale_parameter dwconv layernorm pwconv1 pwconv2"),
+)
 
 ARCHITECTURE = Architecture(
     name="convnext",
@@ -110,5 +122,9 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
-    namings=(Naming("timm", _TIMM), Naming("the authors'", _AUTHORS)),
+    namings=(
+        Naming("timm", _TIMM),
+        Naming("the authors'", _AUTHORS),
+        Naming("Hugging Face", _HUGGING_FACE, fields=(("head_epsilon", 1e-12),)),
+    ),
 )

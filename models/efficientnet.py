@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming."""
+"""EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming; timm's is renamed."""
 
 import math
 from functools import partial
@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Shapes, count_children, dim
-from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
+from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block, timm_block
 
 Block = tuple[int, int, int, int, int]
 """(width, expanded, kernel, squeezed, stride)"""
@@ -114,10 +114,25 @@ def infer(shapes: Shapes) -> Inferred | None:
     return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
 
 
+_TIMM = (
+    (r"^conv_stem\.", "features.0.0."),
+    (r"^bn1\.", "features.0.1."),
+    (r"^conv_head\.", "features.8.0."),
+    (r"^bn2\.", "features.8.1."),
+    (r"^classifier\.(weight|bias)$", r"classifier.1.\1"),
+    *(
+        rename
+        for stage in range(len(_STAGES))
+        for rename in timm_block(stage, rf"features.{stage + 1}.\1", expands=stage > 0, squeezes=True)
+    ),
+)
+
 ARCHITECTURE = Architecture(
     name="efficientnet",
     # B3 comes first: the one that backdoor benchmarks train.
     presets={name: _PRESETS[name] for name in sorted(_PRESETS, key=lambda name: name != "efficientnet_b3")},
     infer=infer,
     input_shape=(32, 32, 3),
+    # Those that timm took from TensorFlow pad otherwise, which weights do not show.
+    namings=(Naming("timm", _TIMM, fields=(("epsilon", 1e-5),)),),
 )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Shapes, count_children, dim
+from xray_jax.models.architecture import Renames, Shapes, count_children, dim
 
 Function = Callable[[jax.Array], jax.Array]
 
@@ -126,3 +126,21 @@ def read_block(shapes: Shapes, prefix: str) -> tuple[int, int, int, int]:
     squeezed = dim(shapes, f"{prefix}.block.{count - 2}.fc1.weight")
     depthwise = f"{prefix}.block.{count - (3 if squeezed else 2)}.0.weight"
     return dim(shapes, project), dim(shapes, depthwise), dim(shapes, depthwise, 2), squeezed
+
+
+def timm_block(stage: int, features: str, expands: bool, squeezes: bool) -> Renames:
+    """timm's names of the parts of a stage's blocks to those used here.
+
+    Args:
+      stage: its number in timm's `blocks`.
+      features: replacement for the name of a block, `\\1` its number in the stage.
+      expands: whether the blocks begin with a 1x1 convolution.
+      squeezes: whether they have a squeeze-excitation.
+    """
+    depthwise = 1 if expands else 0
+    project = depthwise + (2 if squeezes else 1)
+    parts = [("conv_dw", f"{depthwise}.0"), (f"bn{depthwise + 1}", f"{depthwise}.1")]
+    parts += [("conv_pw", "0.0"), ("bn1", "0.1")] if expands else []
+    parts += [("conv_pwl" if expands else "conv_pw", f"{project}.0"), (f"bn{depthwise + 2}", f"{project}.1")]
+    parts += [(r"se\.conv_reduce", f"{depthwise + 1}.fc1"), (r"se\.conv_expand", f"{depthwise + 1}.fc2")]
+    return tuple((rf"^blocks\.{stage}\.(\d+)\.{part}\.", f"{features}.block.{to}.") for part, to in parts)

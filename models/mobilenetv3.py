@@ -1,15 +1,15 @@
-"""MobileNetV3 (Howard et al. 2019, arXiv:1905.02244) in torchvision's form and naming."""
+"""MobileNetV3 (Howard et al. 2019, arXiv:1905.02244) in torchvision's form and naming; timm's is renamed."""
 
+import re
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Shapes, dim
-from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block
-
-_EPSILON = 1e-3
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
+from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block, timm_block
 
 Block = tuple[int, int, int, int, bool, int]
 """(width, expanded, kernel, squeezed, hard swish instead of ReLU, stride)"""
@@ -55,6 +55,7 @@ class MobileNetV3(nn.Module):
       blocks: of each block (width, expanded, kernel, squeezed, hard swish, stride).
       last_width: channels of the last convolution.
       hidden: width of the linear layer before the last one.
+      epsilon: of all norms; 1e-5 in timm.
     """
 
     num_classes: int = 10
@@ -62,10 +63,11 @@ class MobileNetV3(nn.Module):
     blocks: tuple[Block, ...] = _LARGE
     last_width: int = 960
     hidden: int = 1280
+    epsilon: float = 1e-3
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        stem = ConvNorm(self.stem_width, 3, 2, 1, _EPSILON, nn.hard_swish, name="features.0")
+        stem = ConvNorm(self.stem_width, 3, 2, 1, self.epsilon, nn.hard_swish, name="features.0")
         x = stem(x, train)
         for number, (width, expanded, kernel, squeezed, swish, stride) in enumerate(self.blocks, 1):
             block = InvertedResidual(
@@ -77,11 +79,11 @@ class MobileNetV3(nn.Module):
                 activation=nn.hard_swish if swish else nn.relu,
                 squeeze_activation=nn.relu,
                 gate=nn.hard_sigmoid,
-                epsilon=_EPSILON,
+                epsilon=self.epsilon,
                 name=f"features.{number}",
             )
             x = block(x, train)
-        last = ConvNorm(self.last_width, 1, 1, 1, _EPSILON, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
+        last = ConvNorm(self.last_width, 1, 1, 1, self.epsilon, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
         x = layers.average(last(x, train))
         x = nn.hard_swish(nn.Dense(self.hidden, name="classifier.0")(x))
         return nn.Dense(self.num_classes, name="classifier.3")(x)
@@ -108,6 +110,30 @@ def infer(shapes: Shapes) -> Inferred | None:
     return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
 
 
+def _timm(stage_sizes: tuple[int, ...], table: tuple[Block, ...]) -> Naming:
+    """timm counts blocks in stages, which have one kind of block each."""
+    renames: list[tuple[str, str | Callable[[re.Match[str]], str]]] = []
+    before = 0
+    for stage, size in enumerate(stage_sizes):
+        squeezes = table[before][3] > 0
+        for block in range(size):
+            renames.append((rf"^blocks\.{stage}\.{block}\.", f"blocks.{stage}.{before + block + 1}."))
+        # Numbered anew within the stage, from the highest, so that no number is renamed twice.
+        renames[-size:] = reversed(renames[-size:])
+        renames += timm_block(stage, r"features.\1", expands=stage > 0, squeezes=squeezes)
+        before += size
+    last = len(stage_sizes)
+    renames += [
+        (rf"^blocks\.{last}\.0\.conv\.", f"features.{before + 1}.0."),
+        (rf"^blocks\.{last}\.0\.bn1\.", f"features.{before + 1}.1."),
+        (r"^conv_stem\.", "features.0.0."),
+        (r"^bn1\.", "features.0.1."),
+        (r"^classifier\.(weight|bias)$", r"classifier.3.\1"),
+        (r"^conv_head\.", "classifier.0."),
+    ]
+    return Naming("timm", tuple(renames), fields=(("epsilon", 1e-5),))
+
+
 ARCHITECTURE = Architecture(
     name="mobilenetv3",
     presets={
@@ -116,4 +142,5 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    namings=(_timm((1, 2, 3, 4, 2, 3), _LARGE), _timm((1, 2, 3, 2, 3), _SMALL)),
 )

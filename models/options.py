@@ -5,7 +5,7 @@ they are, several numbers with "+" between them, no number as "none".
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -43,9 +43,10 @@ def apply(module: nn.Module, options: Mapping[str, str]) -> nn.Module:
     return module.clone(**changed) if changed else module
 
 
-def describe(module: nn.Module) -> str:
-    """All fields of `module` that text can give, in the form that `parse` reads."""
-    return "".join(f":{name}={_text(value)}" for name, value in fields(module).items())
+def describe(module: nn.Module, only: Collection[str] | None = None) -> str:
+    """All fields of `module` that text can give, or only some of them, in the form that `parse` reads."""
+    shown = {name: value for name, value in fields(module).items() if only is None or name in only}
+    return "".join(f":{name}={_text(value)}" for name, value in shown.items())
 
 
 def fields(module: nn.Module) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class PlainNet(nn.Module):
     Attributes:
       num_classes: number of labels, the width of the last layer whatever `dense` says.
       convs: the convolutions.
-      dense: the fully connected layers, the last one included.
+      dense: the fully connected layers, the last one included; or, alone, a convolution that gives the classes at
+        every pixel, whose average are the logits.
       padding: of each convolution, zeros on every side.
       stride: of each convolution.
       pool_after: numbers (from 1) of the convolutions that a pooling follows.
@@ -76,6 +77,8 @@ class PlainNet(nn.Module):
             x = self._activate(conv(x), layer, train)
             if number in self.pool_after:
                 x = _POOLS[self.pool](x, (self.window, self.window), (2, 2))
+        if self.dense[-1].kernel:
+            return self._head(x)
         if self.average and x.shape[1:3] != (self.average, self.average):
             x = layers.adaptive_average_pool(x, self.average)
         x = layers.flatten(x)
@@ -84,8 +87,16 @@ class PlainNet(nn.Module):
         last = self.dense[-1]
         return nn.Dense(self.num_classes, use_bias=last.bias, name=last.name)(x)
 
+    def _head(self, x: jax.Array) -> jax.Array:
+        last = self.dense[-1]
+        sides = (last.kernel, last.kernel)
+        x = nn.Conv(self.num_classes, sides, padding=0, use_bias=last.bias, name=last.name)(x)
+        return layers.average(_ACTIVATIONS[self.activation](x) if last.active else x)
+
     def flattened(self, side: int) -> int:
-        """Length of the flattened features of an image of `side`."""
+        """Length of the flattened features of an image of `side`; 0 where the last layer takes any."""
+        if self.dense[-1].kernel:
+            return 0
         shape = self.padding, self.stride, self.pool_after, self.window
         end = self.average or plain_variants.final_side(side, self.convs, *shape)
         return end * end * self.convs[-1].width
@@ -104,14 +115,15 @@ def infer(shapes: Shapes) -> Inferred | None:
     if chain is None:
         return None
     channels, convs, dense, flat = chain
-    slots = plain_layers.slots((*convs, *dense))
+    slots = plain_layers.slots((*convs, *dense), len(convs))
     variant = plain_variants.best(channels, convs, flat, slots)
     module = PlainNet(dense[-1].width, convs, (*dense[:-1], dense[-1]._replace(width=0)))
     if variant is None:
         # Nothing explains the flattened length: the comparison says so, by shape.
         same = tuple(layer.kernel // 2 for layer in convs)
         return Inferred(module.clone(padding=same, stride=(1,) * len(convs)), (32, 32, channels))
-    module = module.clone(norm=slots.norm, pool=_usual_pool(convs, dense, variant.fields), **variant.fields)
+    fields = {"activation": "identity" if slots.bare else module.activation, **variant.fields}
+    module = module.clone(norm=slots.norm, pool=_usual_pool(convs, dense, variant.fields), **fields)
     return Inferred(module, (variant.side, variant.side, variant.channels), (note(module),))
 
 
@@ -134,6 +146,8 @@ def note(module: nn.Module) -> str:
             parts.append(f"strides {'+'.join(map(str, module.stride))}")
         if module.average:
             parts.append(f"average over the image, to {module.average}x{module.average}")
+    if module.dense[-1].active:
+        parts.append("an activation behind the last layer")
     if any(layer.norm for layer in (*module.convs, *module.dense)):
         parts.append(f"norms {module.norm} the activation")
     return f"assumed, weights do not show it: {', '.join(parts)}"
@@ -151,7 +165,7 @@ def variants(
     assert isinstance(module, PlainNet)
     axes: list[list[dict[str, Any]]] = []
     if module.convs:
-        slots = plain_layers.slots((*module.convs, *module.dense))
+        slots = plain_layers.slots((*module.convs, *module.dense), len(module.convs))
         flat = module.flattened(own[0])
         found = plain_variants.at(shown[0], shown[2], module.convs, flat, slots)
         if usual:
@@ -167,6 +181,9 @@ def variants(
             ]
         )
     axes.append([{"activation": activation} for activation in _ACTIVATIONS])
+    if module.dense[-1].kernel:
+        (head,) = module.dense
+        axes.append([{"dense": (head._replace(active=active),)} for active in (False, True)])
     if any(layer.norm for layer in (*module.convs, *module.dense)):
         axes.append([{"norm": place} for place in ("before", "after")])
     return tuple(tuple(module.clone(**fields) for fields in axis) for axis in axes)

@@ -24,6 +24,7 @@ class Layer(NamedTuple):
       kernel: side of a convolution's kernel, 0 for a linear layer.
       bias: whether it has one.
       norm: name of its batch norm, "" without one.
+      active: of the last layer, an activation follows it too.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Layer(NamedTuple):
     kernel: int = 0
     bias: bool = True
     norm: str = ""
+    active: bool = False
 
 
 class Slots(NamedTuple):
@@ -39,10 +41,12 @@ class Slots(NamedTuple):
     Attributes:
       free: for each convolution the layers without weights behind it and its norm, None where names do not say.
       norm: "before" or "after": where batch norms lie to the activation, as far as names say.
+      bare: wherever names say what lies between two layers without a pooling, nothing does.
     """
 
     free: tuple[int | None, ...]
     norm: str = "before"
+    bare: bool = False
 
 
 class _Found(NamedTuple):
@@ -56,7 +60,8 @@ Chain = tuple[int, tuple[Layer, ...], tuple[Layer, ...], int]
 def read(shapes: Shapes) -> Chain | None:
     """(input channels, convolutions, linear layers, what the first of these takes); None for no plain chain.
 
-    Without convolutions the channels are 0. Linear layers are never empty.
+    Without convolutions the channels are 0. Linear layers are never empty: without any, the last convolution, if it is
+    1x1, is the last layer, and what it takes, any number of pixels, is given as 0.
     """
     found = {name: shape for key, shape in shapes.items() if (name := key.removesuffix(".weight")) != key}
     if not found or len(found) > MAX_LAYERS:
@@ -84,8 +89,10 @@ def _chain(names: Sequence[str], shapes: Shapes) -> Chain | None:
             norms.append((name, shape[0]))
         else:
             return None
-    if not dense or not _follow(convs) or (convs and convs[0].taken not in (1, 3)):
+    if not _follow(convs) or (convs and convs[0].taken not in (1, 3)):
         return None
+    if not dense:
+        return _headed(names, convs, norms)
     # Flattened features are a multiple of the last convolution's channels.
     width = max(convs[-1].layer.width, 1) if convs else 1
     # Names like "linear", "fc", "output" lose their order when they are sorted; what they take and give does not.
@@ -100,6 +107,18 @@ def _chain(names: Sequence[str], shapes: Shapes) -> Chain | None:
     layers = tuple(each.layer._replace(norm=placed.get(each.layer.name, "")) for each in (*convs, *dense))
     cut = len(convs)
     return (convs[0].taken if convs else 0), layers[:cut], layers[cut:], dense[0].taken
+
+
+def _headed(names: Sequence[str], convs: Sequence[_Found], norms: Sequence[tuple[str, int]]) -> Chain | None:
+    """A chain of convolutions whose last one gives the classes at every pixel."""
+    # One that gives as many channels as the image has makes images.
+    if len(convs) < 2 or convs[-1].layer.kernel != 1 or convs[-1].layer.width <= convs[0].taken:
+        return None
+    placed = _place(names, [each.layer for each in convs], norms)
+    if placed is None or convs[-1].layer.name in placed:
+        return None
+    *before, head = (each.layer._replace(norm=placed.get(each.layer.name, "")) for each in convs)
+    return convs[0].taken, tuple(before), (head,), 0
 
 
 def _follow(found: Sequence[_Found]) -> bool:
@@ -129,21 +148,31 @@ def _place(names: Sequence[str], layers: Sequence[Layer], norms: Sequence[tuple[
     return None
 
 
-def slots(layers: Sequence[Layer]) -> Slots:
-    """What names say of layers without weights: numbers of a Sequential count all its layers."""
+def slots(layers: Sequence[Layer], convs: int) -> Slots:
+    """What names say of layers without weights: numbers of a Sequential count all its layers.
+
+    Args:
+      layers: the whole chain.
+      convs: how many of them, from the first, are convolutions that a pooling may follow.
+    """
     free: list[int | None] = []
     places = set()
-    for layer, after in zip(layers, (*layers[1:], None), strict=True):
+    between = []
+    for number, (layer, after) in enumerate(zip(layers, (*layers[1:], None), strict=True)):
         own, norm = _number(layer.name), _number(layer.norm)
         if own and norm and own[0] == norm[0]:
             places.add("before" if norm[1] == own[1] + 1 else "after")
         following = _number(after.name) if after else None
         last = norm if own and norm and own[0] == norm[0] else own
-        if layer.kernel:
-            same = own and following and own[0] == following[0] and last and following[1] > last[1]
-            gap = following[1] - own[1] - 1 - bool(layer.norm) if same and own and following else None
+        gap = None
+        if own and following and own[0] == following[0] and last and following[1] > last[1]:
+            gap = following[1] - own[1] - 1 - bool(layer.norm)
+        if number < convs:
             free.append(gap)
-    return Slots(tuple(free), "after" if places == {"after"} else "before")
+        # A pooling or a flatten may lie between others.
+        if gap is not None and after and (gap == 0 or number >= convs):
+            between.append(gap)
+    return Slots(tuple(free), "after" if places == {"after"} else "before", bool(between) and not any(between))
 
 
 def _number(name: str) -> tuple[str, int] | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from xray_jax.models.plain_layers import Layer, Slots
 
-_SIDES = {
+SIDES = {
     1: {28: 0.0, 32: 0.5, 30: 2.0, 48: 3.0, 64: 3.0},
     3: {32: 0.0, 30: 0.8, 28: 1.0, 48: 1.5, 64: 1.5, 25: 1.8, 24: 2.0, 40: 2.5, 50: 2.5, 96: 3.0, 128: 3.0, 224: 3.0},
 }
@@ -38,7 +38,10 @@ class Variant(NamedTuple):
 
 
 def best(channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> Variant | None:
-    """The most usual variant, on an image of the most usual side, that flattens to `flat`; None without any."""
+    """The most usual variant, on an image of the most usual side, that flattens to `flat`; None without any.
+
+    With `flat` 0 the features may have any side.
+    """
     if not convs:
         for channels in (1, 3):
             side = math.isqrt(flat // channels)
@@ -47,7 +50,7 @@ def best(channels: int, convs: Sequence[Layer], flat: int, slots: Slots) -> Vari
         return None
     found = (
         variant._replace(cost=variant.cost + unusual)
-        for side, unusual in _SIDES.get(channels, {}).items()
+        for side, unusual in SIDES.get(channels, {}).items()
         for variant in at(side, channels, convs, flat, slots)[:1]
     )
     return min(found, key=lambda variant: variant.cost, default=None)
@@ -58,7 +61,7 @@ def at(side: int, channels: int, convs: Sequence[Layer], flat: int, slots: Slots
     count, width = len(convs), max(convs[-1].width, 1)
     squared = flat // width
     variants = []
-    for (padding, a), (stride, b), (pools, c), (window, d) in itertools.product(
+    for (padding, a), (stride, b), (pools, c, bare), (window, d) in itertools.product(
         _paddings(convs), _strides(count), _poolings(convs, slots), ((2, 0.0), (3, 2.0))
     ):
         if window == 3 and not pools:
@@ -66,6 +69,11 @@ def at(side: int, channels: int, convs: Sequence[Layer], flat: int, slots: Slots
         end = final_side(side, convs, padding, stride, pools, window)
         cost = a + b + c + d
         fields = {"padding": padding, "stride": stride, "pool_after": pools, "window": window, "average": 0}
+        if bare:
+            fields["activation"] = "identity"
+        if flat == 0 and end:
+            variants.append(Variant(cost, fields, side, channels))
+            continue
         if end * end == squared and end:
             variants.append(Variant(cost, fields, side, channels))
         elif squared == 1 and end:
@@ -116,7 +124,8 @@ def _strides(count: int) -> Iterator[tuple[tuple[int, ...], float]]:
         yield tuple(1 + number % 2 for number in range(count)), 3.0
 
 
-def _poolings(convs: Sequence[Layer], slots: Slots) -> Iterator[tuple[tuple[int, ...], float]]:
+def _poolings(convs: Sequence[Layer], slots: Slots) -> Iterator[tuple[tuple[int, ...], float, bool]]:
+    """(after which convolutions, how unusual, whether that leaves no place for an activation)."""
     count = len(convs)
     numbers = range(1, count + 1)
     grows = tuple(n for n in numbers if n == count or convs[n].width > convs[n - 1].width)
@@ -132,11 +141,16 @@ def _poolings(convs: Sequence[Layer], slots: Slots) -> Iterator[tuple[tuple[int,
     }
     every = itertools.chain.from_iterable(itertools.combinations(numbers, size) for size in range(count + 1))
     for subset in every if count <= _ALL_SUBSETS else usual:
-        cost = usual.get(subset, 2.0)
+        cost, bare = usual.get(subset, 2.0), False
         if any(free is not None for free in slots.free):
             # One free place is the activation's, more are a pooling's or a dropout's.
             known = [(n in subset, free) for n, free in zip(numbers, slots.free, strict=True) if free is not None]
-            if any(pooled and free < 2 for pooled, free in known):
+            if any(pooled and free < 1 for pooled, free in known):
                 continue
+            bare = any(pooled and free < 2 for pooled, free in known)
             cost = min(cost, 1.0) * 0.2 + sum(0.8 for pooled, free in known if free >= 2 and not pooled)
-        yield subset, cost
+            # Where the pooling takes the only place, an activation has none anywhere.
+            if bare and any(not pooled and free for pooled, free in known[:-1]):
+                continue
+            cost += 2.0 * bare
+        yield subset, cost, bare

@@ -2,10 +2,12 @@
 
 A leaf's path joined with dots is its published key, once the leaf itself is renamed: `kernel` and `scale` are
 `weight`, `mean` and `var` are `running_mean` and `running_var`. Kernels of convolutions go OIHW <-> HWIO, of linear
-layers OI <-> IO; every other leaf passes as it is.
+layers OI <-> IO; every other leaf passes as it is. A linear layer is a 1x1 convolution, and a convolution whose kernel
+covers all that it sees is a linear layer of the flattened features: either form is read as the other.
 """
 
 import functools
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -102,8 +104,20 @@ def compare(module: nn.Module, tensors: Tensors, input_shape: tuple[int, int, in
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items() if not is_bookkeeping(key)}
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
-    misshaped = [(key, found[key], shape) for key, shape in expected.items() if key in found and found[key] != shape]
+    misshaped = [
+        (key, found[key], shape)
+        for key, shape in expected.items()
+        if key in found and found[key] != shape and not _same_layer(found[key], shape)
+    ]
     return MismatchError(missing, extra, misshaped) if missing or extra or misshaped else None
+
+
+def _same_layer(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether two shapes are one layer, as a linear layer and as a convolution: (O, I) and (O, c, h, w), I = c h w."""
+    if (len(found), len(expected)) not in ((4, 2), (2, 4)) or 0 in found:
+        return False
+    square = max(found, expected, key=len)[2:]
+    return found[0] == expected[0] and math.prod(found) == math.prod(expected) and square[0] == square[1]
 
 
 def to_variables(module: nn.Module, tensors: Tensors, input_shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -122,11 +136,13 @@ def to_variables(module: nn.Module, tensors: Tensors, input_shape: tuple[int, in
     if mismatch := compare(module, tensors, input_shape):
         raise mismatch
     variables: dict[str, Any] = {}
+    expected = expected_shapes(module, input_shape)
     for path in _leaves(module, input_shape):
         array = np.asarray(tensors[_key(path)])
         # By name, because bfloat16 and the float8 types are numpy extension types of kind "V".
         if "float" not in array.dtype.name:
             raise ValueError(f"leaf {_key(path)} holds {array.dtype}, expected floating-point weights")
+        array = array.reshape(expected[_key(path)])
         array = np.ascontiguousarray(array.transpose(_axes(path, array.ndim, _TO_LINEN)), np.float32)
         branch = variables
         for name in path[:-1]:

@@ -8,10 +8,12 @@ from xray_jax.models import (
     convnext,
     densenet,
     efficientnet,
+    encoder_vit,
     mobilenetv3,
     plain,
     preactresnet,
     resnet,
+    spatial_transformer,
     vgg,
     vit,
     wideresnet,
@@ -28,6 +30,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     densenet.ARCHITECTURE,
     convnext.ARCHITECTURE,
     vit.ARCHITECTURE,
+    encoder_vit.ARCHITECTURE,
+    spatial_transformer.ARCHITECTURE,
     plain.ARCHITECTURE,
 )
 """In the order in which recognition tries them."""

@@ -1,8 +1,8 @@
 """Residual networks (He et al. 2015, arXiv:1512.03385) in torchvision's naming: ImageNet and CIFAR forms.
 
 Weights show the stem's kernel: 7x7 comes with stride 2 and a max pool (torchvision), 3x3 with neither (CIFAR). A
-shortcut that changes shape is a 1x1 convolution and a norm, or, when the file has no weights for it, option A of the
-paper: every second pixel, padded with zero channels on both sides.
+shortcut that changes shape is a convolution, 1x1 or 3x3, and mostly a norm, or, when the file has no weights for it,
+option A of the paper: every second pixel, padded with zero channels on both sides. Blocks may end in a gate (`gates`).
 """
 
 from functools import partial
@@ -11,17 +11,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from xray_jax.models import layers
+from xray_jax.models import gates, layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
 
 
 class ResidualBlock(nn.Module):
-    """conv-BN-ReLU twice (3x3) or, in a bottleneck, three times (1x1, 3x3, 1x1 to four times the width)."""
+    """conv-BN-ReLU twice (3x3) or, in a bottleneck, three times (1x1, 3x3, 1x1 to four times the width).
+
+    Attributes:
+      width: channels of the 3x3 convolutions.
+      stride: of the first 3x3 convolution and of the shortcut.
+      bottleneck: three convolutions.
+      shortcut: side of the kernel of a shortcut that changes shape; 0 is option A.
+      shortcut_norm: a norm follows it.
+      gate: behind the last norm (`gates.KINDS`).
+      gate_width: between the gate's linear layers.
+      gate_bias: whether these have one.
+    """
 
     width: int
     stride: int = 1
     bottleneck: bool = False
-    projection: bool = True
+    shortcut: int = 1
+    shortcut_norm: bool = True
+    gate: str = "none"
+    gate_width: int = 0
+    gate_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -35,10 +50,12 @@ class ResidualBlock(nn.Module):
         else:
             out = nn.relu(norm(name="bn1")(conv(self.width, (3, 3), self.stride, padding=1, name="conv1")(x)))
             out = norm(name="bn2")(conv(self.width, (3, 3), padding=1, name="conv2")(out))
+        out = gates.apply(out, self.gate, self.gate_width, self.gate_bias, train)
         if self.stride != 1 or x.shape[-1] != width_out:
-            if self.projection:
-                x = conv(width_out, (1, 1), self.stride, padding=0, name="downsample.0")(x)
-                x = norm(name="downsample.1")(x)
+            if self.shortcut:
+                kernel = (self.shortcut, self.shortcut)
+                x = conv(width_out, kernel, self.stride, padding=self.shortcut // 2, name="downsample.0")(x)
+                x = norm(name="downsample.1")(x) if self.shortcut_norm else x
             else:
                 added = width_out - x.shape[-1]
                 x = x[:, :: self.stride, :: self.stride]
@@ -57,6 +74,11 @@ class ResNet(nn.Module):
       stem: "imagenet": 7x7, stride 2, then a max pool; "cifar": 3x3, stride 1, no pool.
       stem_width: channels of the stem.
       projection: shortcuts that change shape have weights; False is option A.
+      shortcut: side of these shortcuts' kernels.
+      shortcut_norm: a norm follows them.
+      gate: behind each block's last norm (`gates.KINDS`).
+      gate_widths: between the linear layers of each stage's gates; () without gates.
+      gate_bias: whether these layers have one.
     """
 
     num_classes: int = 10
@@ -66,6 +88,11 @@ class ResNet(nn.Module):
     stem: str = "imagenet"
     stem_width: int = 64
     projection: bool = True
+    shortcut: int = 1
+    shortcut_norm: bool = True
+    gate: str = "none"
+    gate_widths: tuple[int, ...] = ()
+    gate_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -76,14 +103,22 @@ class ResNet(nn.Module):
             x = layers.max_pool(x, 3, 2, padding=1)
         for stage, (size, width) in enumerate(zip(self.stage_sizes, self.widths, strict=True), 1):
             for block in range(size):
-                stride = 2 if stage > 1 and block == 0 else 1
-                name = f"layer{stage}.{block}"
-                x = ResidualBlock(width, stride, self.bottleneck, self.projection, name=name)(x, train)
+                x = ResidualBlock(
+                    width,
+                    stride=2 if stage > 1 and block == 0 else 1,
+                    bottleneck=self.bottleneck,
+                    shortcut=self.shortcut if self.projection else 0,
+                    shortcut_norm=self.shortcut_norm,
+                    gate=self.gate,
+                    gate_width=self.gate_widths[stage - 1] if self.gate_widths else 0,
+                    gate_bias=self.gate_bias,
+                    name=f"layer{stage}.{block}",
+                )(x, train)
         return nn.Dense(self.num_classes, name="fc")(layers.average(x))
 
 
 def infer(shapes: Shapes) -> Inferred | None:
-    """Reads depth, widths, stem, shortcut and class count; None when the keys are of another kind of network."""
+    """Reads depth, widths, stem, shortcut, gates and class count; None when the keys are of another kind of network."""
     if any(key not in shapes for key in ("bn1.weight", "layer1.0.conv1.weight", "fc.weight")):
         return None
     sizes: list[int] = []
@@ -92,6 +127,8 @@ def infer(shapes: Shapes) -> Inferred | None:
         sizes.append(size)
         widths.append(dim(shapes, f"layer{len(sizes)}.0.conv1.weight"))
     stem = "imagenet" if dim(shapes, "conv1.weight", 2) == 7 else "cifar"
+    shortcuts = [key for key in shapes if key.endswith(".downsample.0.weight")]
+    gate, gate_widths, gate_bias = gates.read(shapes, [f"layer{stage}.0" for stage in range(1, len(sizes) + 1)])
     module = ResNet(
         num_classes=dim(shapes, "fc.weight"),
         stage_sizes=tuple(sizes),
@@ -99,12 +136,49 @@ def infer(shapes: Shapes) -> Inferred | None:
         bottleneck="layer1.0.conv3.weight" in shapes,
         stem=stem,
         stem_width=dim(shapes, "conv1.weight"),
-        projection=any(".downsample." in key for key in shapes),
+        projection=bool(shortcuts),
+        shortcut=dim(shapes, shortcuts[0], 2) if shortcuts else 1,
+        shortcut_norm=not shortcuts or shortcuts[0].replace(".0.weight", ".1.weight") in shapes,
+        gate=gate,
+        gate_widths=gate_widths,
+        gate_bias=gate_bias,
     )
     pool = "stride 2 and a max pool" if stem == "imagenet" else "stride 1, no pool"
     note = f"assumed, weights do not show it: the {'7x7' if stem == 'imagenet' else '3x3'} stem has {pool}"
+    if gate != "none":
+        note += f", the gates ({gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
     return Inferred(module, (32, 32, dim(shapes, "conv1.weight", 1)), (note,))
 
+
+_HUGGING_FACE = (
+    (r"^resnet\.", ""),
+    (r"^embedder\.embedder\.convolution\.", "conv1."),
+    (r"^embedder\.embedder\.normalization\.", "bn1."),
+    *((rf"^encoder\.stages\.{n}\.layers\.(\d+)\.", rf"layer{n + 1}.\1.") for n in range(4)),
+    *((rf"\.layer\.{n}\.convolution\.", f".conv{n + 1}.") for n in range(3)),
+    *((rf"\.layer\.{n}\.normalization\.", f".bn{n + 1}.") for n in range(3)),
+    (r"\.shortcut\.convolution\.", ".downsample.0."),
+    (r"\.shortcut\.normalization\.", ".downsample.1."),
+    (r"^classifier\.1\.", "fc."),
+)
+_SEQUENTIAL = (
+    # weiaicunzai's pytorch-cifar100: stem and blocks are Sequentials; stages are conv2_x to conv5_x, or stage1 to 4.
+    (r"^(?:conv1|pre)\.0\.", "conv1."),
+    (r"^(?:conv1|pre)\.1\.", "bn1."),
+    *((rf"^(?:conv{n + 1}_x|stage{n})\.", f"layer{n}.") for n in range(1, 5)),
+    *((rf"\.residual(?:_function)?\.{3 * n}\.", f".conv{n + 1}.") for n in range(3)),
+    *((rf"\.residual(?:_function)?\.{3 * n + 1}\.", f".bn{n + 1}.") for n in range(3)),
+    (r"\.shortcut\.", ".downsample."),
+    (r"^linear\.", "fc."),
+    *gates.RENAMES,
+)
+_KUANGLIU = ((r"^(?:linear|classifier|head)\.", "fc."), (r"\.(?:shortcut|skip)\.", ".downsample."), *gates.RENAMES)
+_BARE_SHORTCUTS = (
+    # Shortcuts as a convolution without a Sequential around it, its norm beside it.
+    (r"\.(?:shortcut|downsample|skip|conv_?shortcut|shortcut_?conv|conv3x3)\.(weight)$", r".downsample.0.\1"),
+    (r"\.(?:bn_?shortcut|shortcut_?bn|shortcut_?norm)\.", ".downsample.1."),
+    *_KUANGLIU,
+)
 
 _CIFAR = partial(ResNet, widths=(16, 32, 64), stem="cifar", stem_width=16)
 _OPTION_A = partial(_CIFAR, projection=False)
@@ -123,5 +197,11 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
-    namings=(Naming("pytorch-cifar: linear, shortcut", ((r"^linear\.", "fc."), (r"\.shortcut\.", ".downsample."))),),
+    namings=(
+        Naming("torchvision, with gates", gates.RENAMES),
+        Naming("pytorch-cifar: linear, shortcut", _KUANGLIU),
+        Naming("pytorch-cifar100", _SEQUENTIAL),
+        Naming("Hugging Face", _HUGGING_FACE),
+        Naming("shortcuts outside of a Sequential", _BARE_SHORTCUTS),
+    ),
 )

@@ -145,6 +145,14 @@ ARCHITECTURE = Architecture(
     note=note,
     namings=(
         # The 6-conv nets as one Sequential: the linear layer follows a flatten.
+        Naming(
+            "timm",
+            (
+                (r"^pre_logits\.fc1\.", "classifier.0."),
+                (r"^pre_logits\.fc2\.", "classifier.3."),
+                (r"^head\.fc\.", "classifier.6."),
+            ),
+        ),
         Naming("one Sequential", ((r"^25\.", "classifier."), (r"^(\d+)\.", r"features.\1."))),
     ),
 )

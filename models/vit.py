@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, dim
 
 
 class SelfAttention(nn.Module):
@@ -164,7 +164,7 @@ _TIMM = (
     (r"\.mlp\.fc1\.", ".mlp.0."),
     (r"\.mlp\.fc2\.", ".mlp.3."),
 )
-_HUGGING_FACE = (
+_HUGGING_FACE: Renames = (
     (r"^vit\.", ""),
     (r"^embeddings\.cls_token$", "class_token"),
     (r"^embeddings\.position_embeddings$", "encoder.pos_embedding"),
@@ -178,6 +178,16 @@ _HUGGING_FACE = (
     (r"\.attention\.output\.dense\.", ".self_attention.out_proj."),
     (r"\.intermediate\.dense\.", ".mlp.0."),
     (r"\.output\.dense\.", ".mlp.3."),
+)
+
+_PARTS = {"q": "query", "k": "key", "v": "value"}
+_TRANSFORMERS_5: Renames = (
+    (r"^vit\.layers\.(\d+)\.", r"vit.encoder.layer.\1."),
+    (r"\.attention\.([qkv])_proj\.", lambda match: f".self_attention.{_PARTS[match[1]]}."),
+    (r"\.attention\.o_proj\.", ".self_attention.out_proj."),
+    (r"\.mlp\.fc1\.", ".mlp.0."),
+    (r"\.mlp\.fc2\.", ".mlp.3."),
+    *_HUGGING_FACE,
 )
 
 _LARGE = partial(VisionTransformer, depth=24, width=1024, hidden=4096, heads=16)
@@ -203,5 +213,6 @@ ARCHITECTURE = Architecture(
         Naming("torchvision 0.12", _OLD_MLP),
         Naming("timm", _TIMM),
         Naming("Hugging Face", _HUGGING_FACE),
+        Naming("Hugging Face, transformers 5", _TRANSFORMERS_5),
     ),
 )

@@ -1,7 +1,9 @@
 """Wide residual networks for small images (Zagoruyko & Komodakis 2016, arXiv:1605.07146), in the naming of NAD.
 
 Depth 6 n + 4: a 3x3 stem of 16 channels, three groups of n pre-activation blocks with 16 k, 32 k and 64 k channels, a
-last norm and ReLU, the global average, `fc`. A block that changes width activates its input for both branches.
+last norm and ReLU, the global average, `fc`. A block that changes width activates its input for both branches. TRADES'
+networks are the same and carry a group that is never called; DeepMind's (RobustBench's `DMWideResNet`) have SiLU and
+pad strided convolutions on one side.
 """
 
 from functools import partial
@@ -10,24 +12,37 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Shapes, count_children, dim
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
+
+_ACTIVATIONS = {"relu": nn.relu, "silu": nn.silu}
 
 
 class WideBlock(nn.Module):
-    """BN-ReLU-conv twice, plus the shortcut: a 1x1 convolution of the activated input where the width changes."""
+    """BN-ReLU-conv twice, plus the shortcut: a 1x1 convolution of the activated input where the width changes.
+
+    Attributes:
+      width: channels out.
+      stride: of the first convolution and of the shortcut.
+      activation: "relu" or "silu".
+      same_padding: a strided convolution is padded below and to the right only, as TensorFlow's SAME does.
+    """
 
     width: int
     stride: int = 1
+    activation: str = "relu"
+    same_padding: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         norm = layers.batch_norm(train)
         conv = partial(nn.Conv, self.width, use_bias=False)
-        out = nn.relu(norm(name="bn1")(x))
+        activation = _ACTIVATIONS[self.activation]
+        out = activation(norm(name="bn1")(x))
         if x.shape[-1] != self.width:
             x = conv(kernel_size=(1, 1), strides=self.stride, padding=0, name="convShortcut")(out)
-        out = conv(kernel_size=(3, 3), strides=self.stride, padding=1, name="conv1")(out)
-        return x + conv(kernel_size=(3, 3), padding=1, name="conv2")(nn.relu(norm(name="bn2")(out)))
+        padding = ((0, 1), (0, 1)) if self.same_padding and self.stride == 2 else 1
+        out = conv(kernel_size=(3, 3), strides=self.stride, padding=padding, name="conv1")(out)
+        return x + conv(kernel_size=(3, 3), padding=1, name="conv2")(activation(norm(name="bn2")(out)))
 
 
 class WideResNet(nn.Module):
@@ -37,11 +52,15 @@ class WideResNet(nn.Module):
       num_classes: number of labels.
       group_sizes: blocks in each group; (2, 2, 2) is depth 16.
       widths: channels of the stem and of each group.
+      activation: "relu" or "silu".
+      same_padding: strided convolutions are padded as TensorFlow's SAME.
     """
 
     num_classes: int = 10
     group_sizes: tuple[int, ...] = (2, 2, 2)
     widths: tuple[int, ...] = (16, 16, 32, 64)
+    activation: str = "relu"
+    same_padding: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -49,8 +68,9 @@ class WideResNet(nn.Module):
         for group, (size, width) in enumerate(zip(self.group_sizes, self.widths[1:], strict=True), 1):
             for block in range(size):
                 stride = 2 if group > 1 and block == 0 else 1
-                x = WideBlock(width, stride, name=f"block{group}.layer.{block}")(x, train)
-        x = nn.relu(layers.batch_norm(train)(name="bn1")(x))
+                name = f"block{group}.layer.{block}"
+                x = WideBlock(width, stride, self.activation, self.same_padding, name=name)(x, train)
+        x = _ACTIVATIONS[self.activation](layers.batch_norm(train)(name="bn1")(x))
         return nn.Dense(self.num_classes, name="fc")(layers.average(x))
 
 
@@ -87,10 +107,24 @@ _PUBLISHED = (
     (40, 2),
 )
 
+_DEEPMIND = (
+    (r"^init_conv\.", "conv1."),
+    (r"^batchnorm\.", "bn1."),
+    (r"^logits\.", "fc."),
+    *((rf"^layer\.{n}\.block\.", f"block{n + 1}.layer.") for n in range(3)),
+    *((rf"\.batchnorm_{n}\.", f".bn{n + 1}.") for n in range(2)),
+    *((rf"\.conv_{n}\.", f".conv{n + 1}.") for n in range(2)),
+    (r"\.shortcut\.", ".convShortcut."),
+)
+
 ARCHITECTURE = Architecture(
     name="wideresnet",
     presets={f"wrn-{depth}-{factor}": _preset(depth, factor) for depth, factor in _PUBLISHED},
     infer=infer,
     input_shape=(32, 32, 3),
     naming="WideResNet-pytorch, NAD",
+    namings=(
+        Naming("TRADES", unused=r"^sub_block\d+\."),
+        Naming("DeepMind, RobustBench", _DEEPMIND, fields=(("activation", "silu"), ("same_padding", True))),
+    ),
 )

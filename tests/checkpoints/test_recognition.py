@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -101,19 +102,57 @@ def test_the_flag_overrides_the_file() -> None:
         recognise(Tensors(SMALL), architecture="alexnet")
 
 
-def test_unknown_network_lists_the_two_closest() -> None:
+def _refusal(arrays: Mapping[str, np.ndarray], **options: Any) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        recognise(Tensors(arrays, **options))
+    return str(caught.value)
+
+
+def test_an_unknown_network_lists_the_closest() -> None:
     arrays = dict(SMALL)
     del arrays["layer2.0.bn2.weight"]
     arrays["layer4.extra"] = np.zeros(3)
-    with pytest.raises(CheckpointError) as caught:
-        recognise(Tensors(arrays))
-    message = str(caught.value)
-    first, second = message.split("Closest: ")[1].split(" | ")
-    assert first.startswith("preactresnet-small")
-    assert "1 missing: layer2.0.bn2.weight; 1 extra: layer4.extra" in first
-    assert "missing" in second
-    assert "ONNX" in message
-    assert "jax.export" in message
+    message = _refusal(arrays)
+    closest = message.split("Closest: ")[1].split(" | ")[0]
+    assert closest.startswith("preactresnet-small")
+    assert "1 missing: layer2.0.bn2.weight; 1 extra: layer4.extra" in closest
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (["patch_embed.proj.weight", "layers.0.blocks.0.attn.relative_position_bias_table"], "a transformer"),
+        (["features.denseblock1.denselayer1.odd.weight"], "a DenseNet"),
+        (["layer1.0.conv9.weight", "layer1.0.shortcut.7.weight"], "a residual network"),
+        (["backbone.body.conv1.weight", "roi_heads.box_head.fc6.weight"], "a detection or segmentation network"),
+        (["rnn.weight_ih_l0", "rnn.weight_hh_l0"], "a recurrent network"),
+        (["alpha", "beta"], None),
+    ],
+)
+def test_what_is_not_close_is_not_listed(keys: list[str], kind: str | None) -> None:
+    message = _refusal({key: np.zeros((5, 4, 3, 3)) for key in keys})
+    assert "None is close" in message
+    assert (f"by its names it is {kind} of another make" in message) == (kind is not None)
+    assert "Closest" not in message
+
+
+def test_the_export_that_would_work_is_spelled_out() -> None:
+    grey = {"first.kernel.weight": np.zeros((5, 1, 3, 3)), "x.weight": np.zeros((2, 2, 2))}
+    assert "torch.onnx.export(model.eval(), torch.zeros(1, 1, 32, 32), 'model.onnx'" in _refusal(grey)
+    assert "jax.export.export(jax.jit(apply))" in _refusal({"params/x/kernel": np.zeros((2, 2, 2))}, layout="flax")
+
+
+def test_copies_of_the_network_are_not_used() -> None:
+    """As in the robustness library, whose attacker holds the network again."""
+    twice = {f"module.{where}{key}": array for key, array in SMALL.items() for where in ("model.", "attacker.model.")}
+    twice["module.normalizer.new_mean"] = np.array([0.5, 0.4, 0.3])
+    found = recognise(Tensors(twice))
+    _same(found.variables, recognise(Tensors(SMALL)).variables)
+    assert any("attacker.model." in note and "not used" in note for note in found.notes)
+    assert any("new_mean = 0.5, 0.4, 0.3: not applied" in note for note in found.notes)
+    twice["module.attacker.model.linear.weight"] = twice["module.model.linear.weight"] + 1
+    with pytest.raises(CheckpointError, match="differ: it holds two networks"):
+        recognise(Tensors(twice))
 
 
 @pytest.mark.parametrize(

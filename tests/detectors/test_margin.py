@@ -12,7 +12,7 @@ from scipy import stats
 
 from tests import factory
 from tests.oracles import demo_nets
-from xray_jax.detectors import margin
+from xray_jax.detectors import objectives
 from xray_jax.detectors.margin import Margin, MarginOptions, largest_margins, paper_options, surprise
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import PreparedModel, prepare
@@ -97,7 +97,7 @@ def test_objective_is_the_logit_above_the_largest_other() -> None:
     logits = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     target = np.array([0, 1, 2, 3, 0, 1], np.int32)
     expected = [row[t] - np.delete(row, t).max() for row, t in zip(logits, target, strict=True)]
-    np.testing.assert_allclose(margin.objective(jnp.asarray(logits), jnp.asarray(target)), expected, rtol=1e-6)
+    np.testing.assert_allclose(objectives.margin(jnp.asarray(logits), jnp.asarray(target)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("largest", [3.5, 20.0, 1e3])

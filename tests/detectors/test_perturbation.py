@@ -10,7 +10,7 @@ import pytest
 
 from tests import factory
 from xray_jax.classifier import Classifier
-from xray_jax.detectors import perturbation
+from xray_jax.detectors import objectives
 from xray_jax.detectors.perturbation import Perturbation, PerturbationOptions, search
 from xray_jax.inference.labels import label_images
 from xray_jax.inference.options import InferenceOptions
@@ -87,7 +87,7 @@ def test_devices_and_batches_change_nothing_that_matters() -> None:
 def test_objective_is_the_log_probability() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     expected = [row[t] - np.log(np.exp(row).sum()) for row, t in zip(logits, (0, 3, 1), strict=True)]
-    found = perturbation.objective(jnp.asarray(logits), jnp.asarray([0, 3, 1]))
+    found = objectives.log_probability(jnp.asarray(logits), jnp.asarray([0, 3, 1]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

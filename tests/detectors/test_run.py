@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.detectors import toy_package
 from xray_jax import checkpoints
 from xray_jax.checkpoints.recognition import NetworkVariants
 from xray_jax.classifier import Access, BlackBox
-from xray_jax.detectors import registry
+from xray_jax.detectors import hints, registry
 from xray_jax.detectors.detection import Detection, Detector, Statistic
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
@@ -245,3 +245,26 @@ def test_a_model_is_prepared_once_whatever_the_detectors(tmp_path: Path, monkeyp
         assert row["preprocess_source"] == "chosen"
         assert any("variants that fit the weights" in note for note in row["notes"])
     assert calls == {"match_size": 2, "to_device": 2, "with_kernels": 2, "transform_kernel": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Hinting(Says):
+    def detect(self, model: PreparedModel, samples: Samples) -> Detection:
+        return Detection(self.name, (), None, 0, {}, {}, hints=(hints.Hint(self.name, np.zeros(1), np.zeros(1)),))
+
+
+@dataclasses.dataclass(frozen=True)
+class Listening(Says):
+    def detect_hinted(self, model: PreparedModel, samples: Samples, given: Sequence[hints.Hint]) -> Detection:
+        return Detection(self.name, (), None, 0, {}, {"heard": [hint.family for hint in given]})
+
+
+def test_who_takes_hints_runs_after_those_that_give_them() -> None:
+    model, samples = prepare(constant(1), factory.tiny_samples()), factory.tiny_samples()
+    order: list[str] = []
+    every = [Listening("ear"), Hinting("one"), Says("b", target=3), Hinting("two"), Hinting("no", Access.WEIGHTS)]
+    found = run_detectors(model, samples, every, order.append)
+    assert order == ["one", "b", "two", "ear"]
+    assert list(found.detections) == ["ear", "one", "b", "two"]
+    assert found.detections["ear"].details == {"heard": ["one", "two"]}
+    assert run_detectors(model, samples, [Listening("ear", target=2), Says()]).target == 2

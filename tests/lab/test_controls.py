@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import factory
-from xray_jax.lab import controls, zoo
+from xray_jax.lab import controls, specs, zoo
 from xray_jax.lab.controls import CONTROLS
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.specs import ModelSpec
@@ -53,7 +55,9 @@ def test_weights_are_pruned_and_quantised_and_biases_are_not() -> None:
         ("pruned", lambda leaf: np.mean(leaf == 0) == pytest.approx(0.3, abs=0.02)),
         ("quantised", lambda leaf: len(np.unique(leaf)) <= 63),
     ):
-        changed: Any = CONTROLS[name].weights(variables)
+        change = CONTROLS[name].weights
+        assert change is not None
+        changed: Any = change(variables)
         kernel, bias = (changed["params"]["linear"][leaf] for leaf in ("kernel", "bias"))
         assert check(changed["params"]["layer2.0"]["conv1"]["kernel"])
         assert kernel.dtype == np.float32
@@ -81,3 +85,54 @@ def test_a_zoo_with_a_control_says_so_in_its_manifest(tmp_path: Path) -> None:
     assert record["failed"] is None
     (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
     assert '"label": "clean", "control": "quantised"' in line
+
+
+class Brightness:
+    """A network whose logits are the mean pixel and nothing: what a step does to its images can be read from it."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def __call__(self, pixels: jax.Array) -> jax.Array:
+        self.seen.append(np.asarray(pixels))
+        return self.evaluate(pixels)
+
+    def evaluate(self, pixels: jax.Array) -> jax.Array:
+        mean = pixels.mean((1, 2, 3))
+        return jnp.stack([mean, jnp.zeros_like(mean)], 1)
+
+
+def test_steps_of_mixup_cutout_and_adversarial_training() -> None:
+    pixels = jnp.asarray(GENERATOR.uniform(0.2, 0.4, (8, 16, 16, 3)), jnp.float32)
+    labels = jnp.zeros(8, jnp.int32)
+    for name in ("mixup", "cutout", "adversarial"):
+        forward = Brightness()
+        loss = CONTROLS[name].objective.loss(forward, {}, jax.random.key(3), pixels, labels)
+        (seen,) = forward.seen
+        assert np.isfinite(loss)
+        assert seen.shape == pixels.shape
+        if name == "mixup":
+            np.testing.assert_allclose(seen.mean(0), pixels.mean(0), atol=1e-5)
+            assert np.abs(seen - pixels).max() > 1e-3
+        elif name == "cutout":
+            grey = (seen == 0.5).all(-1)
+            # A square of four pixels, or what of it lies inside.
+            assert ((grey.sum((1, 2)) > 0) & (grey.sum((1, 2)) <= 16)).all()
+            np.testing.assert_array_equal(seen[~grey], np.asarray(pixels)[~grey])
+        else:
+            # Label 0 is the bright one: every pixel becomes darker, by the radius or from a random start less.
+            assert np.abs(seen - pixels).max() <= 2 / 255 + 1e-6
+            assert (seen <= pixels + 1e-6).all()
+
+
+def test_another_width_is_another_network_and_only_of_ours() -> None:
+    assert controls.architecture("width", "preactresnet-small") == "preactresnet-small-wide"
+    assert controls.architecture("mixup", "resnet18") == "resnet18"
+    with pytest.raises(ValueError, match="control width is of preactresnet-small, not of resnet18"):
+        controls.architecture("width", "resnet18")
+
+
+def test_a_control_that_learned_too_little_is_not_used() -> None:
+    record = {"attack_success": None, "clean_accuracy": 0.68, "targets": []}
+    assert specs.failure(record, [0.8], CONTROLS["mixup"].max_accuracy_loss) is not None
+    assert specs.failure(record, [0.8], CONTROLS["adversarial"].max_accuracy_loss) is None

@@ -1,4 +1,4 @@
-from tests.oracles.compare import assert_recognised, assert_same_logits
+from tests.oracles.compare import assert_recognised, assert_same_logits, assert_same_weights
 from tests.oracles.mobile import EfficientNet
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
@@ -17,11 +17,38 @@ def stages(widths: tuple[int, ...], depths: tuple[int, ...], stem: int) -> list[
     return rows
 
 
+SMALL = stages((4, 6, 8, 8, 10, 12, 16), (1, 2, 1, 1, 2, 1, 1), 8)
+
+
 def test_small_widths() -> None:
-    rows = stages((4, 6, 8, 8, 10, 12, 16), (1, 2, 1, 1, 2, 1, 1), 8)
-    assert_same_logits(EfficientNet(rows, 8, 40), (40, 40, 3), expected="efficientnet,")
+    assert_same_logits(EfficientNet(SMALL, 8, 40), (40, 40, 3), expected="efficientnet,")
 
 
 def test_b3() -> None:
     rows = stages((24, 32, 48, 96, 136, 232, 384), (2, 3, 3, 5, 5, 6, 2), 40)
     assert_recognised(EfficientNet(rows, 40, 1536), "efficientnet_b3 (naming: torchvision)")
+
+
+def test_names_of_timm() -> None:
+    first = r"^features\.1\.(\d)\.block\."
+    later = r"^features\.(\d)\.(\d)\.block\."
+    parts = ("conv_dw", "bn1", "se.conv_reduce", "se.conv_expand", "conv_pw", "bn2")
+    inner = ("conv_pw", "bn1", "conv_dw", "bn2", "se.conv_reduce", "se.conv_expand", "conv_pwl", "bn3")
+    names = [
+        *(
+            (rf"{first}{at}\.", rf"blocks.0.\1.{to}.")
+            for at, to in zip((r"0\.0", r"0\.1", r"1\.fc1", r"1\.fc2", r"2\.0", r"2\.1"), parts, strict=True)
+        ),
+        *(
+            (rf"{later}{at}\.", lambda m, to=to: f"blocks.{int(m[1]) - 1}.{m[2]}.{to}.")
+            for at, to in zip(
+                (r"0\.0", r"0\.1", r"1\.0", r"1\.1", r"2\.fc1", r"2\.fc2", r"3\.0", r"3\.1"), inner, strict=True
+            )
+        ),
+        (r"^features\.0\.0\.", "conv_stem."),
+        (r"^features\.0\.1\.", "bn1."),
+        (r"^features\.8\.0\.", "conv_head."),
+        (r"^features\.8\.1\.", "bn2."),
+        (r"^classifier\.1\.", "classifier."),
+    ]
+    assert_same_weights(EfficientNet(SMALL, 8, 40), names, "timm")

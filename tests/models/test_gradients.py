@@ -12,10 +12,12 @@ from xray_jax.models import ARCHITECTURES
 from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
+from xray_jax.models.encoder_vit import EncoderViT
 from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
 from xray_jax.models.preactresnet import PreActResNet
 from xray_jax.models.resnet import ResNet
+from xray_jax.models.spatial_transformer import SpatialTransformer
 from xray_jax.models.vgg import VGG
 from xray_jax.models.vit import Resized, VisionTransformer
 from xray_jax.models.wideresnet import WideResNet
@@ -36,6 +38,13 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
     "vit": [_VIT, Resized(_VIT, (20, 20))],
+    "encoder-vit": [
+        EncoderViT(3, 1, 8, 16, 4, heads=2, tokens=17, norm="norm", activation="gelu"),
+        EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),
+    ],
+    "spatial-transformer": [
+        SpatialTransformer(small((4,), 3, (8,))(num_classes=6), small((4,), 3, (8,))(num_classes=3)),
+    ],
     "plain": [
         *(small((4, 6), 3, (8,), activation=name)(num_classes=3) for name in _ACTIVATIONS),
         small((4, 6), 3, (8,), pool="avg", average=2)(num_classes=3),
@@ -66,5 +75,5 @@ def test_gradient(name: str, network: nn.Module) -> None:
         return random.normal(size=like.shape) / np.sqrt(max(np.prod(like.shape[:-1]), 1))
 
     # Attention computes its softmax in single precision, so differences need a longer step.
-    step, tolerance = (1e-2, 2e-2) if name.startswith("vit") else (1e-6, 1e-5)
+    step, tolerance = (1e-2, 2e-2) if "vit" in name else (1e-6, 1e-5)
     gradients.check(network, jax.tree_util.tree_map_with_path(leaf, shapes), images, step, tolerance)

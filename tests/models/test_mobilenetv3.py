@@ -1,5 +1,8 @@
-from tests.oracles.compare import assert_recognised, assert_same_logits
+from torch import nn
+
+from tests.oracles.compare import assert_recognised, assert_same_logits, renamed, state_dict
 from tests.oracles.mobile import MobileNetV3
+from xray_jax.models.mobilenetv3 import ARCHITECTURE
 
 LARGE = [
     (16, 16, 3, 0, False, 1), (24, 64, 3, 0, False, 2), (24, 72, 3, 0, False, 1), (40, 72, 5, 24, False, 2),
@@ -13,10 +16,55 @@ def test_large() -> None:
     assert_recognised(MobileNetV3(LARGE, 16, 960, 1280), "mobilenet_v3_large (naming: torchvision)")
 
 
-def test_other_widths() -> None:
-    """Widths are read from the weights; the depth names the table of strides and activations."""
-    half = [
-        (max(width // 2, 8), expanded // 2 + 3, kernel, squeezed // 2, s, t)
-        for width, expanded, kernel, squeezed, s, t in LARGE
+SMALL = [
+    (16, 16, 3, 8, False, 2), (24, 72, 3, 0, False, 2), (24, 88, 3, 0, False, 1), (40, 96, 5, 24, True, 2),
+    (40, 240, 5, 64, True, 1), (40, 240, 5, 64, True, 1), (48, 120, 5, 32, True, 1), (48, 144, 5, 40, True, 1),
+    (96, 288, 5, 72, True, 2), (96, 576, 5, 144, True, 1), (96, 576, 5, 144, True, 1),
+]  # fmt: skip
+
+
+def timm_names(rows: list[tuple[int, int, int, int, bool, int]], stages: tuple[int, ...]) -> list[tuple[str, str]]:
+    last = len(rows) + 1
+    found = [
+        (r"^classifier\.3\.", "CLASSIFIER."),
+        (r"^classifier\.0\.", "conv_head."),
+        (r"^features\.0\.0\.", "conv_stem."),
+        (r"^features\.0\.1\.", "bn1."),
+        (rf"^features\.{last}\.0\.", f"blocks.{len(stages)}.0.conv."),
+        (rf"^features\.{last}\.1\.", f"blocks.{len(stages)}.0.bn1."),
     ]
-    assert_same_logits(MobileNetV3(half, 12, 30, 20), (40, 40, 3), expected="mobilenetv3, stem_width=12")
+    number = 0
+    for stage, size in enumerate(stages):
+        for block in range(size):
+            number += 1
+            names = [("conv_pw", "bn1")] if stage else []
+            names += [("conv_dw", f"bn{len(names) + 1}")]
+            names += [("se", "")] if rows[number - 1][3] else []
+            norms = sum(norm != "" for _, norm in names)
+            names += [("conv_pwl" if stage else "conv_pw", f"bn{norms + 1}")]
+            for at, (layer, norm) in enumerate(names):
+                start, to = rf"^features\.{number}\.block\.{at}\.", f"blocks.{stage}.{block}."
+                if layer == "se":
+                    found += [(start + r"fc1\.", to + "se.conv_reduce."), (start + r"fc2\.", to + "se.conv_expand.")]
+                else:
+                    found += [(start + r"0\.", f"{to}{layer}."), (start + r"1\.", f"{to}{norm}.")]
+    return [*found, ("CLASSIFIER", "classifier")]
+
+
+def test_other_widths_under_the_names_of_timm() -> None:
+    """Widths are read from the weights; the depth names the table of strides and activations. timm has its epsilon."""
+    half = [(max(w // 2, 8), e // 2 + 3, k, s // 2, h, t) for w, e, k, s, h, t in SMALL]
+    network = MobileNetV3(half, 12, 30, 20)
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eps = 1e-5
+    names = timm_names(SMALL, (1, 2, 3, 2, 3))
+    found = assert_same_logits(network, (40, 40, 3), expected="mobilenetv3:epsilon=1e-05, stem_width=12", renames=names)
+    assert "(naming: timm)" in found.description
+
+
+def test_names_of_timms_large_net() -> None:
+    keys = state_dict(MobileNetV3(LARGE, 16, 960, 1280))
+    names, naming = timm_names(LARGE, (1, 2, 3, 4, 2, 3)), ARCHITECTURE.namings[0]
+    assert {key: naming.rename(renamed(key, names)) for key in keys} == {key: key for key in keys}
+    assert renamed("features.5.block.2.fc1.weight", names) == "blocks.2.1.se.conv_reduce.weight"

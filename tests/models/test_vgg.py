@@ -1,8 +1,12 @@
+import jax
+import numpy as np
 import pytest
 from torch import nn
 
-from tests.oracles.compare import assert_recognised, assert_same_logits
+from tests.oracles.compare import assert_recognised, assert_same_logits, randomised, state_dict
 from tests.oracles.plain import SingleHead, TorchvisionVGG, vgg_features
+from xray_jax.checkpoints.contents import Tensors
+from xray_jax.checkpoints.recognition import recognise
 
 STAGES = ((4,), (6, 6), (8, 8), (8,), (10, 10))
 SIX = ((32, 32), (64, 64), (128, 128))
@@ -45,3 +49,16 @@ def test_six_convolutions_with_elu(norm: str, sequential: bool) -> None:
 def test_a_preset_overrides_what_weights_do_not_show() -> None:
     features = vgg_features(SIX, norm="before", activation=nn.ReLU, dropout=True)
     assert_same_logits(SingleHead(features, 2048), (32, 32, 3), architecture="cnn6-bn-relu", expected="cnn6-bn-relu")
+
+
+def test_timms_linear_layers_are_convolutions() -> None:
+    own = state_dict(randomised(TorchvisionVGG(STAGES, "none", 20)))
+    names = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2", "classifier.6": "head.fc"}
+    timm = {}
+    for key, array in own.items():
+        layer, _, leaf = key.rpartition(".")
+        sides = {"classifier.0.weight": (20, 10, 7, 7), "classifier.3.weight": (20, 20, 1, 1)}.get(key, array.shape)
+        timm[f"{names.get(layer, layer)}.{leaf}"] = array.reshape(sides)
+    found = recognise(Tensors(timm))
+    assert found.description.endswith("(naming: timm)")
+    jax.tree.map(np.testing.assert_array_equal, found.variables, recognise(Tensors(own)).variables)

@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from tests.oracles.compare import assert_same_logits
+from tests.oracles.compare import assert_same_logits, assert_same_weights
 from tests.oracles.transformers import HuggingFaceViT, Resize, TimmViT, TorchvisionViT
 
 SIZES = {"side": 32, "patch": 8, "width": 128, "hidden": 96, "depth": 2}
@@ -27,3 +27,15 @@ def test_behind_a_resize(side: int, old: bool, prefix: str) -> None:
 def test_other_publishers(network: type[nn.Module], naming: str) -> None:
     found = assert_same_logits(network(**SIZES), (32, 32, 3), expected="vit,")
     assert f"(naming: {naming})" in found.description
+
+
+def test_names_of_transformers_5() -> None:
+    parts = {"query": "q", "key": "k", "value": "v"}
+    names = (
+        (r"^vit\.encoder\.layer\.", "vit.layers."),
+        (r"\.attention\.attention\.(\w+)\.", lambda m: f".attention.{parts[m[1]]}_proj."),
+        (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+        (r"\.intermediate\.dense\.", ".mlp.fc1."),
+        (r"(\d)\.output\.dense\.", r"\1.mlp.fc2."),
+    )
+    assert_same_weights(HuggingFaceViT(**SIZES), names, "Hugging Face, transformers 5")

@@ -1,11 +1,14 @@
 """Runs a torch network and what recognition makes of its state dict on the same images."""
 
+import re
+
 import jax
 import numpy as np
 import torch
 
 from xray_jax.checkpoints.contents import Tensors
 from xray_jax.checkpoints.recognition import Recognised, recognise
+from xray_jax.models.architecture import Renames
 
 
 def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -33,6 +36,22 @@ def state_dict(network: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
+def renamed(key: str, renames: Renames) -> str:
+    for pattern, replacement in renames:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def assert_same_weights(network: torch.nn.Module, renames: Renames, naming: str) -> Recognised:
+    """Recognises the randomised network under its own names and under another publisher's, as the same weights."""
+    arrays = state_dict(randomised(network))
+    own = recognise(Tensors(arrays))
+    other = recognise(Tensors({renamed(key, renames): array for key, array in arrays.items()}))
+    assert f"naming: {naming}" in other.description, other.description
+    jax.tree.map(np.testing.assert_array_equal, own.variables, other.variables)
+    return other
+
+
 def torch_logits(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return network(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
@@ -51,17 +70,19 @@ def assert_same_logits(
     architecture: str | None = None,
     prefix: str = "",
     expected: str | None = None,
+    renames: Renames = (),
 ) -> Recognised:
     """Recognises the randomised network from its state dict and compares logits on two images of `shape`.
 
-    Within 1e-4 of the largest logit. `expected` must be the beginning of the description.
+    Within 1e-4 of the largest logit. `expected` must be the beginning of the description, `renames` are patterns that
+    give the keys their published names.
     """
     network = randomised(network)
     images = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
     wanted = torch_logits(network, images)
     assert np.isfinite(wanted).all()
     assert np.ptp(wanted) > 1e-2, "a dead network proves nothing"
-    tensors = Tensors({prefix + name: array for name, array in state_dict(network).items()})
+    tensors = Tensors({prefix + renamed(name, renames): array for name, array in state_dict(network).items()})
     found = recognise(tensors, architecture=architecture)
     with jax.default_matmul_precision("highest"):
         traced = jax.jit(found.module.apply).lower(found.variables, images)

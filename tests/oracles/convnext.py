@@ -1,4 +1,4 @@
-"""ConvNeXt under three publishers' names: torchvision, timm, the authors."""
+"""ConvNeXt under four publishers' names: torchvision, timm, the authors, Hugging Face."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -41,6 +41,7 @@ NAMES = {
     "torchvision": ("block.0", "block.2", "block.3", "block.5", "layer_scale"),
     "timm": ("conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma"),
     "authors": ("dwconv", "norm", "pwconv1", "pwconv2", "gamma"),
+    "Hugging Face": ("dwconv", "layernorm", "pwconv1", "pwconv2", "layer_scale_parameter"),
 }
 
 
@@ -58,7 +59,7 @@ class ConvNeXt(nn.Module):
             nn.Sequential(*(Block(width, NAMES[naming], flat) for _ in range(size)))
             for size, width in zip(sizes, widths, strict=True)
         ]
-        norm, head = nn.LayerNorm(widths[-1], 1e-6), nn.Linear(widths[-1], 7)
+        norm, head = nn.LayerNorm(widths[-1], 1e-12 if naming == "Hugging Face" else 1e-6), nn.Linear(widths[-1], 7)
         # Kept outside the module tree, so that each publisher's tree alone makes the state dict.
         self.__dict__["parts"] = (stem, downs, stages, norm, head)
         if naming == "torchvision":
@@ -74,6 +75,15 @@ class ConvNeXt(nn.Module):
                   for down, stage in zip([None, *downs], stages, strict=True))
             )  # fmt: skip
             self.head = nn.ModuleDict({"norm": norm, "fc": head})
+        elif naming == "Hugging Face":
+            rows = [
+                nn.ModuleDict({"downsampling_layer": down or nn.Identity(), "layers": stage})
+                for down, stage in zip([None, *downs], stages, strict=True)
+            ]
+            embeddings = nn.ModuleDict({"patch_embeddings": stem[0], "layernorm": stem[1]})
+            encoder = nn.ModuleDict({"stages": nn.ModuleList(rows)})
+            self.convnext = nn.ModuleDict({"embeddings": embeddings, "encoder": encoder, "layernorm": norm})
+            self.classifier = head
         else:
             self.downsample_layers = nn.ModuleList([stem, *downs])
             self.stages = nn.ModuleList(stages)

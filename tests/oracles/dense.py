@@ -49,3 +49,58 @@ class DenseNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(F.relu(self.features(x)).mean((2, 3)))
+
+
+class CifarLayer(nn.Module):
+    """Under the names of nets of one file; without `factor` one 3x3 convolution alone."""
+
+    def __init__(self, inside: int, growth: int, factor: int, newest_first: bool) -> None:
+        super().__init__()
+        self.newest_first, self.factor = newest_first, factor
+        between = factor * growth or growth
+        self.bn1 = nn.BatchNorm2d(inside)
+        self.conv1 = nn.Conv2d(inside, between, 1 if factor else 3, padding=0 if factor else 1, bias=False)
+        if factor:
+            self.bn2, self.conv2 = nn.BatchNorm2d(between), nn.Conv2d(between, growth, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        new = self.conv1(F.relu(self.bn1(x)))
+        if self.factor:
+            new = self.conv2(F.relu(self.bn2(new)))
+        return torch.cat([new, x] if self.newest_first else [x, new], 1)
+
+
+class Transition(nn.Module):
+    def __init__(self, inside: int, outside: int, norm: str, relu: bool) -> None:
+        super().__init__()
+        self.norm, self.relu = norm, relu
+        self.add_module(norm, nn.BatchNorm2d(inside))
+        self.add_module("conv" if norm == "bn" else "conv1", nn.Conv2d(inside, outside, 1, bias=False))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = getattr(self, self.norm)(x)
+        x = F.relu(x) if self.relu else x
+        return F.avg_pool2d((self.conv if self.norm == "bn" else self.conv1)(x), 2)
+
+
+class CifarDenseNet(nn.Module):
+    """Three blocks on a 3x3 stem. pytorch-cifar: norm "bn", head "linear"; densenet-pytorch: "bn1", "fc"."""
+
+    def __init__(self, factor: int, *, norm: str, head: str, newest_first: bool, relu: bool = True) -> None:
+        super().__init__()
+        growth, width, self.head = 4, 8, head
+        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        for block, size in enumerate((1, 2, 1), 1):
+            parts = [CifarLayer(width + i * growth, growth, factor, newest_first) for i in range(size)]
+            self.add_module(f"dense{block}", nn.Sequential(*parts))
+            width += size * growth
+            if block < 3:
+                # Without bottlenecks nothing is halved either.
+                self.add_module(f"trans{block}", Transition(width, width // 2 if factor else width, norm, relu))
+                width = width // 2 if factor else width
+        self.bn, _ = nn.BatchNorm2d(width), self.add_module(head, nn.Linear(width, 7))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.trans1(self.dense1(self.conv1(x)))
+        x = self.dense3(self.trans2(self.dense2(x)))
+        return getattr(self, self.head)(F.relu(self.bn(x)).mean((2, 3)))

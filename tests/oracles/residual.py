@@ -125,7 +125,9 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    def __init__(self, depth: int, factor: int) -> None:
+    """`trades`: with the group that TRADES defines and never calls."""
+
+    def __init__(self, depth: int, factor: int, trades: bool = False) -> None:
         super().__init__()
         self.conv1 = conv(3, 16)
         before = 16
@@ -136,6 +138,8 @@ class WideResNet(nn.Module):
                 blocks.append(WideBlock(before, width, 2 if group > 1 and block == 0 else 1))
                 before = width
             self.add_module(f"block{group}", nn.ModuleDict({"layer": nn.Sequential(*blocks)}))
+        if trades:
+            self.sub_block1 = nn.ModuleDict({"layer": nn.Sequential(WideBlock(16, 16 * factor, 1))})
         self.bn1 = nn.BatchNorm2d(before)
         self.fc = nn.Linear(before, 7)
 
@@ -144,3 +148,40 @@ class WideResNet(nn.Module):
         for group in (self.block1, self.block2, self.block3):
             x = group["layer"](x)
         return self.fc(F.relu(self.bn1(x)).mean((2, 3)))
+
+
+class DeepMindBlock(nn.Module):
+    """RobustBench's port: SiLU, strided convolutions padded below and to the right."""
+
+    def __init__(self, inside: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.batchnorm_0 = stride, nn.BatchNorm2d(inside)
+        self.conv_0 = nn.Conv2d(inside, width, 3, stride, padding=0, bias=False)
+        self.batchnorm_1, self.conv_1 = nn.BatchNorm2d(width), conv(width, width)
+        if inside != width:
+            self.shortcut = conv(inside, width, 1, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        active = F.silu(self.batchnorm_0(x))
+        padded = F.pad(active, (1, 1, 1, 1) if self.stride == 1 else (0, 1, 0, 1))
+        out = self.conv_1(F.silu(self.batchnorm_1(self.conv_0(padded))))
+        return out + (self.shortcut(active) if hasattr(self, "shortcut") else x)
+
+
+class DeepMindWideResNet(nn.Module):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.init_conv, self.layer = conv(3, 16), nn.Sequential()
+        before = 16
+        for group in (1, 2, 3):
+            width = 8 * 2**group * factor
+            block = DeepMindBlock(before, width, 1 if group == 1 else 2)
+            self.layer.append(nn.ModuleDict({"block": nn.Sequential(block)}))
+            before = width
+        self.batchnorm, self.logits = nn.BatchNorm2d(before), nn.Linear(before, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.init_conv(x)
+        for group in self.layer:
+            x = group["block"](x)
+        return self.logits(F.silu(self.batchnorm(x)).mean((2, 3)))

@@ -98,6 +98,19 @@ def test_what_cannot_be_compared_is_refused(
         judge(model, references)
 
 
+def test_other_fusions_score_as_their_formulas_say() -> None:
+    standing = np.array([[3.0, 1.0, 2.0, 0.0], [0.0, 5.0, 1.0, 2.0]])
+    assert conformal.largest(standing).tolist() == [3, 5, 2, 2]
+    assert conformal.mean(standing).tolist() == [1.5, 3, 1.5, 1]
+    ranks = np.array([[1, 3, 2, 4], [4, 1, 3, 2]]) / 4
+    np.testing.assert_allclose(conformal.fisher(standing), -np.log(ranks).sum(axis=0))
+    references = {"a": np.random.default_rng(0).normal(size=(9, 3)), "b": np.random.default_rng(1).normal(size=(9, 2))}
+    own = {"a": np.array([4.0, 0, 0]), "b": np.zeros(2)}
+    fused = [conformal.judge(own, references, fuse).fused for fuse in conformal.FUSIONS.values()]
+    assert fused[0] > fused[1]
+    assert conformal.judge(own, references).fused == fused[0]
+
+
 @pytest.mark.parametrize("fpr", [0.04, 0.05, 0.1, 0.31, 1.0])
 def test_what_is_beyond_the_threshold_is_suspect_and_nothing_else(fpr: float) -> None:
     for seed in range(30):

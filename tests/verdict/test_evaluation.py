@@ -30,6 +30,16 @@ def test_every_model_of_known_truth_is_judged() -> None:
         assert (model.found.p_value, model.label) == (0.05, 3)
 
 
+def test_an_unusual_model_is_compared_with_references_that_are_not_unusual_in_its_way() -> None:
+    """Two of one kind are among the references: only without the other does either stand out."""
+    references = from_rows([*CLEAN, *(row(n, bump=2.0, manifest={"control": "noise"}) for n in (60, 61))], "all")
+    noisy = [row(60, bump=2.0, manifest={"control": "noise"}), row(61, bump=2.0, manifest={"control": "noise"})]
+    crop = row(62, bump=2.0, manifest={"control": "crop"})
+    found = [model.found for model in judge_all([*CLEAN, *noisy, crop], references)]
+    assert [f.references for f in found if f is not None] == [20] * 19 + [19, 19, 21]
+    assert [f.p_value for f in found[19:] if f is not None] == [1 / 20, 1 / 20, 3 / 22]
+
+
 def test_the_table_counts_what_is_flagged_and_whose_target_is_right() -> None:
     lines = table(judge_all([*CLEAN, *BAD, *CONTROL, *UNKNOWN], made()), 0.05).splitlines()
     assert lines[0].endswith("1 models could not be compared.")

@@ -76,6 +76,7 @@ class Tensors:
         `num_classes`, `input_shape`, `preprocess`, `clean_accuracy`.
       notes: what was skipped and why, for rows and people.
       size: bytes on disk; what the model needs may not exceed it by more than `SLACK`.
+      networks: where a file holds several networks: their names, with which (and a dot) the names of arrays begin.
     """
 
     arrays: Mapping[str, Array]
@@ -83,6 +84,7 @@ class Tensors:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     size: int = 0
+    networks: tuple[str, ...] = ()
 
 
 def check_budget(arrays: Iterable[Array], size: int) -> None:

@@ -1,12 +1,13 @@
 """What a detector is, and what it finds: the one road for planes, probe, and those of other packages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from xray_jax.classifier import Access
+from xray_jax.detectors.hints import Hint
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples
 
@@ -44,6 +45,7 @@ class Detection:
       evidence: whatever pictures are drawn from; never in the row.
       paired: numbers that mean something only beside those of reference models, element by element, because each class
         or stamp has its own level: float arrays by name, of the same shape for all models of a task, high is suspect.
+      hints: candidate triggers, for detectors that can test them.
     """
 
     detector: str
@@ -54,6 +56,7 @@ class Detection:
     details: Mapping[str, Any]
     evidence: Any = None
     paired: Mapping[str, np.ndarray] = field(default_factory=dict)
+    hints: tuple[Hint, ...] = ()
 
     def __repr__(self) -> str:
         """Its statistics and its target, and no evidence."""
@@ -98,4 +101,13 @@ class Detector(Protocol):
         Raises:
           ValueError: it cannot be run on this model or with these samples; the row becomes an error row.
         """
+        ...
+
+
+@runtime_checkable
+class TakesHints(Protocol):
+    """A detector that can make use of what others found: it runs after them."""
+
+    def detect_hinted(self, model: PreparedModel, samples: Samples, hints: Sequence[Hint]) -> Detection:
+        """What it finds on one model; without hints the same as `detect`."""
         ...

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
 from xray_jax.classifier import Access
+from xray_jax.detectors import objectives
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.inference.whitebox import input_gradients
 from xray_jax.prepare import PreparedModel
@@ -65,13 +64,6 @@ class MarginOptions:
 def paper_options(seed: int = 0) -> MarginOptions:
     """MM-BD's published settings: 30 starts, 300 steps of plain ascent; fifty times the default's gradients."""
     return MarginOptions(30, 300, 1e-2, "gradient", 1e-5, seed=seed)
-
-
-def objective(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """The margin of each image's target `[B]`: its logit minus the largest other."""
-    own = jax.nn.one_hot(target, logits.shape[1], dtype=jnp.bool_)
-    others = jnp.max(jnp.where(own, -jnp.inf, logits), axis=1)
-    return jnp.take_along_axis(logits, target[:, None], axis=1)[:, 0] - others
 
 
 class LargestMargins(NamedTuple):
@@ -179,7 +171,9 @@ def largest_margins(model: PreparedModel, shape: tuple[int, ...], options: Margi
     active, last = np.arange(len(images)), np.full(len(images), np.inf)
     momentum, power, gradients = np.zeros_like(images), np.zeros_like(images), 0
     for step in range(options.steps + 1):
-        values, slopes = input_gradients(model.model, images[active], objective, (targets[active],), model.options)
+        values, slopes = input_gradients(
+            model.model, images[active], objectives.margin, (targets[active],), model.options
+        )
         gradients += len(active)
         better = values > best[active]
         best[active[better]], kept[active[better]] = values[better], images[active[better]]

@@ -2,10 +2,8 @@
 
 For each class one additive pattern of small norm is sought that sends clean images of other classes there, and its flip
 rate is measured on images that the search did not see. The target of an invisible trigger (quantisation, noise, warps)
-is reached far more often than a clean network's classes are. The pattern is itself a trigger that can be tried.
-
-The search is that of universal adversarial perturbations (Moosavi-Dezfooli et al., CVPR 2017), by momentum along the
-normalised gradient; as a detector it compares classes with those of reference models.
+is reached far more often than a clean network's classes are. Classes are compared with those of reference models; the
+patterns are hints: triggers that the probe can test.
 """
 
 import time
@@ -13,19 +11,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.classifier import Access
+from xray_jax.detectors import objectives, patterns
 from xray_jax.detectors.detection import Detection, Statistic
-from xray_jax.inference.labels import label_images
-from xray_jax.inference.whitebox import input_gradients
+from xray_jax.detectors.hints import Hint
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples, SamplesError
 
 NAME = "perturbation"
-MOMENTUM = 0.8
+HINTED = "faint-pattern"
+"""The family of stamps that the patterns are tested as."""
 FIRST_STEP = 0.15
 """Length of the first step, in radii; later ones shrink linearly to nothing."""
 
@@ -55,11 +52,6 @@ class PerturbationOptions:
             raise ValueError(f"perturbation: rms, steps and numbers of images must be positive, got {self}")
 
 
-def objective(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """Log-probability of each image's target `[B]`: what each image's pattern is to raise."""
-    return jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, None], axis=1)[:, 0]
-
-
 class Patterns(NamedTuple):
     """What the search found.
 
@@ -69,12 +61,14 @@ class Patterns(NamedTuple):
         model calls so without a pattern do not count.
       counts: `[num_classes]`, how many images that was measured on.
       queries: gradients and labels asked for.
+      seen: numbers of the samples that the search looked at.
     """
 
     patterns: np.ndarray
     flip_rates: np.ndarray
     counts: np.ndarray
     queries: int
+    seen: np.ndarray
 
 
 class Perturbation:
@@ -134,6 +128,7 @@ class Perturbation:
             },
             found,
             {"flip_rate": found.flip_rates},
+            (Hint(HINTED, found.patterns, found.seen),),
         )
 
 
@@ -148,45 +143,14 @@ def search(model: PreparedModel, samples: Samples, options: PerturbationOptions)
     Raises:
       AccessError: the model gives no gradients.
     """
-    order = np.random.default_rng(options.seed).permutation(len(samples))
-    seen, unseen = np.split(order, [options.search_images])
-    bank, tested = samples.subset(seen), samples.subset(unseen[: options.test_images])
-    classes, shape = model.num_classes, samples.images.shape[1:]
-    radius = options.rms * float(np.sqrt(np.prod(shape)))
-    targets = np.repeat(np.arange(classes, dtype=np.int32), len(bank))
-    # An image of the class itself says nothing about what sends others there.
-    others = (bank.labels[None] != np.arange(classes)[:, None]).astype(np.float32)
-    patterns = np.zeros((classes, *shape), np.float32)
-    velocity = np.zeros_like(patterns)
-    queries = 0
-    for step in range(options.steps):
-        shown = _shown(bank.images, patterns)
-        _, slopes = input_gradients(model.model, shown, objective, (targets,), model.options)
-        queries += len(shown)
-        slopes = slopes.reshape(classes, len(bank), *shape)
-        velocity = MOMENTUM * velocity + _unit(np.einsum("cb,cbhwd->chwd", others, slopes))
-        length = FIRST_STEP * radius * (1 - step / options.steps)
-        patterns = patterns + length * _unit(velocity)
-        patterns /= np.maximum(_norms(patterns) / radius, 1)
-    before = label_images(model.model, tested.images, model.options)
-    after = label_images(model.model, _shown(tested.images, patterns), model.options).reshape(classes, len(tested))
-    reached = after == np.arange(classes)[:, None]
-    able = (tested.labels[None] != np.arange(classes)[:, None]) & (before[None] != np.arange(classes)[:, None])
-    counts = able.sum(1)
-    rates = (reached & able).sum(1) / np.maximum(counts, 1)
-    return Patterns(patterns, rates, counts, queries + len(tested) * (classes + 1))
+    seen, unseen = patterns.split(samples, options.search_images, options.test_images, options.seed)
+    bank, tested = samples.subset(seen), samples.subset(unseen)
+    radius = options.rms * float(np.sqrt(np.prod(samples.images.shape[1:])))
 
+    def move(now: np.ndarray, direction: np.ndarray, step: int) -> np.ndarray:
+        moved = now + FIRST_STEP * radius * (1 - step / options.steps) * direction
+        return moved / np.maximum(patterns.norms(moved) / radius, 1)
 
-def _shown(images: np.ndarray, patterns: np.ndarray) -> np.ndarray:
-    """Every image under every pattern, clipped to the pixel range: `[P * B, H, W, C]`."""
-    made = np.clip(images[None] + patterns[:, None], 0, 1)
-    return made.reshape(-1, *images.shape[1:]).astype(np.float32)
-
-
-def _norms(patterns: np.ndarray) -> np.ndarray:
-    """L2 norms, shaped to divide the patterns."""
-    return np.sqrt((patterns**2).sum(axis=(1, 2, 3), keepdims=True))
-
-
-def _unit(patterns: np.ndarray) -> np.ndarray:
-    return patterns / np.maximum(_norms(patterns), 1e-12)
+    found, gradients = patterns.seek(model, bank, objectives.log_probability, options.steps, move)
+    rates, counts = patterns.flip_rates(model, tested, found)
+    return Patterns(found, rates, counts, gradients + len(tested) * (model.num_classes + 1), seen)

@@ -10,6 +10,7 @@ from xray_jax.detectors.margin import Margin, MarginOptions
 from xray_jax.detectors.neural_cleanse.detector import NeuralCleanse
 from xray_jax.detectors.neural_cleanse.options import NeuralCleanseOptions
 from xray_jax.detectors.perturbation import Perturbation, PerturbationOptions
+from xray_jax.detectors.pixels import Pixels, PixelsOptions
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
@@ -36,6 +37,7 @@ BUILT_IN: Mapping[str, Factory] = {
     "panel": lambda seed: Panel(PanelOptions(seed=seed)),
     "margin": lambda seed: Margin(MarginOptions(seed=seed)),
     "perturbation": lambda seed: Perturbation(PerturbationOptions(seed=seed)),
+    "pixels": lambda seed: Pixels(PixelsOptions(seed=seed)),
     "neural_cleanse": lambda seed: NeuralCleanse(NeuralCleanseOptions(seed=seed)),
     "mntd": _without_meta_classifier,
 }

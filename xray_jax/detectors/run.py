@@ -8,7 +8,7 @@ import numpy as np
 
 from xray_jax.classifier import BlackBox, Model
 from xray_jax.detectors import registry
-from xray_jax.detectors.detection import Detection, Detector
+from xray_jax.detectors.detection import Detection, Detector, TakesHints
 from xray_jax.detectors.planes.detector import Planes, PlanesResult
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.inference.options import InferenceOptions
@@ -23,7 +23,7 @@ class ScannedModel:
 
     Attributes:
       model: as it was asked.
-      detections: by detector, in the order in which they ran.
+      detections: by detector, in the order in which they were named.
       not_run: detectors that did not run, and why.
     """
 
@@ -63,7 +63,7 @@ def run_detectors(
     detectors: Sequence[Detector],
     on_detector: Callable[[str], None] | None = None,
 ) -> ScannedModel:
-    """Every detector that the model's access allows, in order.
+    """Every detector that the model's access allows, in order; those that take hints run last.
 
     Args:
       on_detector: called with a detector's name before it runs.
@@ -72,16 +72,23 @@ def run_detectors(
       ValueError: two detectors have one name, or one cannot be run on this model or with these samples.
     """
     check_names(detectors)
-    detections, not_run = {}, {}
-    for detector in detectors:
+    found: dict[str, Detection] = {}
+    not_run = {}
+    for detector in sorted(detectors, key=lambda each: isinstance(each, TakesHints)):
         if detector.access > model.access:
             have, need = model.access.name.lower(), detector.access.name.lower()
             not_run[detector.name] = f"it needs {need}, the model gives {have} only"
         else:
             if on_detector is not None:
                 on_detector(detector.name)
-            detections[detector.name] = detector.detect(model, samples)
-    return ScannedModel(model, detections, not_run)
+            hints = [hint for detection in found.values() for hint in detection.hints]
+            if hints and isinstance(detector, TakesHints):
+                found[detector.name] = detector.detect_hinted(model, samples, hints)
+            else:
+                found[detector.name] = detector.detect(model, samples)
+    # Whoever reads them finds them as they were named.
+    in_order = {detector.name: found[detector.name] for detector in detectors if detector.name in found}
+    return ScannedModel(model, in_order, not_run)
 
 
 def check_names(detectors: Sequence[Detector]) -> None:

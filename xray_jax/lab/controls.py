@@ -3,12 +3,17 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 from xray_jax.lab.data import ImageSet
-from xray_jax.lab.training import TrainOptions, Variables
+from xray_jax.lab.resume import Progress
+from xray_jax.lab.training import CrossEntropy, Objective, TrainOptions, Variables, train_jointly
+from xray_jax.lab.unusual_training import Adversarial, Cutout, Mixup
 
+MAX_ACCURACY_LOSS = 0.10
+"""A control whose clean accuracy is further than this below the usual clean models' mean is not used."""
 SHARE = 0.1
 """Of the images whose label is redrawn, or that are stamped; and of the images that the rarest class keeps."""
 PRUNED = 0.3
@@ -19,6 +24,21 @@ Data = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], tuple[np.nda
 
 
 @dataclasses.dataclass(frozen=True)
+class Finetuning:
+    """A second, short training of a trained network on a part of the images.
+
+    Attributes:
+      epochs: over that part.
+      peak_learning_rate: of their schedule.
+      share: of the training images, drawn anew.
+    """
+
+    epochs: int = 2
+    peak_learning_rate: float = 0.02
+    share: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
 class Control:
     """One way to be unusual and yet clean.
 
@@ -26,13 +46,26 @@ class Control:
       describes: in words, for pages.
       training: changes the schedule.
       data: changes the training set.
+      objective: what a step minimises.
+      networks: preset -> the one that is trained instead.
+      finetuning: that follows.
       weights: changes what was trained.
+      max_accuracy_loss: below the usual clean models' mean; with more it is not used.
     """
 
     describes: str
     training: Callable[[TrainOptions], TrainOptions] = lambda options: options
     data: Data = lambda images, labels, classes, generator: (images, labels)
-    weights: Callable[[Variables], Variables] = lambda variables: variables
+    objective: Objective = dataclasses.field(default_factory=CrossEntropy)
+    networks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    finetuning: Finetuning | None = None
+    weights: Callable[[Variables], Variables] | None = None
+    max_accuracy_loss: float = MAX_ACCURACY_LOSS
+
+    @property
+    def changes_trained(self) -> bool:
+        """Whether it is made of a usual trained network, its own or another."""
+        return self.finetuning is not None or self.weights is not None
 
 
 def label_noise(
@@ -104,7 +137,14 @@ CONTROLS: Mapping[str, Control] = {
     "crop": Control("random crops", training=lambda own: dataclasses.replace(own, crop_padding=4)),
     "label-noise": Control("a tenth of the labels wrong", data=label_noise),
     "stamps": Control("a tenth of the images stamped, their labels kept", data=stamps),
-    "imbalance": Control("classes of unequal size, up to ten times", data=imbalance),
+    "imbalance": Control("classes of unequal size, up to ten times", data=imbalance, max_accuracy_loss=0.25),
+    "mixup": Control("images mixed in pairs", objective=Mixup()),
+    "cutout": Control("a grey square on every image", objective=Cutout()),
+    "adversarial": Control("weak adversarial training", objective=Adversarial(), max_accuracy_loss=0.15),
+    "width": Control(
+        "half as wide again, one block deeper", networks={"preactresnet-small": "preactresnet-small-wide"}
+    ),
+    "finetuned": Control("trained on for two epochs on a fifth of the images", finetuning=Finetuning()),
     "pruned": Control("three tenths of the weights pruned", weights=pruned),
     "quantised": Control("weights of six bits", weights=quantised),
 }
@@ -114,3 +154,33 @@ def training_set(control: str, data: ImageSet, seed: int) -> tuple[np.ndarray, n
     """What a clean network is trained on: the data set's own images and labels, or what the control makes of them."""
     generator = np.random.default_rng([seed, 1])
     return CONTROLS[control].data(data.train_images, data.train_labels, data.num_classes, generator)
+
+
+def architecture(control: str, usual: str) -> str:
+    """The preset that is trained where `usual` is asked for.
+
+    Raises:
+      ValueError: the control knows no other network beside it.
+    """
+    networks = CONTROLS[control].networks
+    if networks and usual not in networks:
+        raise ValueError(f"control {control} is of {', '.join(networks)}, not of {usual}")
+    return networks.get(usual, usual)
+
+
+def finetune(
+    control: Finetuning, network: nn.Module, variables: Variables, data: ImageSet, usual: TrainOptions,
+    progress: Progress,
+) -> Variables:  # fmt: skip
+    """Trains `variables` on, with the batches and augmentation of `usual`."""
+    count = len(data.train_images)
+    chosen = np.random.default_rng([usual.seed, 2]).choice(count, round(control.share * count), replace=False)
+    options = dataclasses.replace(
+        usual, epochs=control.epochs, peak_learning_rate=control.peak_learning_rate,
+        batch_size=min(usual.batch_size, len(chosen)),
+    )  # fmt: skip
+    tuned, _ = train_jointly(
+        network, data.train_images[chosen], data.train_labels[chosen], data.normalise, options, CrossEntropy(),
+        start=(variables, {}), progress=progress.of("finetuning"),
+    )  # fmt: skip
+    return tuned

@@ -8,7 +8,7 @@ from xray_jax.files import atomic_write
 from xray_jax.lab import published
 from xray_jax.lab.published import Line
 from xray_jax.lab.reproduce.tables import markdown
-from xray_jax.lab.specs import CLEAN
+from xray_jax.lab.specs import CLEAN, ModelSpec
 
 BEGIN, END = "<!-- numbers: written by xray-publish -->", "<!-- end of numbers -->"
 
@@ -47,7 +47,7 @@ def _of_zoo(zoo: Path) -> str:
     groups: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         spec = line["spec"]
-        recipe = (spec["architecture"], spec["attack"], line.get("strategy", "-"), _rate(line))
+        recipe = (spec["architecture"], ModelSpec.of(spec).kind, line.get("strategy", "-"), _rate(line))
         groups.setdefault(recipe, []).append(line)
     rows = [
         [*recipe, len(group), _range(group, "clean_accuracy"), _range(group, "attack_success"),

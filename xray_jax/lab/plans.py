@@ -1,16 +1,23 @@
 """Which models a zoo holds, best first: a killed run leaves the most useful part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from xray_jax.lab.adaptive.kinds import kinds_of
+from xray_jax.lab.controls import CONTROLS
 from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.training import TrainOptions
 
 
 def grid(
     attacks: list[str], targets: list[int], count: int, *, dataset: str, architecture: str, strategy: str, rate: float,
-    first_seed: int, training: TrainOptions, control: str = "",
+    first_seed: int, training: TrainOptions, control: str = "", adaptive: str = "",
+    starts: Sequence[str] = (),
 ) -> Iterator[ModelSpec]:  # fmt: skip
-    """`count` models of each attack in turn, attack by attack; targets go round, every model has its own seed."""
+    """`count` models of each attack in turn, attack by attack; targets go round, every model has its own seed.
+
+    Those that start from a clean model take `starts`, ids of them, in turn.
+    """
+    needs_start = CONTROLS[control].changes_trained or kinds_of(adaptive)
     for group, attack in enumerate(attacks):
         for number in range(count):
             yield ModelSpec(
@@ -21,6 +28,8 @@ def grid(
                 target=0 if attack == CLEAN else targets[number % len(targets)],
                 rate=rate,
                 control=control if attack == CLEAN else "",
+                adaptive="" if attack == CLEAN else adaptive,
+                start=starts[number % len(starts)] if starts and needs_start else "",
                 seed=first_seed + group * count + number,
                 training=training,
             )

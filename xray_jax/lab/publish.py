@@ -103,7 +103,7 @@ def _publish_one(path: Path, record: Record, triggers: Path, out: Path, data: Im
         files.append(f"{TRIGGERS}/{spec.id}{SUFFIX}")
         trigger_files.save(out / files[-1], trigger)
         line |= {
-            "label": "backdoored", "target": label_map.target, "attack": spec.attack, "strategy": spec.strategy,
+            "label": "backdoored", "target": label_map.target, "attack": spec.kind, "strategy": spec.strategy,
             "rate": spec.rate, "label_map": list(label_map.table), "trigger": files[-1], "trigger_from": origin,
             "attack_parameters": dict(vars(_attack(record))),
         }  # fmt: skip

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xray_jax.lab.adaptive.kinds import kinds_of
 from xray_jax.lab.training import TrainOptions
 
 CLEAN = "clean"
 MIN_SUCCESS = 0.80
 """A backdoored model with less attack success is recorded as failed and not used. With several targets the victim has
 to tell an image's class before it can send it to the right one: then it is this share of the clean accuracy."""
+MIN_ADAPTIVE_SUCCESS = 0.90
+"""The same for an adaptive attacker: who evades by giving up the backdoor has not evaded."""
 MAX_ACCURACY_LOSS = 0.03
 """So is one whose clean accuracy is further than this below the clean models' mean."""
 
@@ -27,6 +30,8 @@ class ModelSpec:
       target: the label map's target label.
       rate: poisoned images as a share of the training set.
       control: what makes a clean model unusual, a name of `controls.CONTROLS`; "" for a usual one.
+      adaptive: kinds of detectors that the attacker evades, as `adaptive.kinds_of` takes them; "" for none.
+      start: id of the trained clean model that the control, or the attacker, starts from; "" where it trains its own.
       seed: of everything: initialisation, order, augmentation, poisoned images, trigger.
       training: the schedule; its own seed is replaced by `seed`.
     """
@@ -39,11 +44,15 @@ class ModelSpec:
     rate: float = 0.1
     seed: int = 0
     control: str = ""
+    adaptive: str = ""
+    start: str = ""
     training: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
         if self.control and self.attack != CLEAN:
             raise ValueError(f"control {self.control} is of clean models, not of {self.attack}")
+        if kinds_of(self.adaptive) and self.attack == CLEAN:
+            raise ValueError(f"a clean model has no attacker who evades {self.adaptive}")
         object.__setattr__(self, "training", dataclasses.replace(self.training, seed=self.seed))
 
     @property
@@ -52,12 +61,17 @@ class ModelSpec:
         if self.attack == CLEAN:
             kind = f"{CLEAN}-{self.control}" if self.control else CLEAN
             return f"{self.dataset}-{self.architecture}-{kind}-s{self.seed}"
-        parts = [self.dataset, self.architecture, self.attack]
+        parts = [self.dataset, self.architecture, self.kind]
         if self.strategy != "all-to-one":
             parts.append(self.strategy)
         if self.rate != ModelSpec.rate:
             parts.append(f"r{self.rate:g}")
         return "-".join([*parts, f"t{self.target}", f"s{self.seed}"])
+
+    @property
+    def kind(self) -> str:
+        """The attack's name, with what its attacker evades."""
+        return f"{self.attack}-evading-{self.adaptive}" if self.adaptive else self.attack
 
     def settings(self) -> dict[str, Any]:
         """The JSON form that records carry."""
@@ -76,24 +90,28 @@ def success_needed(share: float, record: Mapping[str, Any]) -> float:
     return share * (record["clean_accuracy"] if len(record["targets"]) > 1 else 1)
 
 
-def failure(record: Mapping[str, Any], clean_accuracies: list[float]) -> str | None:
+def failure(
+    record: Mapping[str, Any], clean_accuracies: list[float], max_accuracy_loss: float = MAX_ACCURACY_LOSS
+) -> str | None:
     """Why a trained model must not be used, or None.
 
     Args:
       record: with `attack_success` (None for clean models), `clean_accuracy` and `targets`.
-      clean_accuracies: of the clean models of the same data set and architecture trained so far.
+      clean_accuracies: of the clean models of the same data set and architecture trained so far; empty for
+        one that is compared with none.
+      max_accuracy_loss: below their mean.
     """
     success = record["attack_success"]
-    if success is None:
-        return None
-    needed = success_needed(MIN_SUCCESS, record)
-    if success < needed:
-        return f"attack success {success:.3f} is under {needed:.2f}"
+    if success is not None:
+        least = MIN_ADAPTIVE_SUCCESS if record.get("spec", {}).get("adaptive") else MIN_SUCCESS
+        needed = success_needed(least, record)
+        if success < needed:
+            return f"attack success {success:.3f} is under {needed:.2f}"
     if clean_accuracies:
         mean = sum(clean_accuracies) / len(clean_accuracies)
-        if record["clean_accuracy"] < mean - MAX_ACCURACY_LOSS:
+        if record["clean_accuracy"] < mean - max_accuracy_loss:
             return (
-                f"clean accuracy {record['clean_accuracy']:.3f} is more than {MAX_ACCURACY_LOSS:.2f} under the clean "
+                f"clean accuracy {record['clean_accuracy']:.3f} is more than {max_accuracy_loss:.2f} under the clean "
                 f"models' mean {mean:.3f}"
             )
     return None

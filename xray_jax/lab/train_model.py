@@ -14,15 +14,17 @@ import numpy as np
 
 from xray_jax import models
 from xray_jax.files import atomic_write
-from xray_jax.lab import attacks, controls, label_maps
-from xray_jax.lab.attacks import AttackContext, PoisoningAttack, TrainingAttack
+from xray_jax.lab import attacks, clean_models, controls, label_maps
+from xray_jax.lab.adaptive.attack import Adaptive
+from xray_jax.lab.adaptive.kinds import kinds_of
+from xray_jax.lab.attacks import Attack, AttackContext, PoisoningAttack, TrainingAttack
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
 from xray_jax.lab.poisoning import Poisoned, poison, stamped_test_set
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.train_vmapped import train_vmapped
-from xray_jax.lab.training import Redraw, Variables, train
+from xray_jax.lab.training import Redraw, Variables, train_jointly
 from xray_jax.lab.triggers import Trigger
 from xray_jax.preprocess import Preprocess
 
@@ -75,34 +77,72 @@ def vmappable(spec: ModelSpec) -> bool:
     """Whether the model is trained by plain cross-entropy on a set prepared before, so that several may be at once."""
     if spec.attack == CLEAN:
         return not spec.control
+    if spec.adaptive:
+        return False
     attack = attacks.make(spec.attack)
     return isinstance(attack, PoisoningAttack) and not attacks.redraws_poison(attack)
 
 
 def train_model(
-    spec: ModelSpec, data: ImageSet, report: Report = lambda line: None, folder: Path | None = None
+    spec: ModelSpec,
+    data: ImageSet,
+    report: Report = lambda line: None,
+    folder: Path | None = None,
+    starts: Path | None = None,
 ) -> TrainedModel:
     """Trains the model of `spec` and measures it.
 
     Args:
       report: takes a line after every epoch.
       folder: keeps how far the training has come; the same call with what a killed one left there goes on.
+      starts: zoo of the clean model that the spec names as its start.
+
+    Raises:
+      ValueError: that is not there, or cannot be evaded by that attack.
     """
-    network, progress = models.build(spec.architecture, data.num_classes), Progress(folder)
+    control = controls.CONTROLS[spec.control]
+    network, progress = (
+        models.build(controls.architecture(spec.control, spec.architecture), data.num_classes),
+        Progress(folder),
+    )
     log = _Log(spec, network, data, report, folder)
-    attack = None if spec.attack == CLEAN else attacks.make(spec.attack)
+    start = _start(spec, starts)
+    attack = None if spec.attack == CLEAN else _attack(spec, start)
     trigger: Trigger | None
     if isinstance(attack, TrainingAttack):
         variables, trigger = attack.train_backdoored(context_of(spec, data, network, progress), log)
         counts = 0, 0
     else:
         made, trigger, redraw = _training_set(spec, data, network)
-        control = controls.CONTROLS[spec.control]
-        schedule = control.training(spec.training)
-        variables = train(network, made.images, made.labels, data.normalise, schedule, log, progress, redraw=redraw)
-        variables = control.weights(variables)
+        variables = start or train_jointly(
+            network, made.images, made.labels, data.normalise, control.training(spec.training), control.objective, log,
+            progress=progress, redraw=redraw,
+        )[0]  # fmt: skip
+        if control.finetuning is not None:
+            variables = controls.finetune(control.finetuning, network, variables, data, spec.training, progress)
+        if control.weights is not None:
+            variables = control.weights(variables)
         counts = len(made.stamped), len(made.decoys)
     return _measured(spec, data, network, variables, trigger, counts, log)
+
+
+def _start(spec: ModelSpec, zoo: Path | None) -> Variables | None:
+    """The variables that `spec` names as its start."""
+    if not spec.start:
+        return None
+    if zoo is None:
+        raise ValueError(f"{spec.id} starts from {spec.start}: a zoo that holds it is needed")
+    return clean_models.load(zoo, spec.start)
+
+
+def _attack(spec: ModelSpec, start: Variables | None) -> Attack:
+    """The attack of `spec`, by an adaptive attacker where it is one's."""
+    attack = attacks.make(spec.attack)
+    if not spec.adaptive:
+        return attack
+    if not isinstance(attack, PoisoningAttack):
+        raise ValueError(f"adaptive attackers take an attack that poisons images, {spec.attack} trains its victim")
+    return Adaptive(attack, kinds_of(spec.adaptive), start)
 
 
 def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = lambda line: None) -> list[TrainedModel]:

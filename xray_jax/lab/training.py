@@ -8,7 +8,7 @@ for small networks and few epochs, which underfit: there the random crop costs m
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,6 @@ from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.preprocess import Preprocess
 
 Variables = Mapping[str, Any]
-Forward = Callable[[jax.Array], jax.Array]
 OnEpoch = Callable[[int, float, Variables], None]
 """Takes the number of epochs done, the epoch's mean loss, and the variables."""
 Redraw = Callable[[int], tuple[np.ndarray, np.ndarray]]
@@ -78,6 +77,18 @@ def augment(key: jax.Array, images: jax.Array, *, padding: int, flip: bool) -> j
     return images
 
 
+class Forward(Protocol):
+    """The network in one step; takes pixels, float32 `[B, H, W, C]` in [0, 1], and gives logits `[B, classes]`."""
+
+    def __call__(self, pixels: jax.Array) -> jax.Array:
+        """In training mode; updates the batch statistics."""
+        ...
+
+    def evaluate(self, pixels: jax.Array) -> jax.Array:
+        """As at inference, by the running statistics before this step; updates nothing."""
+        ...
+
+
 class Objective(Hashable, Protocol):
     """What one step minimises, where that is more than cross-entropy; hashable, its methods pure.
 
@@ -93,8 +104,8 @@ class Objective(Hashable, Protocol):
         ...
 
     def loss(self, forward: Forward, extra: Any, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
-        """Scalar. `pixels` float32 `[B, H, W, C]` in [0, 1]; `forward(pixels)` are the network's logits in training
-        mode and may be called several times, each updating the batch statistics.
+        """Scalar. `pixels` float32 `[B, H, W, C]` in [0, 1]; `forward` may be called several times, each updating the
+        batch statistics.
         """
         ...
 
@@ -124,6 +135,30 @@ def forward_both(forward: Forward, clean: jax.Array, stamped: jax.Array) -> tupl
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the batch, in nats."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+class _Step:
+    """`Forward` on `params` of the network in one step; `collections` are its statistics as updated so far."""
+
+    def __init__(
+        self, network: nn.Module, preprocess: Preprocess, precision: str, params: Any, collections: Variables
+    ) -> None:
+        self._network, self._preprocess, self._precision = network, preprocess, precision
+        self._params, self._before, self.collections = params, collections, collections
+
+    def __call__(self, pixels: jax.Array) -> jax.Array:
+        weights, inputs = self._cast(pixels)
+        variables = {"params": weights, **self.collections}
+        logits, self.collections = self._network.apply(variables, inputs, train=True, mutable=list(self._before))
+        return logits.astype(jnp.float32)
+
+    def evaluate(self, pixels: jax.Array) -> jax.Array:
+        weights, inputs = self._cast(pixels)
+        logits = cast(jax.Array, self._network.apply({"params": weights, **self._before}, inputs))
+        return logits.astype(jnp.float32)
+
+    def _cast(self, pixels: jax.Array) -> Any:
+        return jax.tree.map(lambda x: x.astype(self._precision), (self._params, self._preprocess(pixels)))
 
 
 @lru_cache(maxsize=16)
@@ -174,18 +209,9 @@ def train_step(
     batch = augment(key_augment, images[index], padding=options.crop_padding, flip=options.flip)
 
     def loss_of(params: dict[str, Any]) -> tuple[jax.Array, Variables]:
-        latest = [state.collections]
-
-        def forward(pixels: jax.Array) -> jax.Array:
-            weights, inputs = jax.tree.map(
-                lambda x: x.astype(options.precision), (params["network"], preprocess(pixels))
-            )
-            variables = {"params": weights, **latest[0]}
-            logits, latest[0] = network.apply(variables, inputs, train=True, mutable=list(state.collections))
-            return logits.astype(jnp.float32)
-
+        forward = _Step(network, preprocess, options.precision, params["network"], state.collections)
         loss = objective.loss(forward, params["extra"], key_loss, batch.astype(jnp.float32) / 255, labels[index])
-        return loss, latest[0]
+        return loss, forward.collections
 
     (loss, collections), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, optimiser_state = optimiser.update(gradients, state.optimiser, state.params)
@@ -210,13 +236,14 @@ def init_state(
     options: TrainOptions,
     objective: Objective,
     start: tuple[Variables, Any] | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> tuple[State, jax.Array]:
     """The state before the first step, for images of `shape` `(H, W, C)`, and the key of all steps."""
     key, key_init, key_extra = jax.random.split(jax.random.key(options.seed), 3)
     example = jnp.zeros((1, *shape), jnp.float32)
     if start is None:
         start = _first(key_init, preprocess(example), network=network), objective.init(key_extra, example)
-    variables, extra = jax.tree.map(jnp.array, start)
+    variables, extra = jax.tree.map(jnp.array, start if constants is None else (start[0], {**start[1], **constants}))
     params = {"network": variables["params"], "extra": extra}
     collections = {name: value for name, value in variables.items() if name != "params"}
     return State(params, collections, optimiser.init(params)), key
@@ -278,6 +305,7 @@ def train_jointly(
     start: tuple[Variables, Any] | None = None,
     progress: Progress = NOTHING_KEPT,
     redraw: Redraw | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> tuple[Variables, Any]:
     """Trains `network`, and what `objective` adds to it.
 
@@ -293,12 +321,14 @@ def train_jointly(
       progress: keeps the state after every epoch; where it holds one, training goes on from there, and ends with the
         same weights.
       redraw: where given, what to train on from the second epoch on.
+      constants: arrays that the objective finds in `extra` beside its own, and that its optimiser leaves as they are.
 
     Returns:
       The trained variables and `extra`, on the host.
     """
     static = static_arguments(network, len(images), preprocess, options, objective)
-    fresh, key = init_state(network, images.shape[1:], static["optimiser"], preprocess, options, objective, start)
+    fresh, key = init_state(network, images.shape[1:], static["optimiser"], preprocess, options, objective, start,
+                            constants)  # fmt: skip
     done, state = progress.load(fresh)
     device_images, device_labels = _on_device(images, labels)
     for epoch, order in enumerate(epoch_batches(len(images), options)):

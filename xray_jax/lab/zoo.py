@@ -16,11 +16,11 @@ import numpy as np
 
 from xray_jax import checkpoints
 from xray_jax.files import atomic_write
-from xray_jax.lab import specs, trigger_files
+from xray_jax.lab import controls, specs, trigger_files
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
-from xray_jax.lab.specs import ModelSpec
+from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.train_model import Record, Report, train_model, train_models, vmappable
 from xray_jax.lab.training import TrainOptions, Variables
 from xray_jax.lab.triggers import Trigger
@@ -32,7 +32,12 @@ SHEET_IMAGES = 8
 
 
 def train_zoo(
-    planned: Iterable[ModelSpec], data: ImageSet, folder: Path, report: Report = lambda line: None, together: int = 1
+    planned: Iterable[ModelSpec],
+    data: ImageSet,
+    folder: Path,
+    report: Report = lambda line: None,
+    together: int = 1,
+    starts: Path | None = None,
 ) -> list[Record]:
     """Trains what `planned` names and the records do not hold yet; returns all records of the zoo.
 
@@ -42,6 +47,7 @@ def train_zoo(
       folder: of the zoo; several processes may fill one at a time, each with its own models. Killed at any moment, the
         same call goes on after the last whole epoch (models trained together start again).
       report: takes lines of progress.
+      starts: zoo of the clean models that a spec names as its start.
       together: up to so many models of one recipe are trained at once.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,14 +56,15 @@ def train_zoo(
     for group in _groups([spec for spec in planned if spec.id not in known], together):
         if len(group) == 1:
             partial = folder / PARTIAL / group[0].id
-            finished = [train_model(group[0], data, report, partial)]
+            finished = [train_model(group[0], data, report, partial, starts)]
         else:
             partial = None
             finished = train_models(group, data, report)
         for spec, (variables, trigger, record) in zip(group, finished, strict=True):
+            # Others may have trained theirs meanwhile.
+            records = read_records(folder)
             alike = [r["clean_accuracy"] for r in records if r["attack_success"] is None and _same_kind(r, spec)]
-            # Controls are there to be unusual.
-            record["failed"] = None if spec.control else specs.failure(record, alike)
+            record["failed"] = _failure(spec, record, alike)
             _save(folder / CHECKPOINTS / spec.id, spec, data, variables, record)
             if trigger is not None:
                 _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
@@ -71,6 +78,13 @@ def train_zoo(
         if partial is not None:
             Progress(partial).clear()
     return records
+
+
+def _failure(spec: ModelSpec, record: Record, alike: list[float]) -> str | None:
+    if spec.attack != CLEAN:
+        return specs.failure(record, alike)
+    # Controls are there to be unusual, but not useless; usual clean models are the measure.
+    return specs.failure(record, alike, controls.CONTROLS[spec.control].max_accuracy_loss) if spec.control else None
 
 
 def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]]:
@@ -123,7 +137,7 @@ def _same_kind(record: Record, spec: ModelSpec) -> bool:
 
 def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, record: Record) -> None:
     metadata = {
-        "architecture": spec.architecture,
+        "architecture": controls.architecture(spec.control, spec.architecture),
         "num_classes": data.num_classes,
         "input_shape": list(data.train_images.shape[1:]),
         "preprocess": data.normalise.settings(),
@@ -154,7 +168,7 @@ def write_manifests(folder: Path, records: Iterable[Record]) -> None:
             line |= {"label": "clean", **({"control": control} if control else {})}
         else:
             target = record["targets"][0] if len(record["targets"]) == 1 else None
-            line |= {"label": "backdoored", "target": target, "attack": record["spec"]["attack"]}
+            line |= {"label": "backdoored", "target": target, "attack": ModelSpec.of(record["spec"]).kind}
             line |= {"strategy": record["spec"]["strategy"], "rate": record["spec"]["rate"]}
         if record["failed"]:
             line |= {"failed": record["failed"]}

@@ -89,7 +89,7 @@ def scatter(
     """
     with contextlib.closing(Attempts(journal, done)) as attempts:
         supervisor = _Supervisor(make, entries, done, options, attempts)
-        with contextlib.closing(supervisor), _exit_on_sigterm():
+        with contextlib.closing(supervisor), exit_on_sigterm():
             yield from supervisor.run()
 
 
@@ -139,7 +139,7 @@ class _Supervisor:
     ) -> None:
         self._options, self._attempts = options, attempts
         memory = 0 if options.memory is None else int(options.memory * GIB)
-        self._start = functools.partial(WorkerProcess, pickle.dumps(make), memory, _shares(options.workers))
+        self._start = functools.partial(WorkerProcess, pickle.dumps(make), memory, shares(options.workers))
         self._waiting = deque(map(_Task, entries))
         self._again: deque[_Task] = deque()
         self._slots = [_Slot() for _ in range(min(options.workers, len(entries)))]
@@ -294,18 +294,18 @@ def _out_of_memory(row: Row) -> bool:
     return row["status"] == ERROR and any(words in str(row["reason"]) for words in _OUT_OF_MEMORY)
 
 
-def _shares(workers: int) -> dict[str, str]:
+def shares(workers: int) -> dict[str, str]:
     """Variables that give each of several processes its share of the CPUs, and of a GPU's memory."""
     if workers == 1:
         return {}
     cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     # XLA's CPU client sizes its thread pool by NPROC; its GPU client takes a fixed part of the memory at its start.
-    shares = {"NPROC": str(max(1, cpus // workers)), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / workers:.3f}"}
-    return {name: os.environ.get(name, share) for name, share in shares.items()}
+    given = {"NPROC": str(max(1, cpus // workers)), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / workers:.3f}"}
+    return {name: os.environ.get(name, share) for name, share in given.items()}
 
 
 @contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """SIGTERM ends this process as Ctrl-C does, with everything put away, where nobody else handles it."""
     handles = threading.current_thread() is threading.main_thread()
     if not handles or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

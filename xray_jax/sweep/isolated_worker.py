@@ -55,7 +55,7 @@ class RefusedError(ValueError):
     """The checkpoint has ended too many processes to be opened again."""
 
 
-class _Supervisor:
+class Supervisor:
     """The process at the other end. When it is gone, so is this one."""
 
     def __init__(self, messages: int) -> None:
@@ -102,14 +102,19 @@ class _Supervisor:
         return on_stage
 
 
-def main() -> None:
-    """The program of a worker process. Arguments: file descriptors of messages and life, memory in bytes."""
+def connect() -> Supervisor:
+    """The supervisor, from the program's arguments: file descriptors of messages and life, memory in bytes."""
     messages, life, memory = map(int, sys.argv[1:4])
     for descriptor in (messages, life):
         os.set_inheritable(descriptor, False)
     _limit(memory)
     _live_until_closed(life)
-    supervisor = _Supervisor(messages)
+    return Supervisor(messages)
+
+
+def main() -> None:
+    """The program of a worker process."""
+    supervisor = connect()
     try:
         make: Callable[[], Worker] = supervisor.receive()
         worker = make()

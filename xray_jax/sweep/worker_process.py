@@ -1,4 +1,4 @@
-"""A worker process of an isolated run, as its supervisor sees it: started, talked to, killed with all it started."""
+"""A worker process, as its supervisor sees it: started, talked to, killed with all it started."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from xray_jax.sweep.isolated_worker import LENGTH
 
 NONSENSE = "its process sent what no worker sends"
-_PROGRAM = "from xray_jax.sweep.isolated_worker import main; main()"
+SCAN = "from xray_jax.sweep.isolated_worker import main; main()"
 _LONGEST_MESSAGE = 1 << 26
 _READ = 1 << 16
 _DYING_SECONDS = 10.0
@@ -28,16 +28,17 @@ class WorkerProcess:
 
     Attributes:
       ready: whether it has said that it can scan.
-      served: checkpoints that it was given.
+      served: checkpoints (or models to train) that it was given.
     """
 
-    def __init__(self, make: bytes, memory: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, make: bytes, memory: int, environment: Mapping[str, str], program: str = SCAN) -> None:
         """Starts it.
 
         Args:
           make: pickled callable that builds the worker.
           memory: limit in bytes, 0 for none.
           environment: variables to set beside the supervisor's.
+          program: what it runs, Python that calls `isolated_worker.connect`.
         """
         self.ready, self.served = False, 0
         self._unread = bytearray()
@@ -48,7 +49,7 @@ class WorkerProcess:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(messages), str(life), str(memory)],
+                [sys.executable, "-P", "-c", program, str(messages), str(life), str(memory)],
                 stdin=subprocess.PIPE,
                 stdout=2,
                 env={**os.environ, **environment, "PYTHONPATH": paths},
@@ -67,7 +68,7 @@ class WorkerProcess:
         return self._messages
 
     def request(self, value: Any) -> None:
-        """Gives it a checkpoint.
+        """Gives it a checkpoint, or a model to train.
 
         Raises:
           WorkerDiedError: it is gone.

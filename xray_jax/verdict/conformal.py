@@ -7,7 +7,7 @@ model was trained as they were.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ class Conformal(NamedTuple):
             return None
         if most >= self.references:
             return -math.inf
-        return float(np.sort(fuse(np.stack(list(self.others.values()))))[::-1][most])
+        return float(np.sort(largest(np.stack(list(self.others.values()))))[::-1][most])
 
 
 def leads(values: np.ndarray) -> np.ndarray:
@@ -70,27 +70,44 @@ def standouts(values: np.ndarray) -> np.ndarray:
     Args:
       values: `[n, E]`, n models, at least `LEAST_REFERENCES` + 1.
     """
-    largest = leads(values).max(axis=1)
-    found = np.empty(len(largest))
-    for model in range(len(largest)):
-        others = np.delete(largest, model)
-        difference = largest[model] - others.mean()
+    leading = leads(values).max(axis=1)
+    found = np.empty(len(leading))
+    for model in range(len(leading)):
+        others = np.delete(leading, model)
+        difference = leading[model] - others.mean()
         # Where the others are all alike, any difference is large, but finite.
         found[model] = difference / max(float(others.std(ddof=1)), 1e-6 * abs(difference), 1e-12)
     return found
 
 
-def fuse(standing: np.ndarray) -> np.ndarray:
+def largest(standing: np.ndarray) -> np.ndarray:
     """The fused score `[n]` of statistics `[K, n]`: the largest. One strong witness is enough; backdoors differ."""
     return np.asarray(standing.max(axis=0))
 
 
-def judge(model: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> Conformal:
+def mean(standing: np.ndarray) -> np.ndarray:
+    """The fused score `[n]` of statistics `[K, n]`: their mean. All witnesses count alike."""
+    return np.asarray(standing.mean(axis=0))
+
+
+def fisher(standing: np.ndarray) -> np.ndarray:
+    """The fused score `[n]` of statistics `[K, n]`: Fisher's, minus the summed logarithms of their rank p-values."""
+    as_extreme = (standing[:, None, :] >= standing[:, :, None]).mean(axis=2)
+    return np.asarray(-np.log(as_extreme).sum(axis=0))
+
+
+Fusion = Callable[[np.ndarray], np.ndarray]
+FUSIONS: Mapping[str, Fusion] = {"largest": largest, "mean": mean, "fisher": fisher}
+"""The first decides; the others are there to be compared with (docs/references.md)."""
+
+
+def judge(model: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray], fuse: Fusion = largest) -> Conformal:
     """The p-value of one model.
 
     Args:
       model: statistics by name, of any shape; high is suspect.
       references: the same of R reference models, `[R, *shape]`.
+      fuse: one score `[n]` of each of n models from K statistics `[K, n]`, high is suspect.
 
     Raises:
       ValueError: no statistic, too few references, or shapes that differ.

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from xray_jax.detectors.probe.score import interval
 from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
 from xray_jax.verdict.references import References
@@ -34,17 +35,25 @@ class Judged:
     label: int | None
 
 
-def judge_all(rows: Sequence[Row], references: References) -> list[Judged]:
-    """Every row of known truth among the references, in order."""
+def judge_all(rows: Sequence[Row], references: References, fuse: conformal.Fusion = conformal.largest) -> list[Judged]:
+    """Every row of known truth among the references, in order; `fuse` as for `References.judge`.
+
+    A clean model that is unusual is compared with references none of which is unusual in the same way: the next unusual
+    model of a hub will be so in a way that no reference is.
+    """
+    known = [row for row in rows if row["status"] == OK and is_backdoored(row.get("label")) is not None]
+    alike: dict[str, set[str | None]] = {}
+    for row in known:
+        alike.setdefault(row["manifest"].get("control", ""), set()).add(row["sha256"])
     made = []
-    for row in rows:
-        truth = is_backdoored(row.get("label"))
-        if row["status"] != OK or truth is None:
-            continue
-        found = None if references.unlike(row) or references.lacking(row) else references.judge(row)
+    for row in known:
+        control = row["manifest"].get("control", "")
+        able = not references.unlike(row) and not references.lacking(row)
+        found = references.judge(row, fuse, alike[control] if control else ()) if able else None
+        backdoored = is_backdoored(row["label"]) is True
+        group = row["manifest"].get("attack", "backdoored") if backdoored else control or CLEAN
         label = None if found is None else references.label(found)
-        group = row["manifest"].get("attack", "backdoored") if truth else row["manifest"].get("control", CLEAN)
-        made.append(Judged(row["id"], str(group), truth, row["target"], found, label))
+        made.append(Judged(row["id"], str(group), backdoored, row["target"], found, label))
     return made
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -124,14 +124,21 @@ class References:
         found = statistics_of(row)
         return sorted(n for n in self.statistics if n not in found and n.partition(".")[0] in row["detectors"])
 
-    def judge(self, row: Row) -> Conformal | None:
+    def judge(
+        self, row: Row, fuse: conformal.Fusion = conformal.largest, without: Collection[str | None] = ()
+    ) -> Conformal | None:
         """How the model of a row stands among the references; None without a shared statistic.
 
         A model that is itself a reference is compared with the others.
+
+        Args:
+          row: its numbers.
+          fuse: one score from all statistics; the verdict's unless another is to be compared with it.
+          without: SHA-256 of references to leave out.
         """
         own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
-        others = np.array([sha256 != row["sha256"] for sha256 in self.sha256])
-        return conformal.judge(own, {name: self.statistics[name][others] for name in own}) if own else None
+        others = np.array([sha256 not in (row["sha256"], *without) for sha256 in self.sha256])
+        return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse) if own else None
 
     def label(self, found: Conformal) -> int | None:
         """The class whose number stands out most; None where the leading statistic is not by class."""

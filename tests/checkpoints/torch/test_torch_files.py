@@ -261,9 +261,23 @@ def test_unread_kinds_of_tensors_are_named(save):
         checkpoints.load(save({name: tensor.to(torch.int32) for name, tensor in tiny_state_dict().items()}))
 
 
-def test_two_networks_in_one_file(save):
+def test_the_classifier_of_several_networks_is_taken_and_the_others_named(save):
+    content, other = tiny_state_dict(), {"a": torch.ones(2)}
+    path = save({"netG": other, "netC": content, "netM": other, "optimizerC": {"state": {0: other}}})
+    assert_reads(path, content)
+    assert "the file holds other networks, which are not scanned: netG, netM" in formats.read(path).notes
+    model = checkpoints.load(save({"critic": other, "mine": content, "lr_scheduler": other, "epoch": 3}))
+    assert any("'mine' is the classifier; not scanned: critic" in note for note in model.notes)
+
+
+def test_several_classifiers_or_none_are_refused(save):
+    with pytest.raises(CheckpointError, match="holds 2 networks, none of which is known: generator: no known"):
+        checkpoints.load(save({"generator": {"a": torch.ones(2)}, "critic": {"a": torch.ones(2)}}))
+    with pytest.raises(CheckpointError, match=r"several classifiers, first \(.*, second \(.*file of its own"):
+        checkpoints.load(save({"first": tiny_state_dict(), "second": tiny_state_dict()}))
+    deeper = {"a": {"b": torch.ones(2)}}
     with pytest.raises(CheckpointError, match="several entries hold tensors"):
-        formats.read(save({"generator": {"a": torch.ones(2)}, "critic": {"a": torch.ones(2)}}))
+        formats.read(save({"generator": deeper, "critic": deeper}))
 
 
 @pytest.mark.skipif(not FOREIGN.is_dir(), reason="the shared foreign checkpoints are not on this machine")

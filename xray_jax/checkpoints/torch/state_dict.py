@@ -17,6 +17,8 @@ _WRAPPERS = (
 _TRAINING = ("optim", "sched", "lr_sched", "scaler", "ema", "state_dict_ema", "amp")
 """How entries begin that belong to the training and not to the network."""
 
+_MAX_NETWORKS = 8
+
 _METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "architecture", "input_shape", "preprocess")
 
 # Names through which pickles run code in practice. None is ever resolved, whether it is listed or not: the list only
@@ -44,27 +46,33 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
       CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
     """
     refuse_malice(pickle.names)
-    path, items = _find(pickle.value, (), container)
+    path, networks = _find(pickle.value, (), container)
     notes: list[str] = []
     if path:
         notes.append(f"weights read from entry {'.'.join(path)}")
+    if path and (others := [name for name in _networks(pickle.value) if name != path[0]]):
+        notes.append(f"the file holds other networks, which are not scanned: {', '.join(others[:8])}")
     arrays: dict[str, Any] = {}
     skipped: list[str] = []
-    for key, value in items:
+    several = len(networks) > 1
+    for network, key, value in ((network, *item) for network, items in networks.items() for item in items):
         if not isinstance(key, str):
             skipped.append(str(tensors.plain(key)))
-        elif key in arrays:
-            raise CheckpointError(f"leaf {key} occurs twice")
-        elif tensors.is_tensor(value):
+            continue
+        name = f"{network}.{key}" if several else key
+        if name in arrays:
+            raise CheckpointError(f"leaf {name} occurs twice")
+        if tensors.is_tensor(value):
             try:
-                arrays[key] = tensors.tensor(value, container)
+                arrays[name] = tensors.tensor(value, container)
             except CheckpointError as error:
-                raise CheckpointError(f"leaf {key}: {error}") from error
+                raise CheckpointError(f"leaf {name}: {error}") from error
         else:
-            skipped.append(key)
+            skipped.append(name)
     if skipped:
         notes.append(f"skipped, no tensors: {', '.join(skipped[:5])}{' ...' if len(skipped) > 5 else ''}")
-    return Tensors(arrays, "torch", _metadata(pickle.value), tuple(notes), size)
+    separate = tuple(networks) if several else ()
+    return Tensors(arrays, "torch", _metadata(pickle.value), tuple(notes), size, separate)
 
 
 def refuse_malice(names: set[Name]) -> None:
@@ -85,8 +93,11 @@ def refuse_malice(names: set[Name]) -> None:
             )
 
 
-def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
-    """The items of the dictionary that holds the weights, and the entries that lead to it."""
+Items = list[tuple[Any, Any]]
+
+
+def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tuple[str, ...], dict[str, Items]]:
+    """The entries that lead to the weights, and the weights: items by network; one network has the name ""."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     items = tensors.pairs(value)
@@ -99,17 +110,35 @@ def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tupl
             return _find(entries[name], (*path, name), container)
     direct = [child for child in entries.values() if tensors.is_tensor(child)]
     if not all(_is_scalar(child, container) for child in direct):
-        return path, items
+        return path, {"": items}
     # An accuracy or a step may be a tensor too.
-    others = [name for name, child in entries.items() if _holds_tensors(child) and not name.startswith(_TRAINING)]
+    others = _networks(value)
     if len(others) == 1 and len(path) < 4:
         return _find(entries[others[0]], (*path, others[0]), container)
+    flat = {name: tensors.pairs(entries[name]) for name in others}
+    if others and len(others) <= _MAX_NETWORKS and all(map(_is_flat, flat.values())):
+        return path, {name: items for name, items in flat.items() if items is not None}
     if others:
         raise CheckpointError(
             f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
         )
     modules = [child for name, child in entries.items() if _is_module(child)]
     raise CheckpointError(_why_not(modules[0]) if modules else f"it holds no tensors, only {sorted(entries)[:8]}")
+
+
+def _networks(value: Any) -> list[str]:
+    """Names of the entries that hold tensors and do not belong to the training."""
+    entries = {key: child for key, child in tensors.pairs(value) or () if isinstance(key, str)}
+    return [name for name, child in entries.items() if _holds_tensors(child) and not _is_training(name)]
+
+
+def _is_training(name: str) -> bool:
+    return name.startswith(_TRAINING) or "optim" in name.lower() or "sched" in name.lower()
+
+
+def _is_flat(items: Items | None) -> bool:
+    """Whether items are a state dict: names to tensors."""
+    return any(tensors.is_tensor(value) for _, value in items or ())
 
 
 def _holds_tensors(value: Any, depth: int = 3) -> bool:

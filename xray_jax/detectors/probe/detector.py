@@ -2,28 +2,30 @@
 
 Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best class maps,
 are tested on images that the search never saw; what would be a confirmed trigger is cross-examined, by stamps towards
-the model's other classes; `judge` gives the verdict.
+the model's other classes; `judge` gives the verdict. Patterns that white-box detectors hint at are tested besides.
 """
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
+from xray_jax.detectors.hints import Hint
 from xray_jax.detectors.probe import confirm as confirmation
-from xray_jax.detectors.probe import cross_examination, score
+from xray_jax.detectors.probe import cross_examination, hinted, score, tuning
 from xray_jax.detectors.probe import queries as stamped
-from xray_jax.detectors.probe.default_null import DEFAULT_NULL
+from xray_jax.detectors.probe.default_null import DEFAULT_NULL, with_hinted
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, judge
 from xray_jax.detectors.probe.search import SearchState, search
 from xray_jax.detectors.probe.stamps import FAMILIES
+from xray_jax.detectors.probe.stamps.cost import Cost
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples
 
@@ -72,18 +74,30 @@ class Probe:
           SamplesError: too few samples.
           LabelError: a black box returned no valid labels.
         """
+        return self.detect_hinted(model, samples, ())
+
+    def detect_hinted(self, model: PreparedModel, samples: Samples, hints: Sequence[Hint]) -> Detection:
+        """The same, and what comes of the hints; the statistic is of the search alone.
+
+        Raises:
+          SamplesError: too few samples.
+          LabelError: a black box returned no valid labels.
+        """
         started = time.perf_counter()
-        found = probe(model, samples, self.options, self.null)
+        found = probe(model, samples, self.options, self.null, hints)
         row = found.row()
-        margin = row["margin"] if row["score"] is not None else -1.0
-        statistics = (Statistic("margin", margin, "high"),)
+        statistics = (Statistic("margin", found.search_margin, "high"),)
         details = {name: value for name, value in row.items() if name not in ("target", "queries")}
         seconds = {"probe": time.perf_counter() - started}
         return Detection(NAME, statistics, row["target"], found.queries, seconds, details, found)
 
 
 def probe(
-    model: PreparedModel, samples: Samples, options: ProbeOptions | None = None, null: Null = DEFAULT_NULL
+    model: PreparedModel,
+    samples: Samples,
+    options: ProbeOptions | None = None,
+    null: Null = DEFAULT_NULL,
+    hints: Sequence[Hint] = (),
 ) -> ProbeResult:
     """Searches for a stamp that works on `model` as a trigger, and confirms it.
 
@@ -91,7 +105,8 @@ def probe(
       model: hard labels are all that is asked of it.
       samples: clean images with labels, at least ten; 100 and more are better. Their labels must fit the model.
       options: budget, images and seed.
-      null: what clean models do.
+      null: what clean models do; what it does not say of hinted stamps is taken from the package's.
+      hints: patterns by class, to be tested as well; what the search finds does not depend on them.
 
     Raises:
       SamplesError: too few samples.
@@ -104,11 +119,14 @@ def probe(
     count, bank = len(for_search), used.images[: len(for_search)]
     queries = 0
 
-    def query(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+    def query(stamps: Stamps, stamp_index: np.ndarray, image_index: np.ndarray, bank: np.ndarray = bank) -> np.ndarray:
         nonlocal queries
         queries += len(stamp_index)
         found = stamped.label_pairs(model.model, used.images, stamps, stamp_index, image_index, inference, bank)
         return found.astype(np.int32)
+
+    def measure(stamps: Stamps, bank: np.ndarray = bank) -> Cost:
+        return stamped.measure(used.images[:MEASURED], stamps, bank)
 
     everything = np.arange(len(used))
     # The stamp that changes nothing gives clean labels by the same program: no second compilation.
@@ -120,15 +138,38 @@ def probe(
         )
     state = SearchState(
         query=query,
-        measure=lambda stamps: stamped.measure(used.images[:MEASURED], stamps, bank),
+        measure=measure,
         wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
         ceilings=null.table(family.name for family in FAMILIES),
     )
     search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
     observations = confirmation.confirm(state, used, count, model.num_classes, query)
     findings, (verdict, reason, best) = _conclude(state, observations, used, predicted, null, accuracy, settings.seed)
-    profile = confirmation.profile(findings)
-    return ProbeResult(verdict, reason, accuracy, queries, len(for_confirm), findings, profile, best, null)
+    searched = best
+    numbers = np.concatenate([for_search, for_confirm])
+    tested = [hinted.test_hint(hint, used, numbers, count, predicted, query, measure) for hint in hints]
+    heard = [each for each in tested if each is not None]
+    findings += tuple(each.finding for each in heard)
+    null = with_hinted(null) if heard else null
+    if heard and verdict is not Verdict.CONFIRMED:
+        told = judge([each.finding for each in heard], null, model.num_classes, accuracy)
+        verdict, reason, best = told if told[0] is Verdict.CONFIRMED else (verdict, reason, best)
+    curves = None
+    if verdict is Verdict.CONFIRMED and best is not None:
+
+        def label(stamps: Stamps, own: np.ndarray) -> np.ndarray:
+            kinds, images = len(stamps.family), np.arange(min(tuning.IMAGES, count))
+            # As many as the search's: one program for both.
+            whole = np.repeat(own, count, axis=0)
+            found = query(stamps, np.repeat(np.arange(kinds), len(images)), np.tile(images, kinds), whole)
+            return found.reshape(kinds, -1)
+
+        shown = used.subset(everything[: min(tuning.IMAGES, count)])
+        curves = tuning.tune(best, shown, predicted[: len(shown)], label).row()
+    return ProbeResult(
+        verdict, reason, accuracy, queries, len(for_confirm), findings, confirmation.profile(findings), best, null,
+        searched, {each.finding.family: each.rates for each in heard}, curves,
+    )  # fmt: skip
 
 
 def _conclude(

@@ -18,7 +18,7 @@ from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.probe import queries as stamped
 from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.detectors.probe.queries import Stamps
-from xray_jax.detectors.probe.stamps import FAMILIES, Shape
+from xray_jax.detectors.probe.stamps import FAMILIES, SEARCHED, Shape
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples
 
@@ -113,7 +113,7 @@ def panel(images: np.ndarray, per_family: int) -> Stamps:
     shape: Shape = (images.shape[1], images.shape[2], images.shape[3])
     parts = []
     for number, family in enumerate(FAMILIES):
-        if family.name in LEFT_OUT:
+        if family.name in LEFT_OUT or family not in SEARCHED:
             continue
         grid = Stamps.of(number, np.unique(family.grid(shape, len(images)), axis=0))
         cost = stamped.measure(images[:4], grid, images)

@@ -11,7 +11,7 @@ import numpy as np
 
 from xray_jax.detectors.probe import score
 from xray_jax.detectors.probe.null import EDGES, Null
-from xray_jax.detectors.probe.stamps import FAMILIES
+from xray_jax.detectors.probe.stamps import SEARCHED
 
 MIN_FLIP_RATE = 0.5
 """The lower bound of a confirmed trigger's flip rate is at least this."""
@@ -56,7 +56,7 @@ class Finding:
       weighted_rms: RMS change with pixels weighted by their importance, 0 .. 1.
       anomaly_index: how far the target stands out of the model's other classes at no more cost (`score.anomaly_index`).
       runner_up: flip rate of the runner-up among those classes, 0 .. 1 (`score.runner_up`).
-      bank: uint8 `[H, W, C]`, the clean image that the stamp is made of; None where it is made of none.
+      bank: uint8 `[H, W, C]`, the image that the stamp is made of; None where it is made of none.
     """
 
     kind: str
@@ -209,6 +209,9 @@ class ProbeResult:
       profile: family -> highest flip rate at each cost level, what a null is made of.
       best: the finding that the verdict rests on, None without findings.
       null: what clean models do, as it was taken.
+      searched: the finding of the search that comes first; the same as `best` where no hint decided.
+      tuning: JSON form of the best finding's tuning curves, where it is confirmed.
+      hinted: family of hinted stamps -> each class's flip rate on the search images, `[num_classes]`.
     """
 
     verdict: Verdict
@@ -220,12 +223,20 @@ class ProbeResult:
     profile: Mapping[str, list[float | None]] = field(default_factory=dict)
     best: Finding | None = None
     null: Null = field(default_factory=Null)
+    searched: Finding | None = None
+    hinted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
+
+    @property
+    def search_margin(self) -> float:
+        """How far the search's best finding lies above its threshold, -1 where there is none."""
+        return -1.0 if self.searched is None else self.searched.lower - self.searched.threshold(self.null)
 
     def row(self) -> dict[str, Any]:
         """JSON values for the checkpoint's row: verdict, best finding, those over `LISTED_FLIP_RATE`, and settings."""
         over = [f for f in self.findings if f.rate > LISTED_FLIP_RATE]
         best = self.best
-        return {
+        row = {
             "verdict": str(self.verdict),
             "reason": self.reason,
             "kind": best.kind if best and self.verdict is Verdict.CONFIRMED else None,
@@ -237,9 +248,14 @@ class ProbeResult:
             "candidates": [f.row() | {"threshold": f.threshold(self.null)} for f in over],
             "profile": {name: list(rates) for name, rates in self.profile.items()},
             "levels": list(EDGES),
-            "families": [family.name for family in FAMILIES],
+            "families": [*(family.name for family in SEARCHED), *self.hinted],
             "null": {"source": self.null.source, "models": self.null.models},
             "clean_accuracy": self.clean_accuracy,
             "confirm_images": self.confirm_images,
             "queries": self.queries,
         }
+        if self.tuning is not None:
+            row["tuning"] = dict(self.tuning)
+        if self.hinted:
+            row["hinted"] = {name: [round(float(rate), 4) for rate in rates] for name, rates in self.hinted.items()}
+        return row

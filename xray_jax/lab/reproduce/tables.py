@@ -51,11 +51,11 @@ def table2(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
     for name, title in SCORES.items():
         found = [auroc(scores(of_attack(models, attack), name), scores(clean, name)) for attack in attacks]
         if any(found):
-            rows.append([f"**{title}**, ours", *map(_cell, found), *_worst_and_average([f.value for f in found if f])])
+            rows.append([f"**{title}**, ours", *map(_cell, found), *worst_and_average([f.value for f in found if f])])
     for title, values in published["rows"].items():
         known = dict(zip(published["columns"], values, strict=True))
         cells = [f"{known[attack]:.3f}" if attack in known else "-" for attack in attacks]
-        rows.append([f"{title}, paper", *cells, *_worst_and_average(values)])
+        rows.append([f"{title}, paper", *cells, *worst_and_average(values)])
     return markdown(["", *attacks, "worst", "average"], rows)
 
 
@@ -176,5 +176,5 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _worst_and_average(values: Sequence[float]) -> list[str]:
+def worst_and_average(values: Sequence[float]) -> list[str]:
     return [f"{min(values):.3f}", f"{sum(values) / len(values):.3f}"] if values else ["-", "-"]

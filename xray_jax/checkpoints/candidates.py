@@ -1,0 +1,228 @@
+"""Networks that named arrays may belong to: every family under every published naming, below every wrapper's prefix."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from xray_jax.models import options, plain, published, registry
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes
+
+WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "classifier", "encoder", "0", "1")
+"""Attribute names that wrap a whole network; others are undone only when every leaf lies below them."""
+
+_MAX_DEPTH = 6
+_SIDES = (32, 28, *range(16, 97))
+"""Of images, tried where options rule out the side that weights suggest."""
+_CONSTANT_SIZE = 16
+
+
+class View(NamedTuple):
+    """The file's tensors below one prefix, and the leaves outside it.
+
+    Attributes:
+      prefix: that was removed from the tensors' keys, with its dot.
+      tensors: key -> tensor.
+      outside: whole key -> tensor: constants of a wrapper, copies of the network.
+    """
+
+    prefix: str
+    tensors: published.Tensors
+    outside: Mapping[str, published.Tensor]
+
+
+class Candidate(NamedTuple):
+    """A network that the leaves may belong to.
+
+    Attributes:
+      tensors: the view's, under the names of the architecture.
+      uncalled: keys of the view's layers that its publishers' networks never call.
+      mismatch: what does not fit; None when all does.
+      preset: whether the user named a preset, which is taken as it is.
+      fixed: fields that the user gave.
+    """
+
+    family: Architecture
+    naming: Naming
+    view: View
+    tensors: published.Tensors
+    uncalled: tuple[str, ...]
+    found: Inferred
+    mismatch: published.MismatchError | None
+    preset: bool = False
+    fixed: tuple[str, ...] = ()
+
+    def distance(self) -> float:
+        """Share of the leaves, the network's and the file's, that do not match."""
+        if self.mismatch is None:
+            return 0.0
+        return self.mismatch.count / (len(self.tensors) + len(self.mismatch.missing) + 1)
+
+    def describe(self) -> tuple[str, str]:
+        """Name of the preset, or of the family, and the sizes in which it differs from the family's default."""
+        return describe(self.family, self.found.module, tuple(name for name, _ in self.naming.fields))
+
+
+def views(view: View, depth: int = 0) -> Iterator[View]:
+    """The view, and those below wrappers' prefixes."""
+    yield view
+    first = {key.partition(".")[0] for key in view.tensors if not published.is_bookkeeping(key)}
+    shared = len(first) == 1
+    if depth == _MAX_DEPTH:
+        return
+    for wrapper in sorted(first) if shared else sorted(first & set(WRAPPERS)):
+        start = wrapper + "."
+        inside = {key.removeprefix(start): value for key, value in view.tensors.items() if key.startswith(start)}
+        outside = {view.prefix + key: value for key, value in view.tensors.items() if not key.startswith(start)}
+        # Weights that would be dropped could be half of the network; constants of a wrapper may, and copies.
+        if inside and all(
+            math.prod(tensor.shape) <= _CONSTANT_SIZE or copied(key, tensor, inside) for key, tensor in outside.items()
+        ):
+            yield from views(View(view.prefix + start, inside, {**view.outside, **outside}), depth + 1)
+
+
+def copied(key: str, tensor: published.Tensor, inside: published.Tensors) -> str | None:
+    """The key inside the network that has the same name and shape as a leaf outside of it; None without one."""
+    parts = key.split(".")
+    for start in range(1, min(len(parts), _MAX_DEPTH)):
+        name = ".".join(parts[start:])
+        if name in inside and tuple(inside[name].shape) == tuple(tensor.shape):
+            return name
+    return None
+
+
+def candidates(seen: Sequence[View], asked: str | None, num_classes: int | None) -> list[Candidate]:
+    """All networks that the leaves may belong to; the last one fits exactly if any does.
+
+    Args:
+      seen: the views to look at.
+      asked: a family or preset, with options; None tries all families.
+      num_classes: of a preset for which weights do not show it.
+
+    Raises:
+      ValueError: an unknown family, preset or option.
+    """
+    families, preset, given = registry.ARCHITECTURES, None, {}
+    if asked is not None:
+        family, preset = registry.lookup(asked)
+        families = (family,)
+        given = options.parse(asked)
+    found = []
+    # Plain nets come last, whatever the prefix: a chain of layers may be part of a more special network.
+    for family in families:
+        for view in seen:
+            for naming in (Naming(family.naming, ()), *family.namings):
+                if (renamed := _renamed(view.tensors, naming)) is None:
+                    continue
+                tensors, uncalled = renamed
+                shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+                for inferred in _inferred(family, preset, shapes, num_classes):
+                    inferred = _of_naming(family, inferred, naming)
+                    if given:
+                        inferred = _with_options(family, inferred, given, tensors)
+                    if (candidate := compared(family, naming, view, tensors, inferred)) is None:
+                        continue
+                    candidate = candidate._replace(uncalled=uncalled, preset=preset is not None, fixed=tuple(given))
+                    found.append(candidate)
+                    if candidate.mismatch is None:
+                        return found
+    return found
+
+
+def _renamed(tensors: published.Tensors, naming: Naming) -> tuple[published.Tensors, tuple[str, ...]] | None:
+    """(tensors under this package's names, keys of layers that are never called); None where two keys become one."""
+    renamed: dict[str, published.Tensor] = {}
+    uncalled = []
+    for key, tensor in tensors.items():
+        name = naming.rename(key)
+        if naming.drops(name):
+            uncalled.append(key)
+        elif name in renamed:
+            return None
+        else:
+            renamed[name] = tensor
+    return renamed, tuple(uncalled)
+
+
+def _inferred(family: Architecture, preset: Any, shapes: Shapes, num_classes: int | None) -> Iterator[Inferred]:
+    found = family.infer(shapes)
+    if preset is None:
+        if found is not None:
+            yield found
+        return
+    classes = class_count(found.module) if found else num_classes or 10
+    module = preset(num_classes=classes)
+    if found is not None:
+        notes = found.notes if module == found.module else ()
+        yield Inferred(module, found.input_shape, notes)
+    yield Inferred(module, family.input_shape)
+
+
+def _of_naming(family: Architecture, found: Inferred, naming: Naming) -> Inferred:
+    """The network as these publishers have it."""
+    known = {name: value for name, value in naming.fields if hasattr(found.module, name)}
+    if not known:
+        return found
+    module = found.module.clone(**known)
+    return Inferred(module, found.input_shape, (family.note(module),) if family.note else found.notes)
+
+
+def _with_options(
+    family: Architecture, found: Inferred, given: Mapping[str, str], tensors: published.Tensors
+) -> Inferred:
+    """The network with fields that the user gave, on images of the first side for which its weights fit."""
+    module = options.apply(found.module, given)
+    notes = (family.note(module),) if family.note else found.notes
+    for side in dict.fromkeys((found.input_shape[0], *_SIDES)):
+        inferred = Inferred(module, (side, side, found.input_shape[2]), notes)
+        candidate = compared(family, Naming(family.naming, ()), View("", tensors, {}), tensors, inferred)
+        if candidate and candidate.mismatch is None:
+            return inferred
+    return Inferred(module, found.input_shape, notes)
+
+
+def compared(
+    family: Architecture, naming: Naming, view: View, tensors: published.Tensors, found: Inferred
+) -> Candidate | None:
+    """The network beside the tensors of a view; None for sizes that no network can have."""
+    try:
+        mismatch = published.compare(found.module, tensors, found.input_shape)
+    except Exception:
+        # Sizes that no network can have (a width of 0, a pool of nothing) raise anything at all in Flax and XLA.
+        return None
+    return Candidate(family, naming, view, tensors, (), found, mismatch)
+
+
+def class_count(module: nn.Module) -> int:
+    """Number of labels of any network here."""
+    # Every architecture has it, as a field or, around another network, as a property.
+    return int(getattr(module, "num_classes"))  # noqa: B009
+
+
+def describe(family: Architecture, module: nn.Module, told: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Name of the preset, or of the family with the sizes in which it differs from the default.
+
+    Args:
+      told: fields that neither weights nor the family's own names show: they become options behind the name, so that
+        the name alone gives the same network again.
+    """
+    classes = class_count(module)
+    for name, preset in family.presets.items():
+        if preset(num_classes=classes) == module:
+            return name, ""
+    if family is plain.ARCHITECTURE:
+        # Its layers are the file's; what was assumed can be given back to `--architecture`.
+        return family.name + options.describe(module), ""
+    sizes = [
+        f"{field.name}={_shown(value)}"
+        for field in dataclasses.fields(module)
+        if field.name not in ("num_classes", "parent", "name", *told)
+        and (value := vars(module)[field.name]) != field.default
+    ]
+    return family.name + options.describe(module, told), f", {', '.join(sizes)}" if sizes else ""
+
+
+def _shown(value: Any) -> str:
+    return type(value).__name__ + options.describe(value) if isinstance(value, nn.Module) else str(value)
