@@ -23,11 +23,19 @@ def scanned(seed: int = 0, **fields: Any) -> Any:
     best = {
         "family": "patch", "description": "a 3x3 solid white patch", "hits": 150, "trials": 152, "rate": 0.987,
         "target": 3, "interval": [0.95, 0.998], "cost": {"weighted_rms": 0.03},
+        "parameters": {"row": 29.0, "strength": 0.2},
     }  # fmt: skip
     other = best | {"rate": 0.7, "cost": {"weighted_rms": 0.01}}
     probe = rows.probe("confirmed", **best) | {
         "candidates": [best, other, other | {"target": 5}], "profile": {"patch": [0.1, 0.987, None, 1.0]},
         "levels": LEVELS, "threshold": 0.5,
+        "tuning": {
+            "images": 16, "rate": 1.0, "sharpness": 0.5, "curves": {
+                "row": {"values": [28.0, 29.0, 30.0], "rates": [0.5, 1.0, 0.75]},
+                "strength": {"values": [0.05, 0.1, 0.15, 0.2], "rates": [0.0, 0.25, 0.5, 1.0]},
+                "unknown": {"values": [1.0, 2.0], "rates": [0.0, 1.0]},
+            },
+        },
     }  # fmt: skip
     planes = rows.planes()
     planes["statistics"][0]["value"] = 1.3 + 0.1 * generator.normal()
@@ -70,7 +78,7 @@ def test_thresholds_are_drawn_where_all_rows_have_the_same() -> None:
 
 
 def test_a_model_has_its_shares_margins_and_response_beside_the_references() -> None:
-    shares, margins, response = model_figures.model_figure(scanned(), CLEAN).axes
+    shares, margins, response, tuning = model_figures.model_figure(scanned(), CLEAN).axes
     for axis in (shares, margins):
         behind, bars = axis.containers[0], axis.containers[1]
         assert [bar.get_facecolor()[:3] for bar in bars] == [to_rgb(c) for c in label_colours(range(10)).values()]
@@ -84,6 +92,15 @@ def test_a_model_has_its_shares_margins_and_response_beside_the_references() -> 
     named = [text.get_text() for text in response.get_legend().get_texts()]
     assert "the trigger, 95 % interval" in named
     assert "7 clean models, at most" in named
+    assert [text.get_text() for text in tuning.get_legend().get_texts()] == ["strength", "row"]
+
+
+def test_tuning_curves_are_moves_from_the_trigger_the_most_sensitive_first() -> None:
+    strength, row = responses.tuning(scanned())
+    assert (strength.label, row.label) == ("strength", "row")
+    assert np.allclose(strength.points, [(-3, 0), (-2, 0.25), (-1, 0.5), (0, 1)])
+    assert row.points == ((-1, 0.5), (0, 1.0), (1, 0.75))
+    assert responses.tuning(rows.row()) == ()
 
 
 def test_a_response_is_what_the_row_carries() -> None:
@@ -98,7 +115,12 @@ def test_a_response_is_what_the_row_carries() -> None:
 
 
 def test_each_picture_alone_and_none_at_all() -> None:
-    for make in (model_figures.label_shares_figure, model_figures.class_margins_figure, model_figures.response_figure):
+    for make in (
+        model_figures.label_shares_figure,
+        model_figures.class_margins_figure,
+        model_figures.response_figure,
+        model_figures.tuning_figure,
+    ):
         assert len(make(scanned(), CLEAN).axes[0].get_title()) > 5
         assert make(rows.error()).axes[0].texts[0].get_text() == "the row has no such numbers"
     assert model_figures.model_figure(rows.error()).axes[0].texts[0].get_text() == "nothing to draw"

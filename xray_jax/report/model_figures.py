@@ -1,4 +1,4 @@
-"""What was found on one model, drawn from its row: shares of labels, margins by class, response to the trigger."""
+"""What was found on one model, drawn from its row: label shares, margins by class, response to the trigger, tuning."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +17,8 @@ from xray_jax.rows.row import Row
 
 _MOST_CLASSES, _LONGEST_TITLE = 20, 110
 _TARGET = "target"
+_LINES = (("-", "o", "0.0"), ("--", "s", "0.3"), ("-.", "^", "0.45"), (":", "D", "0.6"))
+"""Style, mark and grey of the curves of parameters: colours are for classes."""
 
 
 def model_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
@@ -27,7 +29,7 @@ def model_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
       references: rows of clean models of the same task, drawn behind it in grey.
     """
     clean = list(references)
-    panels = [panel for panel in (_shares, _margins, _response) if panel(None, row, clean)]
+    panels = [panel for panel in (_shares, _margins, _response, _tuning) if panel(None, row, clean)]
     figure = Figure(figsize=(5.0 * max(len(panels), 1), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
@@ -55,6 +57,11 @@ def class_margins_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
 def response_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
     """How often the trigger works by how much it changes (detector `probe`), beside what clean models do."""
     return _alone(_response, row, references)
+
+
+def tuning_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
+    """How often a confirmed trigger works as one of its parameters moves; nothing of the references."""
+    return _alone(_tuning, row, references)
 
 
 def _alone(panel: Any, row: Row, references: Iterable[Row]) -> Figure:
@@ -99,8 +106,8 @@ def _response(axis: Axes | None, row: Row, references: Sequence[Row]) -> bool:
     colour = "#0072b2" if found.target is None else label_colours([found.target])[found.target]
     for curve in found.curves:
         costs, rates = np.array(curve.points).T
-        style = "-" if curve.one_stamp else ":"
-        axis.plot(costs, rates, marker="o", linestyle=style, color=colour, linewidth=2, label=curve.label)
+        # Dotted: the points are of different stamps.
+        axis.plot(costs, rates, marker="o", linestyle=":", color=colour, linewidth=2, label=curve.label)
     if found.tried:
         costs, rates = np.array(found.tried).T
         axis.scatter(costs, rates, color=colour, s=18, alpha=0.5, label="others of the family")
@@ -119,6 +126,22 @@ def _response(axis: Axes | None, row: Row, references: Sequence[Row]) -> bool:
     axis.set_ylabel("unseen images flipped", fontsize=10)
     where = "" if found.target is None else f" to label {found.target}"
     axis.set_title(f"stamps of the family {found.family}{where}", fontsize=11)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+    return True
+
+
+def _tuning(axis: Axes | None, row: Row, references: Sequence[Row]) -> bool:
+    curves = responses.tuning(row)[: len(_LINES)]
+    if not curves or axis is None:
+        return bool(curves)
+    for curve, (style, mark, shade) in zip(curves, _LINES, strict=False):
+        moves, rates = np.array(curve.points).T
+        axis.plot(moves, rates, style, marker=mark, color=shade, linewidth=2, markersize=5, label=curve.label)
+    axis.axvline(0, color="0.7", linewidth=1, zorder=0)
+    axis.set_ylim(-0.03, 1.06)
+    axis.set_xlabel("moves away from the trigger, smallest steps", fontsize=10)
+    axis.set_ylabel("images flipped", fontsize=10)
+    axis.set_title("the trigger, one parameter moved", fontsize=11)
     axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     return True
 

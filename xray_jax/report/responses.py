@@ -1,7 +1,7 @@
-"""How a model responds to a trigger by its strength, as far as a row says it.
+"""How a model responds to a trigger by its strength and by its parameters, as far as a row says it.
 
-Rows carry the best stamp, others of its family that were tried, and the highest flip rate of each family at each level
-of cost. A measured tuning curve of the trigger itself is one more `Curve` from `_curves`.
+Rows carry the best stamp, others of its family that were tried, the highest flip rate of each family at each level of
+cost, and of a confirmed trigger its tuning curves: the flip rate as one parameter of the stamp moves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,17 +20,15 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Curve:
-    """Flip rate by cost.
+    """Flip rate by cost, or by how far a parameter has moved.
 
     Attributes:
       label: what it is, for a legend.
-      points: by rising cost.
-      one_stamp: whether it is the same stamp all along, made stronger.
+      points: in order.
     """
 
     label: str
     points: tuple[Point, ...]
-    one_stamp: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,40 @@ def of(row: Row) -> Response | None:
         curves=tuple(_curves(probe, best)),
         tried=tuple(_tried(probe, best, place)),
     )
+
+
+def tuning(row: Row) -> tuple[Curve, ...]:
+    """Flip rates of a confirmed trigger as one parameter of its stamp moves, the most sensitive first.
+
+    A curve's label is the parameter; its points are moves from the trigger's value, in the smallest that was tried.
+    """
+    probe: Any = row["detectors"].get("probe")
+    if not isinstance(probe, Mapping):
+        return ()
+    best, said = probe.get("best"), probe.get("tuning")
+    own = best.get("parameters") if isinstance(best, Mapping) else None
+    curves = said.get("curves") if isinstance(said, Mapping) else None
+    if not isinstance(own, Mapping) or not isinstance(curves, Mapping) or len(curves) > _MOST:
+        return ()
+    made = [
+        Curve(printable(str(name)), points)
+        for name, curve in curves.items()
+        if (value := drawable(own.get(name))) is not None and len(points := _moves(curve, value)) > 1
+    ]
+    return tuple(sorted(made, key=lambda curve: min(rate for _, rate in curve.points)))
+
+
+def _moves(curve: Any, own: float) -> tuple[Point, ...]:
+    values, rates = (curve.get(name) if isinstance(curve, Mapping) else None for name in ("values", "rates"))
+    if not isinstance(values, list) or not isinstance(rates, list) or len(values) > _MOST:
+        return ()
+    places = [(drawable(value), drawable(rate)) for value, rate in zip(values, rates, strict=False)]
+    known = [
+        (value - own, min(max(rate, 0.0), 1.0)) for value, rate in places if value is not None and rate is not None
+    ]
+    # Values of a row are rounded to five places.
+    steps = [abs(move) for move, _ in known if abs(move) > 2e-5]
+    return tuple(sorted((move / min(steps), rate) for move, rate in known)) if steps else ()
 
 
 def ceiling(rows: Iterable[Row], family: str) -> list[Point]:

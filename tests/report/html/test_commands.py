@@ -92,3 +92,9 @@ def test_a_stamp_is_confirmed_with_the_file_of_its_row() -> None:
     expected = """xray-confirm --row=rows.jsonl --id='it'"'"'s.pth' --samples=FRESH.npz --picture=trigger.png"""
     assert made[1].line == expected
     assert len(commands.of(rows.error(), [])) == 1
+
+
+def test_a_model_in_memory_has_to_be_saved_first() -> None:
+    command, *_ = commands.of(rows.row(path="", sha256=None, format="memory"), [])
+    assert "--checkpoints=CHECKPOINT " in command.line
+    assert "CHECKPOINT stands for the model, which was scanned in memory: save it first." in command.note

@@ -17,7 +17,13 @@ from xray_jax.rows.row import OK, Row, probe_block
 from xray_jax.sweep.provenance import samples_hash
 from xray_jax.verdict.calibration import PAPER, PAPER_CALIBRATIONS
 
-SAMPLES, CALIBRATION, NULL, REFERENCES = "SAMPLES.npz", "CALIBRATION.json", "NULL.json", "REFERENCES.npz"
+CHECKPOINT, SAMPLES, CALIBRATION, NULL, REFERENCES = (
+    "CHECKPOINT",
+    "SAMPLES.npz",
+    "CALIBRATION.json",
+    "NULL.json",
+    "REFERENCES.npz",
+)
 """Stand for files of which a row knows only the content."""
 _FLAGS_OF_PLANES = ("planes", "density", "expansion", "alpha", "ats_cap", "ats")
 _SCAN_SAMPLING = "refine"
@@ -43,8 +49,10 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
     """What repeats the scan of a row and, where there is a stamp, puts it on fresh images; `files` hold the rows."""
     settings = row["settings"]
     name, note = _samples(settings)
-    flags: dict[str, Any] = {"checkpoints": row["path"], "samples": name}
+    flags: dict[str, Any] = {"checkpoints": row["path"] or CHECKPOINT, "samples": name}
     notes = [note] if note else []
+    if not row["path"]:
+        notes.append(f"{CHECKPOINT} stands for the model, which was scanned in memory: save it first.")
     detectors = settings.get("detectors")
     blocks = detectors if isinstance(detectors, Mapping) else {}
     if blocks and list(blocks) != ["planes", "probe"]:
