@@ -17,6 +17,8 @@ from xray_jax.rows.row import Row
 
 _MOST_CLASSES, _LONGEST_TITLE = 20, 110
 _TARGET = "target"
+_SQUARE = 4
+"""So many pictures stand two by two."""
 _LINES = (("-", "o", "0.0"), ("--", "s", "0.3"), ("-.", "^", "0.45"), (":", "D", "0.6"))
 """Style, mark and grey of the curves of parameters: colours are for classes."""
 
@@ -30,9 +32,11 @@ def model_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
     """
     clean = list(references)
     panels = [panel for panel in (_shares, _margins, _response, _tuning) if panel(None, row, clean)]
-    figure = Figure(figsize=(5.0 * max(len(panels), 1), 3.8), layout="constrained")
+    columns = 2 if len(panels) == _SQUARE else max(len(panels), 1)
+    lines = 2 if len(panels) == _SQUARE else 1
+    figure = Figure(figsize=(5.0 * columns, 3.6 * lines + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    axes = figure.subplots(lines, columns, squeeze=False).flat
     for axis, panel in zip(axes, panels, strict=False):
         panel(axis, row, clean)
     if not panels:
