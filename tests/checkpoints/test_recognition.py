@@ -183,6 +183,11 @@ def test_too_many_leaves_are_refused_at_once() -> None:
         recognise(Tensors(arrays))
 
 
+def test_long_names_are_refused_at_once() -> None:
+    with pytest.raises(CheckpointError, match="names of its leaves"):
+        recognise(Tensors({"a." * 50_000 + str(n): np.zeros(1) for n in range(3)}))
+
+
 FOREIGN = {
     "c10_ibau_badnets_8.pth": ("cnn6-bn-elu", "0-1"),
     "c10_nad_wrn16_1_student.tar": ("wrn-16-1", "0-1"),

@@ -6,6 +6,7 @@ position, and a match counts only when nothing is missing, extra or mis-shaped.
 """
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -22,7 +23,10 @@ from xray_jax.models import options, published, registry
 MAX_LEAVES = 3000
 """The largest network here has about 1,000 leaves; beyond this a file only costs time."""
 
-_CONSTANT_SIZE, _LISTED = 16, 5
+MAX_NAMES = 1 << 18
+"""Characters of all names together; a network of `MAX_LEAVES` stays under it with 87 a name."""
+
+_CONSTANT_SIZE, _LISTED, _MAX_VIEWS = 16, 5, 24
 _NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 
@@ -107,10 +111,12 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             f"it has {len(arrays)} leaves, more than any architecture here ({MAX_LEAVES} at most); "
             "save the network's state dict alone"
         )
+    if sum(map(len, arrays)) > MAX_NAMES:
+        raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
     if len(tensors.networks) > 1:
         return _of_several(tensors, architecture, num_classes)
     arrays, notes = reparametrised.effective(arrays)
-    seen = list(candidates.views(View("", arrays, {})))
+    seen = list(itertools.islice(candidates.views(View("", arrays, {})), _MAX_VIEWS))
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
     for asked in (named, architecture) if named else (architecture,):

@@ -32,7 +32,7 @@ def message(views: Sequence[View], candidates: Sequence[Candidate], architecture
     """
     leaves = views[0].tensors
     which = "no known architecture has" if architecture is None else f"{architecture} does not have"
-    shown = ", ".join(sorted(leaves)[:3])
+    shown = ", ".join(name[:100] for name in sorted(leaves)[:3])
     names = ", ".join(family.name for family in registry.ARCHITECTURES)
     return (
         f"{which} these {len(leaves)} leaves ({shown}, ...). {_closest(views, candidates, architecture)}. "

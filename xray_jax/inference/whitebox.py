@@ -81,7 +81,7 @@ def input_gradients(
             gradients[part] = slopes.reshape(-1, *images.shape[1:])[:count]
         return np.concatenate(values)
 
-    return retry_smaller_batch(opened, options, run), gradients
+    return retry_smaller_batch(opened, options, run, gradients=True), gradients
 
 
 def _no_larger(options: ResolvedOptions, images: int, fixed: int | None) -> ResolvedOptions:

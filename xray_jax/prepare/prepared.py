@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.classifier import Access, Model
+from xray_jax.classifier import Access, Classifier, Model
 from xray_jax.inference.labels import label_images, to_device
+from xray_jax.inference.memory import check_fits
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare.choice import MAX_IMAGES, PreprocessChoice, Trials, settle_both, settle_variant, spread
 from xray_jax.prepare.preprocessing import better_presets, candidates, skill, suggestion
@@ -94,6 +95,7 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
 
     Raises:
       SamplesError: the samples cannot be shown to the model.
+      DoesNotFitError: its weights and one image need more memory than there is.
       LabelError: a black box returned no valid labels.
     """
     started = time.perf_counter()
@@ -101,7 +103,10 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
     count = min(ACCURACY_IMAGES, len(samples))
     drawn = np.sort(np.random.default_rng(seed).choice(len(samples), count, replace=False))
     measured = samples.subset(drawn)
-    placed = to_device(match_size(model, samples), options)
+    sized = match_size(model, samples)
+    if isinstance(sized, Classifier):
+        check_fits(sized, options)
+    placed = to_device(sized, options)
     trials = Trials(placed, spread(measured, MAX_IMAGES), options)
     choice = None
     if placed.preprocess_source == "assumed":
