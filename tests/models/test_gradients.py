@@ -37,9 +37,8 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
-    "vit": [_VIT, Resized(_VIT, (20, 20))],
+    "vit": [Resized(_VIT, (20, 20))],
     "encoder-vit": [
-        EncoderViT(3, 1, 8, 16, 4, heads=2, tokens=17, norm="norm", activation="gelu"),
         EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),
     ],
     "spatial-transformer": [
