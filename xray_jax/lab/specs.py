@@ -1,6 +1,7 @@
 """The specification of one model of a zoo, frozen: everything that its training depends on."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +92,7 @@ def success_needed(share: float, record: Mapping[str, Any]) -> float:
 
 
 def failure(
-    record: Mapping[str, Any], clean_accuracies: list[float], max_accuracy_loss: float = MAX_ACCURACY_LOSS
+    record: Mapping[str, Any], clean_accuracies: list[float], max_accuracy_loss: float | None = None
 ) -> str | None:
     """Why a trained model must not be used, or None.
 
@@ -99,9 +100,11 @@ def failure(
       record: with `attack_success` (None for clean models), `clean_accuracy` and `targets`.
       clean_accuracies: of the clean models of the same data set and architecture trained so far; empty for
         one that is compared with none.
-      max_accuracy_loss: below their mean.
+      max_accuracy_loss: below their mean; None for `MAX_ACCURACY_LOSS` of backdoored models and none of clean ones.
     """
     success = record["attack_success"]
+    if max_accuracy_loss is None:
+        max_accuracy_loss = math.inf if success is None else MAX_ACCURACY_LOSS
     if success is not None:
         least = MIN_ADAPTIVE_SUCCESS if record.get("spec", {}).get("adaptive") else MIN_SUCCESS
         needed = success_needed(least, record)

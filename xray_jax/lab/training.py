@@ -288,10 +288,8 @@ def train(
     redraw: Redraw | None = None,
 ) -> Variables:
     """Trains `network` from scratch on cross-entropy: `train_jointly` without anything else to train."""
-    objective = CrossEntropy()
-    return train_jointly(
-        network, images, labels, preprocess, options, objective, on_epoch, progress=progress, redraw=redraw
-    )[0]
+    usual = CrossEntropy()
+    return train_jointly(network, images, labels, preprocess, options, usual, on_epoch, None, progress, redraw)[0]
 
 
 def train_jointly(
