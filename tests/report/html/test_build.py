@@ -32,6 +32,15 @@ def test_every_link_leads_to_a_file(tmp_path: Path) -> None:
         assert "default-src &#39;none&#39;" in file.read_text()
 
 
+@pytest.mark.parametrize("sharpness", [0.967, None, "high"])
+def test_the_page_says_how_sharp_a_trigger_is_where_the_row_does(tmp_path: Path, sharpness: Any) -> None:
+    row = rows.confirmed("3x3 solid white patch", id="a")
+    row["detectors"]["probe"]["tuning"] = {"images": 14, "rate": 1.0, "curves": {}, "sharpness": sharpness}
+    build([row], tmp_path)
+    (page,) = (tmp_path / "models").iterdir()
+    assert ("its smallest change takes away 97% of the effect" in page.read_text()) == (sharpness == 0.967)
+
+
 def test_no_rows_make_a_report_too(tmp_path: Path) -> None:
     assert "Nothing flagged among 0 checkpoints." in build([], tmp_path).read_text()
 

@@ -133,6 +133,10 @@ def _trigger(row: Row) -> list[tuple[str, str]] | None:
     touched = number(cost.get("touched")) if isinstance(cost, Mapping) else None
     if touched is not None:
         said.append(("How much it changes", f"{touched:.1%} of the pixels"))
+    tuning = probe.get("tuning") if probe is not None else None
+    sharpness = number(tuning.get("sharpness")) if isinstance(tuning, Mapping) else None
+    if sharpness is not None:
+        said.append(("How sharp it is", f"its smallest change takes away {sharpness:.0%} of the effect, at most"))
     return said
 
 

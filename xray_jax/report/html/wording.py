@@ -83,6 +83,11 @@ _MEANINGS = {
         "The largest share of unseen images that one small pattern, sought with the model's gradients, sends to one "
         "label. High is suspect.",
     ),
+    ("pixels", "flip_rate"): Meaning(
+        "A few pixels that change most images",
+        "The largest share of unseen images that one sixty-fourth of the pixels, sought with the model's gradients, "
+        "sends to one label. High is suspect.",
+    ),
 }
 _DETECTORS = {
     "planes": "Labels of mixtures of clean images (Model X-ray)",
@@ -90,6 +95,7 @@ _DETECTORS = {
     "panel": "Fixed changes of images",
     "margin": "How far each class can be raised (MM-BD)",
     "perturbation": "A faint pattern for each class",
+    "pixels": "A few pixels for each class",
 }
 
 
