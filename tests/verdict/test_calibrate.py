@@ -14,7 +14,7 @@ from tests.places import ROOT
 from tests.rows import rows as made_rows
 from tests.schema import check as check_schema
 from xray_jax.detectors.planes.options import PlanesOptions
-from xray_jax.detectors.probe.default_null import DEFAULT_NULL
+from xray_jax.detectors.probe.default_null import DEFAULT_NULL, HINTED_NULL
 from xray_jax.detectors.probe.null import LEVELS
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.rows import file as row_file
@@ -132,6 +132,17 @@ def test_leads_come_from_the_findings_that_rows_list() -> None:
     ]
     assert calibrate.probe_null_of(rows, "x").leads["patch"] == pytest.approx((0.5,) * LEVELS)
     assert calibrate.probe_null_of(rows[1:], "x").leads["patch"] == pytest.approx((0.3,) * LEVELS)
+
+
+def test_the_shipped_null_of_hinted_stamps_is_what_the_kept_rows_say() -> None:
+    rows = list(row_file.read(ROOT / "docs/evidence/clean-models/hinted.jsonl"))
+    made = calibrate.probe_null_of(rows, "hinted.jsonl", least_accuracy=0.6)
+    assert json.loads((ROOT / "xray_jax/detectors/probe/hinted_null.json").read_text()) == made.row()
+    assert made.models == HINTED_NULL.models == 28
+    # The figures that docs/probe.md states.
+    alarms = calibrate.leave_one_out(rows, 0.6)
+    assert (alarms.confirmed, alarms.models) == ((), 28)
+    assert {row["path"].split("/")[0] for row in rows} == {"clean"}
 
 
 def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: Path) -> None:

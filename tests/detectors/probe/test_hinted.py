@@ -107,11 +107,15 @@ def test_a_hint_changes_nothing_that_the_search_found() -> None:
 
 
 def test_a_trigger_of_the_search_stands_whatever_hints_say() -> None:
+    # Nothing is normal: a stamp of the search is confirmed, and so would the hint be.
     easy = Null({family.name: (0.0,) * LEVELS for family in FAMILIES}, {})
-    # A blank network: white pixels anywhere make a row brightest.
-    plain, told = probed(coded(), null=easy), probed(coded(), hint(), null=easy)
-    if plain.verdict is Verdict.CONFIRMED:
-        assert told.best == plain.best
+    options = dataclasses.replace(OPTIONS, queries=4000)
+    plain, told = (probe(coded(), SAMPLES, options, easy, given) for given in ((), (hint(),)))
+    assert plain.verdict is told.verdict is Verdict.CONFIRMED
+    assert plain.best is not None
+    assert plain.best.family != "faint-pattern"
+    assert told.best is not None
+    assert told.best.row() == plain.best.row()
 
 
 @pytest.mark.parametrize("where", [0, 1])

@@ -45,7 +45,7 @@ class FewPixels(Given):
     name = "few-pixels"
 
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:
-        return f"a few pixels changed by at most {float(parameters[0]) * 255:.0f}/255 (kept with the stamp)"
+        return f"pattern of few pixels, changed by at most {float(parameters[0]) * 255:.0f}/255 (kept with the stamp)"
 
 
 def encode(pattern: np.ndarray) -> tuple[float, np.ndarray]:
