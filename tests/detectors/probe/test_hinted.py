@@ -110,7 +110,12 @@ def test_a_trigger_of_the_search_stands_whatever_hints_say() -> None:
     # Nothing is normal: a stamp of the search is confirmed, and so would the hint be.
     easy = Null({family.name: (0.0,) * LEVELS for family in FAMILIES}, {})
     options = dataclasses.replace(OPTIONS, queries=4000)
-    plain, told = (probe(coded(), SAMPLES, options, easy, given) for given in ((), (hint(),)))
+    bright = np.ones_like(CODE)
+    variables = {"mean": SAMPLES.images.mean(0), "code": bright}
+    model = prepare(Classifier(Coded(), variables, CLASSES, SHAPE, "bright"), SAMPLES, InferenceOptions(64))
+    also = hint()
+    also.patterns[TARGET] = 0.06 * bright
+    plain, told = (probe(model, SAMPLES, options, easy, given) for given in ((), (also,)))
     assert plain.verdict is told.verdict is Verdict.CONFIRMED
     assert plain.best is not None
     assert plain.best.family != "faint-pattern"
