@@ -97,6 +97,8 @@ class ProbeBlock(DetectorBlock):
       null: what clean models do: its source, and of how many models.
       clean_accuracy: on the probe's images.
       confirm_images: images that the search never saw.
+      tuning: of a confirmed trigger, how its flip rate changes with each of its parameters.
+      hinted: family of patterns that white-box detectors gave -> each class's flip rate on search images.
     """
 
     verdict: str
@@ -113,6 +115,8 @@ class ProbeBlock(DetectorBlock):
     null: dict[str, Any]
     clean_accuracy: float
     confirm_images: int
+    tuning: NotRequired[dict[str, Any]]
+    hinted: NotRequired[dict[str, list[float]]]
 
 
 class ComparisonFields(TypedDict):
