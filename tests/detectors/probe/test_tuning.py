@@ -73,7 +73,7 @@ def test_families_of_many_parameters_move_the_first_few() -> None:
     own = cosine.grid(SHAPE, 1)[5]
     names = [parameter.name for parameter in cosine.parameters(SHAPE)]
     finding = dataclasses.replace(FINDING, family="cosine", parameters=dict(zip(names, own.tolist(), strict=True)))
-    asked = []
+    asked: list[int] = []
 
     def none(stamps: Stamps, bank: np.ndarray) -> np.ndarray:
         asked.append(len(stamps.family))

@@ -69,7 +69,8 @@ def tune(finding: Finding, used: Samples, predicted: np.ndarray, label: Label) -
     shape = used.images.shape[1:]
     stamps, bank = stamps_of(finding, shape)
     own = stamps.own(0, shape)
-    moved, where = [own], []
+    moved = [own]
+    where: list[str] = []
     for axis, parameter in enumerate(BY_NAME[finding.family].parameters(shape)):
         if len(set(where)) == MOST:
             break
