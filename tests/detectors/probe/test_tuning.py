@@ -68,6 +68,21 @@ def test_a_given_pattern_moves_in_strength_alone() -> None:
     assert found.sharpness == 0
 
 
+def test_families_of_many_parameters_move_the_first_few() -> None:
+    cosine = next(family for family in FAMILIES if family.name == "cosine")
+    own = cosine.grid(SHAPE, 1)[5]
+    names = [parameter.name for parameter in cosine.parameters(SHAPE)]
+    finding = dataclasses.replace(FINDING, family="cosine", parameters=dict(zip(names, own.tolist(), strict=True)))
+    asked: list[int] = []
+
+    def none(stamps: Stamps, bank: np.ndarray) -> np.ndarray:
+        asked.append(len(stamps.family))
+        return np.repeat(truth(COUNT)[None], len(stamps.family), axis=0)
+
+    assert len(tune(finding, USED, PREDICTED, none).curves) == 4
+    assert asked[0] <= 1 + 4 * 6
+
+
 def test_without_an_order_nothing_is_tuned() -> None:
     quantise = next(family for family in FAMILIES if family.name == "quantise").parameters(SHAPE)
     assert quantise

@@ -23,6 +23,8 @@ DISTANCES = (1, 2, 4)
 """Moves to either side, in the smallest steps of the search."""
 SHARES = (0.75, 0.5, 0.25)
 """Of its value, for a strength, which has no steps of its own."""
+MOST = 4
+"""Parameters that move, at most: the first ones, since cosines have fifty."""
 INKS = ("red", "green", "blue")
 
 Label = Callable[[Stamps, np.ndarray], np.ndarray]
@@ -67,8 +69,11 @@ def tune(finding: Finding, used: Samples, predicted: np.ndarray, label: Label) -
     shape = used.images.shape[1:]
     stamps, bank = stamps_of(finding, shape)
     own = stamps.own(0, shape)
-    moved, where = [own], []
+    moved = [own]
+    where: list[str] = []
     for axis, parameter in enumerate(BY_NAME[finding.family].parameters(shape)):
+        if len(set(where)) == MOST:
+            break
         for value in _values(parameter, float(own[axis])):
             moved.append(np.array(own))
             moved[-1][axis] = value
