@@ -15,10 +15,11 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import checkpoints, job
+from xray_jax import checkpoints
 from xray_jax.classifier import Classifier
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.inference.compile_cache import enable_compile_cache
+from xray_jax.job import batch
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import ERROR
 from xray_jax.scripts import command
@@ -32,7 +33,7 @@ TRUNCATED = "truncated.safetensors"
 
 
 def main() -> int:
-    """Lays out the zoo's manifest and runs one `job.Job` over it."""
+    """Lays out the zoo's manifest and runs one `batch.Job` over it."""
     enable_compile_cache()
     out, shipped = Path(OUT.value), Path(str(resources.files("xray_jax") / "demo"))
     out.mkdir(parents=True, exist_ok=True)
@@ -46,8 +47,8 @@ def main() -> int:
     os.truncate(out / TRUNCATED, 100_000)
     lines.append({"id": TRUNCATED, "path": TRUNCATED})
     (out / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    job.run(
-        job.Job(
+    batch.run(
+        batch.Job(
             checkpoints=str(out / "zoo.jsonl"),
             samples=str(shipped / "samples.npz"),
             out=str(out / "rows.jsonl"),

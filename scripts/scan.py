@@ -13,10 +13,11 @@ from pathlib import Path
 
 from absl import flags
 
-from xray_jax import job, samples
+from xray_jax import samples
 from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.options import PRECISIONS, InferenceOptions
+from xray_jax.job import batch
 from xray_jax.scripts import (
     baseline_flags,
     command,
@@ -57,7 +58,7 @@ with command_help.group("Verdict"):
 with command_help.group("Output"):
     OUT = F.DEFINE_string("out", None, "File to append rows to; - streams them to stdout; default: only the table.")
     SAVE_MAPS = F.DEFINE_string("save_maps", None, "Folder for label maps (<id>.npz).")
-    PLOT = F.DEFINE_enum("plot", "none", job.PLOTS, "Which checkpoints to draw.")
+    PLOT = F.DEFINE_enum("plot", "none", batch.PLOTS, "Which checkpoints to draw.")
     PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
     REPORT = F.DEFINE_string("report", None, "Folder for a report in HTML; open its index.html.")
 with command_help.group("Speed"):
@@ -69,10 +70,10 @@ with command_help.group("Speed"):
 
 
 def main() -> int:
-    """Flags to one `job.Job`."""
+    """Flags to one `batch.Job`."""
     enable_compile_cache()
-    return job.run(
-        job.Job(
+    return batch.run(
+        batch.Job(
             checkpoints=CHECKPOINTS.value,
             samples=SAMPLES.value,
             out=OUT.value,

@@ -96,7 +96,7 @@ def test_parts_import_only_parts_before_them() -> None:
         ("xray_jax/detectors/registry.py", "xray_jax.detectors.probe.detector.Probe", None),
         ("xray_jax/detectors/planes/geometry.py", "xray_jax.detectors.probe", "do not know each other"),
         ("xray_jax/detectors/planes/geometry.py", "xray_jax.rows.file", "rows comes after detectors"),
-        ("xray_jax/job.py", "xray_jax.lab.zoo", "nothing that scans imports lab"),
+        ("xray_jax/job/batch.py", "xray_jax.lab.zoo", "nothing that scans imports lab"),
         ("scripts/scan.py", "xray_jax.bench.harness", "nothing that scans imports bench"),
         ("scripts/scan.py", "xray_jax.scan_model", None),
         ("scripts/train.py", "xray_jax.lab.zoo", None),

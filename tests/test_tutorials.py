@@ -22,11 +22,11 @@ from tests.places import ROOT
 from tests.source_imports import HAVE_GIT
 from tests.sweep.test_references import save
 from tests.test_docs_python import run as run_python
-from xray_jax import job
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe import replay
 from xray_jax.detectors.probe.result import Finding
 from xray_jax.inference.labels import label_images
+from xray_jax.job import batch as job
 from xray_jax.rows import file as row_file
 from xray_jax.samples import from_arrays
 

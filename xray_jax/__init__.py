@@ -34,18 +34,18 @@ from xray_jax.sweep.progress import Progress as Progress
 from xray_jax.verdict.calibration import load_calibration as load_calibration
 
 if TYPE_CHECKING:
-    from xray_jax.report.gate import BackdoorSuspected as BackdoorSuspected
-    from xray_jax.report.gate import GateError as GateError
-    from xray_jax.report.gate import NotJudged as NotJudged
-    from xray_jax.report.gate import gate as gate
+    from xray_jax.job.gate import BackdoorSuspected as BackdoorSuspected
+    from xray_jax.job.gate import GateError as GateError
+    from xray_jax.job.gate import NotJudged as NotJudged
+    from xray_jax.job.gate import gate as gate
+    from xray_jax.job.one_model import Result as Result
+    from xray_jax.job.one_model import scan as scan
     from xray_jax.report.notebook import Results as Results
-    from xray_jax.report.one_model import Result as Result
-    from xray_jax.report.one_model import scan as scan
 
 _LATE = {
-    "xray_jax.report.gate": ("BackdoorSuspected", "GateError", "NotJudged", "gate"),
+    "xray_jax.job.gate": ("BackdoorSuspected", "GateError", "NotJudged", "gate"),
     "xray_jax.report.notebook": ("Results",),
-    "xray_jax.report.one_model": ("Result", "scan"),
+    "xray_jax.job.one_model": ("Result", "scan"),
 }
 """Module -> names that are imported when they are first used: a scan needs no report."""
 

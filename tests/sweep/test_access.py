@@ -12,7 +12,7 @@ from tests.sweep.scans import OPTIONS, Weighing, run, stable, whole
 from xray_jax.classifier import Access
 from xray_jax.detectors import registry
 from xray_jax.detectors.planes.detector import Planes
-from xray_jax.job import Job, Worker
+from xray_jax.job.batch import Job, Worker
 from xray_jax.sweep.checkpoint_list import Entry
 
 

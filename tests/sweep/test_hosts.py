@@ -15,9 +15,9 @@ import pytest
 from tests import factory
 from tests.processes import compiled_once
 from tests.sweep.scans import stable, whole
-from xray_jax import job as job_lib
 from xray_jax.detectors.planes.options import PlanesOptions
-from xray_jax.job import Job
+from xray_jax.job import batch as job_lib
+from xray_jax.job.batch import Job
 from xray_jax.rows.merge import merge
 from xray_jax.rows.row import Row
 from xray_jax.sweep.checkpoint_list import Entry, collect

@@ -20,9 +20,9 @@ from tests.places import ROOT
 from tests.rows.rows import full_row
 from tests.sweep.scans import stable, whole
 from xray_jax import checkpoints
-from xray_jax import job as job_lib
 from xray_jax.detectors.planes.options import PlanesOptions
-from xray_jax.job import Job
+from xray_jax.job import batch as job_lib
+from xray_jax.job.batch import Job
 from xray_jax.rows import file as row_file
 from xray_jax.sweep.attempts import Attempts
 from xray_jax.sweep.batch_scan import OnStage

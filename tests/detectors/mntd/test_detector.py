@@ -11,12 +11,12 @@ import pytest
 from tests import factory, schema
 from tests.detectors.mntd.test_meta_classifier import make
 from tests.inference.scene import on
-from xray_jax import job
 from xray_jax.classifier import Access, BlackBox
 from xray_jax.detectors.mntd import meta_classifier
 from xray_jax.detectors.mntd.detector import Mntd
 from xray_jax.detectors.registry import DetectorError
 from xray_jax.detectors.run import run_detectors
+from xray_jax.job import batch as job
 from xray_jax.prepare import prepare
 from xray_jax.samples import SamplesError
 

@@ -16,11 +16,12 @@ from tests import factory
 from tests.processes import compiled_once
 from tests.schema import check
 from tests.sweep.scans import Weighing
-from xray_jax import checkpoints, job
+from xray_jax import checkpoints
 from xray_jax.detectors import registry
 from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.inference.labels import label_images
+from xray_jax.job import batch as job
 from xray_jax.report.html import commands
 from xray_jax.rows import file as row_file
 from xray_jax.sweep.checkpoint_list import Entry

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Unpack
 
-from xray_jax.report.one_model import Result, Scannable, ScanOptions, scan
+from xray_jax.job.one_model import Result, Scannable, ScanOptions, scan
 from xray_jax.report.row_values import compared
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import CLEAN, Row, is_flagged
