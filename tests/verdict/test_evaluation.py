@@ -48,6 +48,7 @@ def test_the_table_counts_what_is_flagged_and_whose_target_is_right() -> None:
     assert cells["badnets"][0] == "3"
     assert cells["badnets"][1].startswith("3 (")
     assert cells["badnets"][2] == "2 of 3"
+    assert cells["label noise"][2] == ""
     assert cells["badnets"][3] == "1.000 [1.000, 1.000]"
     assert cells["clean"][0] == "19"
     assert cells["clean"][3:] == ["", "", ""]

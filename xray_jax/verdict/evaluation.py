@@ -63,20 +63,22 @@ def table(judged: Sequence[Judged], fpr: float) -> str:
     names = [FUSED, *sorted({name for model in able for name in _scores(model)} - {FUSED})]
     clean = [model for model in able if model.group == CLEAN]
     lines = [
-        f"Clean models are compared with the others of them. {len(judged) - len(able)} models could not be compared.",
+        "Clean models are compared with the others of them, unusual ones with those that are not unusual in their way. "
+        f"{len(judged) - len(able)} models could not be compared.",
         "",
-        f"| models | how many | flagged at {fpr:g} | target right | " + " | ".join(names) + " |",
+        f"| models | how many | flagged at {fpr:g} | target right, of those that name one | " + " | ".join(names) + " |",
         "|---|---|---|---|" + "---|" * len(names),
     ]
     for group in sorted({model.group for model in able}, key=lambda name: (name != CLEAN, name)):
         own = [model for model in able if model.group == group]
         flagged = [model for model in own if model.found is not None and model.found.p_value <= fpr + 1e-9]
         low, high = interval(len(flagged), len(own))
-        right = [model for model in flagged if model.label is not None and model.label == model.target]
+        named = [model for model in flagged if model.label is not None]
+        right = [model for model in named if model.label == model.target]
         cells = [
             f"{len(own)}",
             f"{len(flagged)} ({low:.0%} to {high:.0%})",
-            f"{len(right)} of {len(flagged)}" if own[0].backdoored else "",
+            f"{len(right)} of {len(named)}" if own[0].backdoored else "",
             *(_cell(own, clean, name) if group != CLEAN else "" for name in names),
         ]
         lines.append(f"| {group} | " + " | ".join(cells) + " |")
@@ -91,4 +93,5 @@ def _cell(own: Sequence[Judged], clean: Sequence[Judged], name: str) -> str:
     """AUROC of one statistic against the clean models, and its interval."""
     # `auroc` is of scores that are low for backdoored models.
     suspect, usual = ([-_scores(model)[name] for model in part if name in _scores(model)] for part in (own, clean))
-    return str(auroc(suspect, usual) or "")
+    found = auroc(suspect, usual)
+    return "" if found is None else f"{found.value:.3f}" if found.few else str(found)
