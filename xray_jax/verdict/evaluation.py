@@ -66,7 +66,9 @@ def table(judged: Sequence[Judged], fpr: float) -> str:
         "Clean models are compared with the others of them, unusual ones with those that are not unusual in their way. "
         f"{len(judged) - len(able)} models could not be compared.",
         "",
-        f"| models | how many | flagged at {fpr:g} | target right, of those that name one | " + " | ".join(names) + " |",
+        f"| models | how many | flagged at {fpr:g} | target right, of those that name one | "
+        + " | ".join(names)
+        + " |",
         "|---|---|---|---|" + "---|" * len(names),
     ]
     for group in sorted({model.group for model in able}, key=lambda name: (name != CLEAN, name)):

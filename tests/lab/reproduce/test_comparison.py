@@ -1,5 +1,6 @@
 """The tables of every detector, against counts done by hand."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.places import ROOT
 from tests.rows import rows
 from tests.verdict.test_references import row as reference_row
 from xray_jax.lab.reproduce import comparison, page
 from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.rows import file as row_file
-from xray_jax.verdict.references import from_rows
+from xray_jax.verdict.references import from_rows, load
 
 OPTIONS = {"starts": 3, "steps": 30}
 
@@ -131,3 +133,11 @@ def test_the_command_writes_the_page(files: list[str], tmp_path: Path) -> None:
     done = subprocess.run([*told, "--evidence=x"], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert "either --evidence" in done.stderr
+
+
+def test_the_page_of_the_docs_is_what_its_command_writes() -> None:
+    written = (ROOT / "docs/comparison.md").read_text()
+    command = written.split("`")[1]
+    files = [str(ROOT / word.removeprefix("--rows=")) for word in shlex.split(command) if word.startswith("--rows=")]
+    made = comparison.page(files, load("cifar10-preactresnet-small"), page.paper(), 0.05, command)
+    assert made == written

@@ -17,6 +17,8 @@ from xray_jax.verdict.conformal import Conformal
 from xray_jax.verdict.evaluation import CLEAN, Judged, judge_all
 from xray_jax.verdict.references import References
 
+EVADING = "-evading-"
+"""In the name of an attack by an attacker who knows the scanner."""
 LABELS_ONLY = ("probe", "panel")
 """What of the compared detectors a black box can be scanned with."""
 
@@ -54,6 +56,8 @@ def page(
         "## Table 4: clean images that are looked at\n\n" + _samples(rows, paper["table4"]),
         "## Table 5: seconds and queries a model\n\n" + _cost(rows, paper["table5"]),
     ]
+    if any(EVADING in str(row["manifest"].get("attack")) for row in backdoored):
+        parts.append("## Attackers who know the scanner: AUROC\n\n" + _adaptive(rows, references))
     if references is not None:
         parts.append(f"## Flagged at a false-positive rate of {fpr:g}\n\n" + _flagged(rows, references, fpr))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -117,16 +121,31 @@ def _limited(row: Row) -> Row:
 
 def _by_attack(rows: Sequence[Row], references: References | None, published: Mapping[str, Any]) -> str:
     groups = _groups([row for row in rows if _strategy(row) == DEFAULT_STRATEGY or not _backdoored(row)], "attack")
-    attacks = [*published["columns"], *sorted(set(groups) - set(published["columns"]) - {CLEAN})]
-    table = [["models", *(str(len(groups.get(attack, ()))) for attack in attacks), "", ""]]
-    for title, scores in _lines(rows, references).items():
-        table.append([f"{title}, ours", *_aurocs(scores, groups, attacks)])
+    others = sorted(name for name in set(groups) - set(published["columns"]) - {CLEAN} if EVADING not in name)
+    attacks = [*published["columns"], *others]
+    table = _ours(rows, references, groups, attacks)
     for title, values in published["rows"].items():
         known = dict(zip(published["columns"], values, strict=True))
         cells = [f"{known[attack]:.3f}" if attack in known else "-" for attack in attacks]
         table.append([f"{title}, paper", *cells, *worst_and_average(values)])
     note = f"The paper's rows: {published['where']}. Worst and average are over all attacks that the line has.\n"
     return markdown(["", *attacks, "worst", "average"], table) + "\n" + note
+
+
+def _adaptive(rows: Sequence[Row], references: References | None) -> str:
+    groups = _groups(rows, "attack")
+    attacks = sorted(name for name in groups if EVADING in name)
+    return markdown(["", *attacks, "worst", "average"], _ours(rows, references, groups, attacks))
+
+
+def _ours(
+    rows: Sequence[Row], references: References | None, groups: Mapping[str, Sequence[Row]], attacks: Sequence[str]
+) -> list[list[str]]:
+    """How many models there are of each attack, then one line a method."""
+    table = [["models", *(str(len(groups.get(attack, ()))) for attack in attacks), "", ""]]
+    for title, scores in _lines(rows, references).items():
+        table.append([f"{title}, ours", *_aurocs(scores, groups, attacks)])
+    return table
 
 
 def _by_strategy(rows: Sequence[Row], references: References | None, published: Mapping[str, Any]) -> str:
