@@ -47,7 +47,8 @@ def _of_zoo(zoo: Path) -> str:
     groups: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         spec = line["spec"]
-        recipe = (spec["architecture"], ModelSpec.of(spec).kind, line.get("strategy", "-"), _rate(line))
+        kind = f"{CLEAN}, {line['control']}" if line.get("control") else ModelSpec.of(spec).kind
+        recipe = (spec["architecture"], kind, line.get("strategy", "-"), _rate(line))
         groups.setdefault(recipe, []).append(line)
     rows = [
         [*recipe, len(group), _range(group, "clean_accuracy"), _range(group, "attack_success"),
