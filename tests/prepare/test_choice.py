@@ -67,6 +67,8 @@ def test_one_program_serves_all_presets_and_one_what_is_chosen() -> None:
     traces: list[tuple[int, ...]] = []
     model = dataclasses.replace(Scaled(traces).classifier(1), preprocess=Preprocess(), preprocess_source="assumed")
     prepare(model, SAMPLES)
+    # One image's shapes are traced to bound the memory; nothing is compiled of them.
+    traces.remove((1, *SAMPLES.images.shape[1:]))
     assert len(traces) <= 2
 
 
