@@ -106,7 +106,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(SamplesError, match=r"needs 40 images .* got 20"):
         Pixels().check(factory.tiny_samples(20))
     for wrong in ({"share": 0}, {"share": 1.1}, {"step_length": 0}, {"steps": 0}):
-        with pytest.raises(ValueError, match="pixels"):
+        with pytest.raises(ValueError, match="PixelsOptions"):
             PixelsOptions(**wrong)
     found = Pixels(dataclasses.replace(OPTIONS, max_classes=4)).detect(listening(0.0), SAMPLES)
     assert (found.queries, dict(found.paired), found.hints, found.statistics[0].value) == (0, {}, (), None)

@@ -1,22 +1,144 @@
 """Universal patterns by class: one pattern for each class, sought so that it sends any image there.
 
 The search is that of universal adversarial perturbations (Moosavi-Dezfooli et al., CVPR 2017), by momentum along the
-normalised gradient, for all classes at once; what a pattern may be is the caller's.
+normalised gradient, for all classes at once; what a pattern may be is the detector's that seeks it.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from xray_jax.classifier import Access
+from xray_jax.detectors.detection import Detection, Statistic
+from xray_jax.detectors.hints import Hint
 from xray_jax.inference.labels import label_images
 from xray_jax.inference.whitebox import Objective, input_gradients
 from xray_jax.prepare import PreparedModel
-from xray_jax.samples import Samples
+from xray_jax.samples import Samples, SamplesError
 
 MOMENTUM = 0.8
 
 Move = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 """(patterns `[num_classes, H, W, C]`, directions of norm 1 of the same shape, step) -> the next patterns."""
+
+
+@dataclass(frozen=True)
+class PatternOptions:
+    """How patterns are sought, whatever they may be.
+
+    Attributes:
+      steps: of the search.
+      search_images: images that each step looks at.
+      test_images: further images that the flip rate is measured on.
+      max_classes: a model of more classes is not examined, because each costs `steps` * `search_images` gradients.
+      seed: of the choice of images.
+    """
+
+    steps: int = 24
+    search_images: int = 12
+    test_images: int = 50
+    max_classes: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.search_images, self.test_images) < 1:
+            raise ValueError(f"steps and numbers of images must be positive, got {self}")
+
+
+Options = TypeVar("Options", bound=PatternOptions)
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+      patterns: float32 `[num_classes, H, W, C]`, in pixel values.
+      flip_rates: `[num_classes]`, share of the test images of other labels that get the class, 0 to 1; those that the
+        model calls so without a pattern do not count.
+      counts: `[num_classes]`, how many images that was measured on.
+      queries: gradients and labels asked for.
+      seen: numbers of the samples that the search looked at.
+    """
+
+    patterns: np.ndarray
+    flip_rates: np.ndarray
+    counts: np.ndarray
+    queries: int
+    seen: np.ndarray
+
+
+class PatternDetector(Generic[Options]):
+    """Universal patterns by class as a detector. Thread-safe: it keeps nothing between models.
+
+    Attributes:
+      name: of the detector.
+      family: of stamps, as which the probe tests the patterns.
+      access: weights.
+      options: of the search.
+    """
+
+    name: str
+    family: str
+    access = Access.WEIGHTS
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def settings(self) -> Mapping[str, Any]:
+        """The options, as JSON values."""
+        return asdict(self.options)
+
+    def check(self, samples: Samples) -> None:
+        """Counts the samples.
+
+        Raises:
+          SamplesError: there are too few to search and to test on.
+        """
+        if len(samples) < 2 * self.options.search_images:
+            raise SamplesError(
+                f"samples {samples.source}: {self.name} needs {2 * self.options.search_images} images or more to "
+                f"search and test on, got {len(samples)}"
+            )
+
+    def search(self, model: PreparedModel, samples: Samples) -> Found:
+        """Seeks one pattern for every class at once, and measures it on other images.
+
+        Raises:
+          AccessError: the model gives no gradients.
+        """
+        raise NotImplementedError
+
+    def detect(self, model: PreparedModel, samples: Samples) -> Detection:
+        """The largest flip rate of a pattern, and the class that it belongs to.
+
+        Raises:
+          SamplesError: too few samples.
+        """
+        started = time.perf_counter()
+        self.check(samples)
+        if model.num_classes > self.options.max_classes:
+            reason = f"{model.num_classes} classes; patterns are sought for {self.options.max_classes} at most"
+            none = (Statistic("flip_rate", None, "high"),)
+            return Detection(self.name, none, None, 0, {}, {"flip_rates": [], "largest": None, "reason": reason})
+        found = self.search(model, samples)
+        return Detection(
+            self.name,
+            (Statistic("flip_rate", float(found.flip_rates.max()), "high"),),
+            None,
+            found.queries,
+            {"search": time.perf_counter() - started},
+            {
+                "flip_rates": [round(float(rate), 4) for rate in found.flip_rates],
+                "largest": int(found.flip_rates.argmax()),
+                "reason": None,
+            },
+            found,
+            {"flip_rate": found.flip_rates},
+            (Hint(self.family, found.patterns, found.seen),),
+        )
 
 
 def seek(model: PreparedModel, bank: Samples, objective: Objective, steps: int, move: Move) -> tuple[np.ndarray, int]:

@@ -9,132 +9,52 @@ measured instead of the other way about. By iterative hard thresholding, the num
 Wang et al.: Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks (IEEE S&P 2019).
 """
 
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
-from xray_jax.classifier import Access
 from xray_jax.detectors import objectives, patterns
-from xray_jax.detectors.detection import Detection, Statistic
-from xray_jax.detectors.hints import Hint
+from xray_jax.detectors.patterns import Found, PatternDetector, PatternOptions
 from xray_jax.prepare import PreparedModel
-from xray_jax.samples import Samples, SamplesError
+from xray_jax.samples import Samples
 
 NAME = "pixels"
-HINTED = "few-pixels"
-"""The family of stamps that the patterns are tested as."""
 THINNED = 0.6
 """Share of the steps in which the number of pixels falls to the final one."""
 
 
 @dataclass(frozen=True)
-class PixelsOptions:
-    """How the patterns are sought.
+class PixelsOptions(PatternOptions):
+    """How the patterns are sought; the rest as in `PatternOptions`, search images of all classes alike.
 
     Attributes:
       share: of the image's pixels, 0 to 1, that a pattern has.
-      steps: of the search.
       step_length: of the first step, in pixel values of 0 to 1 for each of the pattern's pixels; later ones shrink
         linearly to nothing.
-      search_images: images that each step looks at, of all classes alike.
-      test_images: further images that the flip rate is measured on.
-      max_classes: a model of more classes is not examined, because each costs `steps` * `search_images` gradients.
-      seed: of the choice of images.
     """
 
-    share: float = 1 / 64
-    steps: int = 24
-    step_length: float = 1.0
     search_images: int = 20
-    test_images: int = 50
-    max_classes: int = 100
-    seed: int = 0
+    share: float = 1 / 64
+    step_length: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.share <= 1 or self.step_length <= 0:
             raise ValueError(f"pixels: share must lie in 0 to 1 and step_length be positive, got {self}")
-        if min(self.steps, self.search_images, self.test_images) < 1:
-            raise ValueError(f"pixels: steps and numbers of images must be positive, got {self}")
 
 
-class Found(NamedTuple):
-    """What the search found.
-
-    Attributes:
-      patterns: float32 `[num_classes, H, W, C]`, in pixel values, all but a few pixels 0.
-      flip_rates: `[num_classes]`, share of the test images of other labels that get the class, 0 to 1.
-      queries: gradients and labels asked for.
-      seen: numbers of the samples that the search looked at.
-    """
-
-    patterns: np.ndarray
-    flip_rates: np.ndarray
-    queries: int
-    seen: np.ndarray
-
-
-class Pixels:
-    """The few pixels by class as a detector. Thread-safe: it keeps nothing between models.
-
-    Attributes:
-      name: "pixels".
-      access: weights.
-      options: of the search.
-    """
+class Pixels(PatternDetector[PixelsOptions]):
+    """The few pixels by class as a detector."""
 
     name = NAME
-    access = Access.WEIGHTS
+    family = "few-pixels"
 
     def __init__(self, options: PixelsOptions | None = None) -> None:
-        self.options = options or PixelsOptions()
+        super().__init__(options or PixelsOptions())
 
-    def settings(self) -> Mapping[str, Any]:
-        """The options, as JSON values."""
-        return asdict(self.options)
-
-    def check(self, samples: Samples) -> None:
-        """Counts the samples.
-
-        Raises:
-          SamplesError: there are too few to search and to test on.
-        """
-        if len(samples) < 2 * self.options.search_images:
-            raise SamplesError(
-                f"samples {samples.source}: pixels needs {2 * self.options.search_images} images or more to search "
-                f"and test on, got {len(samples)}"
-            )
-
-    def detect(self, model: PreparedModel, samples: Samples) -> Detection:
-        """The largest flip rate of a few pixels, how far it leads, and the class that it belongs to.
-
-        Raises:
-          SamplesError: too few samples.
-        """
-        started = time.perf_counter()
-        self.check(samples)
-        if model.num_classes > self.options.max_classes:
-            reason = f"{model.num_classes} classes; pixels are sought for {self.options.max_classes} at most"
-            none = (Statistic("flip_rate", None, "high"),)
-            return Detection(NAME, none, None, 0, {}, {"flip_rates": [], "largest": None, "reason": reason})
-        found = search(model, samples, self.options)
-        return Detection(
-            NAME,
-            (Statistic("flip_rate", float(found.flip_rates.max()), "high"),),
-            None,
-            found.queries,
-            {"search": time.perf_counter() - started},
-            {
-                "flip_rates": [round(float(rate), 4) for rate in found.flip_rates],
-                "largest": int(found.flip_rates.argmax()),
-                "reason": None,
-            },
-            found,
-            {"flip_rate": found.flip_rates},
-            (Hint(HINTED, found.patterns, found.seen),),
-        )
+    def search(self, model: PreparedModel, samples: Samples) -> Found:
+        """Patterns of a `share` of the pixels."""
+        return search(model, samples, self.options)
 
 
 def search(model: PreparedModel, samples: Samples, options: PixelsOptions) -> Found:
@@ -162,8 +82,8 @@ def search(model: PreparedModel, samples: Samples, options: PixelsOptions) -> Fo
     found, gradients = patterns.seek(model, bank, objectives.margin, options.steps, move)
     # However few the steps, the pattern has few pixels.
     found = largest_pixels(found, few)
-    rates, _ = patterns.flip_rates(model, tested, found)
-    return Found(found, rates, gradients + len(tested) * (model.num_classes + 1), seen)
+    rates, counts = patterns.flip_rates(model, tested, found)
+    return Found(found, rates, counts, gradients + len(tested) * (model.num_classes + 1), seen)
 
 
 def largest_pixels(made: np.ndarray, count: int) -> np.ndarray:
