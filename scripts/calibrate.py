@@ -67,7 +67,10 @@ def main() -> int:
     if NULL.value is not None:
         null = probe_null_of(rows, source, LEAST.value)
         if null.models < FEWEST_CLEAN:
-            raise CalibrationError(f"{source}: {null.models} clean models were probed, a null needs {FEWEST_CLEAN}")
+            raise CalibrationError(
+                f"{source}: {null.models} clean models were probed with --probe_search=full, a null needs "
+                f"{FEWEST_CLEAN}"
+            )
         _write(NULL.value, null.row())
         said |= {"null_models": null.models}
     if REFERENCES.value is not None:

@@ -116,7 +116,11 @@ def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def _clean(rows: Sequence[Row]) -> list[_Clean]:
-    usable = (r for r in rows if r["status"] == OK and probe_block(r) and is_backdoored(r.get("label")) is False)
+    usable = (
+        r
+        for r in rows
+        if r["status"] == OK and probe_block(r) and is_backdoored(r.get("label")) is False and searched_in_full(r)
+    )
     return [
         _Clean(
             own,
@@ -126,6 +130,13 @@ def _clean(rows: Sequence[Row]) -> list[_Clean]:
         )
         for own in _by_checkpoint(usable)
     ]
+
+
+def searched_in_full(row: Row) -> bool:
+    """Whether the probe asked every family to the end; a race leaves out most of what clean models would do."""
+    options = (row.get("settings") or {}).get("detectors", {}).get("probe") or {}
+    # Rows of before there was a race do not say it.
+    return options.get("search", "full") == "full"
 
 
 def _leads(row: Row) -> probe_null.Profile:
@@ -154,7 +165,7 @@ def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -
     """What the probe finds on the clean models among these rows; rows of one checkpoint count as one model.
 
     Args:
-      rows: a sweep's; those that are not ok, not clean or without the probe's results are left out.
+      rows: a sweep's; those that are not ok, not clean, without the probe's results or of a race are left out.
       source: for rows and people.
       least_accuracy: models that label fewer images right are too poor to say what is normal, and left out.
     """

@@ -141,7 +141,7 @@ class Observation(NamedTuple):
 
 
 def confirm(state: SearchState, used: Samples, searched: int, num_classes: int, query: Query) -> list[Observation]:
-    """Tests the hypotheses that the search suggests on images that it never saw.
+    """Tests the hypotheses that a full search suggests on images that it never saw.
 
     Args:
       state: after the search.
@@ -151,16 +151,32 @@ def confirm(state: SearchState, used: Samples, searched: int, num_classes: int, 
       query: the model's hard labels of `used`, stamped.
     """
     made = hypotheses(state, used.labels[:searched], num_classes)
-    if not made:
-        return []
     unseen = np.arange(searched, len(used))
-    images = [
-        unseen if n < FINALISTS or h.kind != "all-to-one" else unseen[:PROFILE_IMAGES] for n, h in enumerate(made)
-    ]
-    counts = [len(numbers) for numbers in images]
-    labels = query(state.stamps, np.repeat([h.stamp for h in made], counts), np.concatenate(images))
+    return observe(
+        state,
+        [
+            (h, unseen if n < FINALISTS or h.kind != "all-to-one" else unseen[:PROFILE_IMAGES])
+            for n, h in enumerate(made)
+        ],
+        query,
+    )
+
+
+def observe(state: SearchState, asked: Sequence[tuple[Hypothesis, np.ndarray]], query: Query) -> list[Observation]:
+    """Labels of images under the stamps of hypotheses.
+
+    Args:
+      state: holds the stamps.
+      asked: each hypothesis with the numbers of its images.
+      query: the model's hard labels of stamped images.
+    """
+    if not asked:
+        return []
+    counts = [len(images) for _, images in asked]
+    stamps = np.repeat([hypothesis.stamp for hypothesis, _ in asked], counts)
+    labels = query(state.stamps, stamps, np.concatenate([images for _, images in asked]))
     parts = np.split(labels, np.cumsum(counts)[:-1])
-    return [Observation(*observed) for observed in zip(made, images, parts, strict=True)]
+    return [Observation(h, images, part) for (h, images), part in zip(asked, parts, strict=True)]
 
 
 def finding(

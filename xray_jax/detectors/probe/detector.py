@@ -16,13 +16,14 @@ from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.hints import Hint
 from xray_jax.detectors.probe import confirm as confirmation
-from xray_jax.detectors.probe import cross_examination, hinted, score, tuning
+from xray_jax.detectors.probe import hinted, score, tuning
 from xray_jax.detectors.probe import queries as stamped
+from xray_jax.detectors.probe.case import Case, raced
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL, with_hinted
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.detectors.probe.queries import Stamps
-from xray_jax.detectors.probe.result import Finding, ProbeResult, Verdict, judge
+from xray_jax.detectors.probe.result import ProbeResult, Verdict, judge
 from xray_jax.detectors.probe.search import SearchState, search
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.detectors.probe.stamps.cost import Cost
@@ -34,8 +35,6 @@ CAPACITY = 4096
 """Queries a device holds in one call: rounds of the search are small, and buffers travel whole."""
 MEASURED = 4
 """Images over which a stamp's cost is averaged."""
-MAX_CROSS_EXAMINATIONS = 3
-"""Findings that are cross-examined, one after the other, as long as one would be confirmed."""
 
 
 class Probe:
@@ -142,9 +141,14 @@ def probe(
         wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
         ceilings=null.table(family.name for family in FAMILIES),
     )
-    search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-    observations = confirmation.confirm(state, used, count, model.num_classes, query)
-    findings, (verdict, reason, best) = _conclude(state, observations, used, predicted, null, accuracy, settings.seed)
+    case = Case(state, used, count, predicted, null, accuracy, settings.seed)
+    if settings.search == "full":
+        search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
+        findings, (verdict, reason, best) = case.conclude(
+            confirmation.confirm(state, used, count, model.num_classes, query)
+        )
+    else:
+        findings, (verdict, reason, best) = raced(case, settings.queries, query)
     searched = best
     numbers = np.concatenate([for_search, for_confirm])
     tested = [hinted.test_hint(hint, used, numbers, count, predicted, query, measure) for hint in hints]
@@ -170,28 +174,3 @@ def probe(
         verdict, reason, accuracy, queries, len(for_confirm), findings, confirmation.profile(findings), best, null,
         searched, {each.finding.family: each.rates for each in heard}, curves,
     )  # fmt: skip
-
-
-def _conclude(
-    state: SearchState,
-    observations: list[confirmation.Observation],
-    used: Samples,
-    predicted: np.ndarray,
-    null: Null,
-    accuracy: float,
-    seed: int,
-) -> tuple[tuple[Finding, ...], tuple[Verdict, str, Finding | None]]:
-    """Findings and the verdict; what would be confirmed is cross-examined first, `MAX_CROSS_EXAMINATIONS` at most."""
-    examined: list[int] = []
-    while True:
-        findings = tuple(confirmation.finding(state, seen, used, predicted, state.classes) for seen in observations)
-        spent = len(examined) == MAX_CROSS_EXAMINATIONS
-        heard = [f for n, f in enumerate(findings) if n in examined or not (spent and f.is_confirmed(null))]
-        judged = verdict, _, best = judge(heard, null, state.classes, accuracy)
-        leader = next((n for n, finding in enumerate(findings) if finding is best), -1)
-        if verdict is not Verdict.CONFIRMED or best is None or best.target is None or leader in examined:
-            return findings, judged
-        examined.append(leader)
-        cross_examination.cross_examine(
-            state, observations[leader].hypothesis.stamp, best.target, used.images.shape[1:], state.classes, seed
-        )

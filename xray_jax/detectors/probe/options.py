@@ -6,6 +6,7 @@ import numpy as np
 
 from xray_jax.samples import Samples, SamplesError
 
+SEARCHES = ("race", "full")
 MIN_IMAGES = 4
 """Images needed to search on, and to confirm on."""
 
@@ -15,16 +16,20 @@ class ProbeOptions:
     """The probe's budget, images and seed.
 
     Attributes:
-      queries: about how many hard labels it asks for in all, at least 1000.
+      queries: about how many hard labels a full search asks for in all, at least 1000. A race begins with as many
+        stamps, and mostly asks for a third or less.
       search_images: images to search on, at most; with few samples two fifths of them.
       confirm_images: images to confirm on, at most.
       seed: order of the images, thinning of the grids, moves of the refinement.
+      search: "race" gives up stamps as soon as they fail, and stops at the first confirmed trigger; "full" asks every
+        family at every cost to the end, as a null needs it.
     """
 
     queries: int = 50_000
     search_images: int = 48
     confirm_images: int = 160
     seed: int = 0
+    search: str = "race"
 
     def __post_init__(self) -> None:
         if self.queries < 1000:
@@ -32,6 +37,8 @@ class ProbeOptions:
         for name in ("search_images", "confirm_images"):
             if getattr(self, name) < MIN_IMAGES:
                 raise ValueError(f"probe {name} must be at least {MIN_IMAGES}, got {getattr(self, name)}")
+        if self.search not in SEARCHES:
+            raise ValueError(f"probe search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
         if self.seed < 0:
             raise ValueError(f"probe seed must not be negative, got {self.seed}")
 

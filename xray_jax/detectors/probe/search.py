@@ -83,8 +83,17 @@ class SearchState:
     def evaluate(self, index: np.ndarray, images: int) -> None:
         """Queries the labels of stamps `index` on the first `images` images, those that are not known yet."""
         stamp, image = np.nonzero(self.labels[index, :images] < 0)
-        self.labels[index[stamp], image] = self.query(self.stamps, index[stamp], image)
+        self.ask(index[stamp], image)
+
+    def ask(self, stamp: np.ndarray, image: np.ndarray) -> None:
+        """Queries the labels of pairs of a stamp and an image, `[Q]` each."""
+        self.labels[stamp, image] = self.query(self.stamps, stamp, image)
         self.queries += len(stamp)
+
+    def changed(self, index: np.ndarray) -> np.ndarray:
+        """Which of stamps `index` changed the label of an image that they were tried on, bool `[K]`."""
+        labels = self.labels[index]
+        return ((labels >= 0) & (labels != self.wanted.predicted)).any(1)
 
     def rates(self, index: np.ndarray) -> np.ndarray:
         """Cautious rates of stamps `index` for each outcome, `[K, O]`: hits / (trials + 1), low with few images."""
@@ -192,25 +201,34 @@ def _split(index: np.ndarray, local: np.ndarray, keep: int) -> list[tuple[np.nda
     return [(part, min(k, len(part))) for part, k in halves if len(part)]
 
 
-def refine(state: SearchState, shape: Shape, budget: int, seed: int) -> None:
+def refine(
+    state: SearchState,
+    shape: Shape,
+    budget: int,
+    seed: int,
+    rounds: int = REFINE_ROUNDS,
+    first_images: int = REFINE_IMAGES,
+) -> None:
     """Refinement: climbs from the best stamps, overall and of each class, one move of one parameter at a time.
 
     Args:
       state: takes up the new stamps and their labels.
       shape: of the images.
-      budget: about how many queries.
+      budget: about how many queries in `REFINE_ROUNDS` rounds.
       seed: of the moves that are tried where there are too many.
+      rounds: moves in succession.
+      first_images: images that a new stamp is tried on first.
     """
     generator = np.random.default_rng(seed)
     total = state.images
-    first = min(REFINE_IMAGES, total)
-    for _ in range(REFINE_ROUNDS):
+    first = min(first_images, total)
+    for _ in range(rounds):
         everything = np.arange(len(state.stamps.family))
         seen = everything[(state.labels >= 0).sum(1) >= min(2 * FIRST_IMAGES, total)]
         if not len(seen):
             return
         # A neighbour costs its first images, and about as much again in halving.
-        moves = budget // REFINE_ROUNDS // (2 * first)
+        moves = budget // REFINE_ROUNDS // (2 * REFINE_IMAGES)
         parents = np.concatenate(
             [state.best(p, k) for p, k in _split(seen, state.cost.local[seen], max(4, moves // 14))]
         )

@@ -161,6 +161,9 @@ def _probe(settings: Any, flags: dict[str, Any], notes: list[str], calibration: 
         return
     if settings.get("queries", ProbeOptions.queries) != ProbeOptions.queries:
         flags["probe_queries"] = settings["queries"]
+    # Rows of before there was a race do not say it.
+    if settings.get("search", "full") != ProbeOptions.search:
+        flags["probe_search"] = "full"
     null = settings.get("null")
     own = isinstance(calibration, Mapping) and calibration.get("probe_null") == null
     if isinstance(null, Mapping) and null.get("source") != "default" and not own:

@@ -1,0 +1,97 @@
+"""From what a search found to the verdict: confirmation, cross-examination and judgement of one model."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xray_jax.detectors.probe import confirm, cross_examination
+from xray_jax.detectors.probe.confirm import FINALISTS, Observation
+from xray_jax.detectors.probe.looks import Looks
+from xray_jax.detectors.probe.null import Null
+from xray_jax.detectors.probe.race import promising, race
+from xray_jax.detectors.probe.result import Finding, Verdict, judge
+from xray_jax.detectors.probe.search import Query, SearchState
+from xray_jax.samples import Samples
+
+MAX_CROSS_EXAMINATIONS = 3
+"""Findings that are cross-examined, one after the other, as long as one would be confirmed."""
+EARLY_FINALISTS = 4
+"""Hypotheses that are tested while the race is on."""
+
+Judged = tuple[Verdict, str, Finding | None]
+"""Verdict, its reason, and the finding that it rests on."""
+
+
+@dataclass
+class Case:
+    """One model's case: what the search knows, and who was cross-examined.
+
+    Attributes:
+      state: of the search; cross-examination adds to it.
+      used: search images first, `searched` of them, then those to confirm on.
+      searched: number of search images.
+      predicted: integers `[len(used)]`, labels of the clean images.
+      null: what clean models do.
+      accuracy: the model's, on clean images.
+      seed: of the cross-examination.
+      examined: stamp and target label of each finding that was cross-examined.
+    """
+
+    state: SearchState
+    used: Samples
+    searched: int
+    predicted: np.ndarray
+    null: Null
+    accuracy: float
+    seed: int
+    examined: set[tuple[int, int | None]] = field(default_factory=set)
+
+    def finding(self, observation: Observation) -> Finding:
+        """The finding of an observation, against all stamps that are known by now."""
+        return confirm.finding(self.state, observation, self.used, self.predicted, self.state.classes)
+
+    def conclude(self, observations: list[Observation]) -> tuple[tuple[Finding, ...], Judged]:
+        """Findings and the verdict; what would be confirmed is cross-examined first, `MAX_CROSS_EXAMINATIONS` at most.
+
+        Args:
+          observations: of the hypotheses that were tested.
+        """
+        while True:
+            findings = tuple(self.finding(seen) for seen in observations)
+            keys = [(seen.hypothesis.stamp, f.target) for seen, f in zip(observations, findings, strict=True)]
+            spent = len(self.examined) >= MAX_CROSS_EXAMINATIONS
+            heard = [
+                f
+                for f, key in zip(findings, keys, strict=True)
+                if key in self.examined or not (spent and f.is_confirmed(self.null))
+            ]
+            judged = verdict, _, best = judge(heard, self.null, self.state.classes, self.accuracy)
+            leader = next((key for f, key in zip(findings, keys, strict=True) if f is best), None)
+            if verdict is not Verdict.CONFIRMED or leader is None or leader[1] is None or leader in self.examined:
+                return findings, judged
+            self.examined.add(leader)
+            cross_examination.cross_examine(
+                self.state, leader[0], leader[1], self.used.images.shape[1:], self.state.classes, self.seed
+            )
+
+
+def raced(case: Case, budget: int, query: Query) -> tuple[tuple[Finding, ...], Judged]:
+    """Findings and the verdict of a race, which ends at the first confirmed trigger.
+
+    Args:
+      case: nothing is known yet.
+      budget: of a full search.
+      query: the model's hard labels of the case's images, stamped.
+    """
+    looks = Looks(case.used, case.searched, case.state.classes)
+
+    def conclude(most: int = FINALISTS) -> tuple[tuple[Finding, ...], Judged]:
+        tested = looks.confirm(case.state, query, case.finding, lambda found: found.threshold(case.null), most)
+        return case.conclude(tested)
+
+    for _ in race(case.state, case.used.images.shape[1:], case.searched, budget, case.seed):
+        if promising(case.state):
+            told = conclude(EARLY_FINALISTS)
+            if told[1][0] is Verdict.CONFIRMED:
+                return told
+    return conclude()
