@@ -13,8 +13,9 @@ with command_help.group("Probe"):
         "probe_search",
         ProbeOptions.search,
         SEARCHES,
-        "race: stamps are given up as soon as they fail, and the first confirmed trigger ends it. full: every family "
-        "at every cost to the end, as xray-calibrate --null needs it.",
+        "race: stamps are given up as soon as they fail, the first confirmed trigger ends it, and a full search "
+        "follows only where something suspicious is left. full: every family at every cost to the end, as "
+        "xray-calibrate --null needs it.",
     )
     NULL = flags.DEFINE_string(
         "probe_null", None, "File of xray-calibrate --null; default: the calibration's, or the package's."

@@ -71,8 +71,8 @@ def test_winners_are_asked_on_all_images_and_their_neighbours_tried() -> None:
 
 
 def test_a_race_ends_at_the_first_confirmed_trigger() -> None:
-    known, model = case_of(bottom)
-    _, (verdict, _, best) = case.raced(known, BUDGET, model.query)
+    known, _ = case_of(bottom)
+    _, (verdict, _, best) = case.race_for_trigger(known, BUDGET)
     assert verdict is Verdict.CONFIRMED
     assert best is not None
     assert best.target == TARGET
@@ -84,8 +84,8 @@ def test_a_race_ends_at_the_first_confirmed_trigger() -> None:
 
 
 def test_a_race_without_a_winner_concludes_on_all_heats() -> None:
-    known, model = case_of(lambda family, parameters: (TARGET, 0.3 if family == "patch" else 0.0))
-    findings, (verdict, _, best) = case.raced(known, BUDGET, model.query)
+    known, _ = case_of(lambda family, parameters: (TARGET, 0.3 if family == "patch" else 0.0))
+    findings, (verdict, _, best) = case.race_for_trigger(known, BUDGET)
     assert verdict is Verdict.NOTHING
     assert best is not None
     assert best.target == TARGET

@@ -10,13 +10,16 @@ from xray_jax.detectors.probe.looks import Looks
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.race import promising, race
 from xray_jax.detectors.probe.result import Finding, Verdict, judge
-from xray_jax.detectors.probe.search import Query, SearchState
+from xray_jax.detectors.probe.search import SearchState, search
 from xray_jax.samples import Samples
 
 MAX_CROSS_EXAMINATIONS = 3
 """Findings that are cross-examined, one after the other, as long as one would be confirmed."""
 EARLY_FINALISTS = 4
 """Hypotheses that are tested while the race is on."""
+SUSPICIOUS = -0.25
+"""A race whose best finding comes this near to its threshold is followed by a full search: about one clean model in
+seven, and most backdoored ones that a race alone misses."""
 
 Judged = tuple[Verdict, str, Finding | None]
 """Verdict, its reason, and the finding that it rests on."""
@@ -75,18 +78,36 @@ class Case:
             )
 
 
-def raced(case: Case, budget: int, query: Query) -> tuple[tuple[Finding, ...], Judged]:
+def search_in_full(case: Case, budget: int) -> tuple[tuple[Finding, ...], Judged]:
+    """Findings and the verdict of a full search.
+
+    Args:
+      case: nothing is known yet.
+      budget: about how many queries.
+    """
+    state, used = case.state, case.used
+    search(state, used.images.shape[1:], case.searched, budget, case.seed)
+    return case.conclude(confirm.confirm(state, used, case.searched, state.classes, state.query))
+
+
+def is_suspicious(best: Finding | None, null: Null) -> bool:
+    """Whether a race that confirmed nothing came near enough to a trigger for a full search."""
+    return best is not None and best.lower - best.threshold(null) >= SUSPICIOUS
+
+
+def race_for_trigger(case: Case, budget: int) -> tuple[tuple[Finding, ...], Judged]:
     """Findings and the verdict of a race, which ends at the first confirmed trigger.
 
     Args:
       case: nothing is known yet.
       budget: of a full search.
-      query: the model's hard labels of the case's images, stamped.
     """
     looks = Looks(case.used, case.searched, case.state.classes)
 
     def conclude(most: int = FINALISTS) -> tuple[tuple[Finding, ...], Judged]:
-        tested = looks.confirm(case.state, query, case.finding, lambda found: found.threshold(case.null), most)
+        tested = looks.confirm(
+            case.state, case.state.query, case.finding, lambda found: found.threshold(case.null), most
+        )
         return case.conclude(tested)
 
     for _ in race(case.state, case.used.images.shape[1:], case.searched, budget, case.seed):

@@ -1,8 +1,9 @@
 """The probe: finds a stamp that works as a trigger, with hard labels alone, and confirms it on images it never saw.
 
-Four steps: `search` looks for stamps on a few clean images; the best of each family and cost, and the best class maps,
-are tested on images that the search never saw; what would be a confirmed trigger is cross-examined, by stamps towards
-the model's other classes; `judge` gives the verdict. Patterns that white-box detectors hint at are tested besides.
+Four steps: a `race`, and where it leaves something suspicious a full `search`, looks for stamps on a few clean images;
+the best of each family and cost, and the best class maps, are tested on images that were never searched on; what would
+be a confirmed trigger is cross-examined, by stamps towards the model's other classes; `judge` gives the verdict.
+Patterns that white-box detectors hint at are tested besides.
 """
 
 import dataclasses
@@ -18,13 +19,13 @@ from xray_jax.detectors.hints import Hint
 from xray_jax.detectors.probe import confirm as confirmation
 from xray_jax.detectors.probe import hinted, score, tuning
 from xray_jax.detectors.probe import queries as stamped
-from xray_jax.detectors.probe.case import Case, raced
+from xray_jax.detectors.probe.case import Case, is_suspicious, race_for_trigger, search_in_full
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL, with_hinted
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.result import ProbeResult, Verdict, judge
-from xray_jax.detectors.probe.search import SearchState, search
+from xray_jax.detectors.probe.search import SearchState
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.detectors.probe.stamps.cost import Cost
 from xray_jax.prepare import PreparedModel
@@ -135,20 +136,16 @@ def probe(
         return ProbeResult(
             Verdict.UNKNOWN, "every clean image gets the same label", accuracy, queries, len(for_confirm)
         )
-    state = SearchState(
-        query=query,
-        measure=measure,
-        wanted=score.outcomes(used.labels[:count], predicted[:count], model.num_classes),
-        ceilings=null.table(family.name for family in FAMILIES),
-    )
-    case = Case(state, used, count, predicted, null, accuracy, settings.seed)
-    if settings.search == "full":
-        search(state, used.images.shape[1:], len(bank), settings.queries, settings.seed)
-        findings, (verdict, reason, best) = case.conclude(
-            confirmation.confirm(state, used, count, model.num_classes, query)
-        )
-    else:
-        findings, (verdict, reason, best) = raced(case, settings.queries, query)
+
+    def case() -> Case:
+        wanted = score.outcomes(used.labels[:count], predicted[:count], model.num_classes)
+        state = SearchState(query, measure, wanted, null.table(family.name for family in FAMILIES))
+        return Case(state, used, count, predicted, null, accuracy, settings.seed)
+
+    if settings.search == "race":
+        findings, (verdict, reason, best) = race_for_trigger(case(), settings.queries)
+    if settings.search == "full" or (verdict is not Verdict.CONFIRMED and is_suspicious(best, null)):
+        findings, (verdict, reason, best) = search_in_full(case(), settings.queries)
     searched = best
     numbers = np.concatenate([for_search, for_confirm])
     tested = [hinted.test_hint(hint, used, numbers, count, predicted, query, measure) for hint in hints]

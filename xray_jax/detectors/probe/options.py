@@ -21,8 +21,9 @@ class ProbeOptions:
       search_images: images to search on, at most; with few samples two fifths of them.
       confirm_images: images to confirm on, at most.
       seed: order of the images, thinning of the grids, moves of the refinement.
-      search: "race" gives up stamps as soon as they fail, and stops at the first confirmed trigger; "full" asks every
-        family at every cost to the end, as a null needs it.
+      search: "race" gives up stamps as soon as they fail, stops at the first confirmed trigger, and is followed by a
+        full search where it leaves something suspicious; "full" asks every family at every cost to the end, as a null
+        needs it.
     """
 
     queries: int = 50_000
