@@ -2,6 +2,7 @@ r"""Measures the scanner on this machine.
 
   xray-bench --case=forward --architectures=preactresnet18 --out=docs/benchmarks.jsonl
   xray-bench --case=compare --maps=maps/clean.npz
+  xray-bench --case=quick --against=quick.jsonl
 
 Figures are medians over repeats that take turns, with half the range between the quartiles as spread. The manifest of
 versions, device, flags and load comes first on stdout, then a Markdown table. Expect 5 to 20 minutes a case on two
@@ -35,6 +36,9 @@ with command_help.group("How much of it"):
     SAMPLING = flags.DEFINE_enum("sampling", "refine", ["grid", "refine", "sketch"], "How --case=sweep asks.")
 with command_help.group("Output"):
     OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
+    AGAINST = flags.DEFINE_string(
+        "against", None, "An earlier --out: both side by side, and exit code 1 if queries or ratios of times got worse."
+    )
 
 
 def main() -> int:
@@ -54,13 +58,18 @@ def main() -> int:
         zoo=ZOO.value,
         samples=SAMPLES.value,
     )
+    earlier = None if AGAINST.value is None else bench.against.read(AGAINST.value)
     manifest = bench.manifest()
     print(json.dumps(manifest))
     figures = [figure for case in CASE.value for figure in bench.CASES[case](options)]
     print(bench.table(figures))
     if OUT.value is not None:
         row_file.write_all(OUT.value, [manifest, *(vars(figure) for figure in figures)])
-    return 0
+    if earlier is None:
+        return 0
+    changes = bench.against.changes(figures, earlier)
+    print(bench.against.table(changes))
+    return int(any(change.worse for change in changes))
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests import factory
 from xray_jax import bench
-from xray_jax.bench import devices, fidelity, forward, harness, probing, scans, subjects, zoo
+from xray_jax.bench import devices, fidelity, forward, harness, probing, quick, scans, subjects, zoo
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
 from xray_jax.detectors.planes.detector import Planes
@@ -55,6 +55,61 @@ def test_table_and_manifest() -> None:
     manifest = bench.manifest()
     assert manifest["versions"]["jax"]
     assert manifest["device"].startswith("8 x")
+
+
+def test_two_runs_side_by_side(tmp_path: Path) -> None:
+    before = [
+        Figure("quick", "clean, probe", 14_000, "queries"),
+        Figure("quick", "probe / matrix products", 10.0, "x time", 0.02),
+        Figure("quick", "points / matrix products", 10.0, "x time", 0.02),
+        Figure("quick", "matrix products", 300.0, "GFLOP/s", 0.02),
+        Figure("quick", "gone", 1, "queries"),
+    ]
+    path = tmp_path / "before.jsonl"
+    path.write_text("\n".join(json.dumps(each) for each in [bench.manifest(), *map(vars, before)]) + "\n")
+    now = [
+        dataclasses.replace(before[0], value=14_001),
+        dataclasses.replace(before[1], value=11.8),
+        dataclasses.replace(before[2], value=12.1),
+        dataclasses.replace(before[3], value=30.0),
+        Figure("quick", "new", 1, "queries"),
+    ]
+    changes = bench.against.changes(now, bench.against.read(str(path)))
+    # One query more, a ratio beyond 15 % and two spreads; the machine's own speed is nobody's fault.
+    assert [each.worse for each in changes] == [True, False, True, False]
+    assert "| 10 x time | 12.1 x time | +21 % | **worse** |" in bench.against.table(changes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("{", "not what xray-bench"),
+        ('{"case": "quick"}', "not what"),
+        ("{}", "holds no figure"),
+    ],
+)
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "before.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=f"--against=.*before.jsonl: .*{message}"):
+        bench.against.read(str(path))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's exporter announces its end
+def test_the_quick_case_counts_queries_and_measures_in_multiples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "PROBE", ProbeOptions(queries=1000))
+    monkeypatch.setattr(quick, "SIZE", 64)
+    figures = {figure.name: figure for figure in quick.run(SMALL)}
+    counts = {name: figure.value for name, figure in figures.items() if figure.unit == "queries"}
+    assert set(counts) == {f"{kind}, {name}" for kind in ("clean", "backdoored") for name in ("planes", "probe")}
+    assert all(0 < count < 3000 for count in counts.values())
+    ratios = {name for name, figure in figures.items() if figure.unit == "x time"}
+    assert ratios == {
+        *(f"{name} / matrix products" for name in ("planes", "probe", "points", "onnxruntime")),
+        "points / onnxruntime's",
+    }
 
 
 def test_options_check_themselves() -> None:

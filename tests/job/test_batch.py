@@ -205,6 +205,9 @@ def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) 
     assert (probe["verdict"], probe["kind"], probe["best"]["target"]) == ("confirmed", "all-to-one", 3)
     assert backdoored["target_label"] == probe["target"] == backdoored["target"] == 3
     assert probe["score"] >= probe["threshold"]
+    # Counts hang on the labels of images near a boundary, which rounding may change by machine; none of them by much.
+    assert 9_000 < clean["detectors"]["probe"]["queries"] <= 17_500
+    assert 3_000 < probe["queries"] <= 9_000
 
 
 def test_a_report_is_written_and_its_command_repeats_the_scan(folder: Path) -> None:

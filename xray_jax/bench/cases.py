@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from xray_jax.bench import compare, devices, fidelity, forward, probing, reading, scans, sweeps, zoo
+from xray_jax.bench import compare, devices, fidelity, forward, probing, quick, reading, scans, sweeps, zoo
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options as Options
 
@@ -16,4 +16,5 @@ CASES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "devices": devices.run,
     "zoo": zoo.run,
     "probe": probing.run,
+    "quick": quick.run,
 }

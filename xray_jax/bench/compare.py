@@ -12,7 +12,8 @@ import numpy as np
 from xray_jax.bench import scans
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
+from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.classifier import Classifier
 from xray_jax.detectors.planes import geometry as planes_lib
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.inference.labels import to_device
@@ -40,8 +41,7 @@ def run(options: Options) -> Iterator[Figure]:
         network = model.network
         if not isinstance(network, PreActResNet):
             raise ValueError(f"--case=compare knows PreActResNets only, got {architecture}")
-        module = torch_loop.TorchPreActResNet(CLASSES, network.stage_sizes, network.widths, network.strides)
-        torch_loop.load_linen(module, model.variables)
+        module = torch_loop.module_of(network, model.num_classes, model.variables)
         planes, index, coordinates, _ = plane_grid(model.input_shape, options.planes, options.density)
         part = np.arange(options.points) * (len(index) // options.points)
         index, coordinates = index[part], coordinates[part]
@@ -53,7 +53,7 @@ def run(options: Options) -> Iterator[Figure]:
             placed = to_device(model, inference)
             functions[name] = functools.partial(label_points, placed, planes, index, coordinates, inference)
         if (session := _onnx(module, model.input_shape)) is not None:
-            functions["onnxruntime"] = functools.partial(_onnx_points, session, planes, index, coordinates)
+            functions["onnxruntime"] = functools.partial(onnx_points, session, planes, index, coordinates)
         found = {name: function() for name, function in functions.items()}
         timings = measure(functions, options.repeats, warm_up=0)
         for name, timing in timings.items():
@@ -73,6 +73,18 @@ def _scans(architecture: str, options: Options, torch: Callable[[], Any], points
         figure = ratio("compare", f"{architecture}, {kind} / torch's whole grid", timings[kind], timings["torch"])
         note = f"torch timed on {points} nodes"
         yield Figure(figure.case, figure.name, figure.value * factor, figure.unit, figure.spread, note)
+
+
+def session_of(model: Classifier) -> Any:
+    """An onnxruntime session of a PreActResNet; None of other networks, and without onnxruntime or torch."""
+    try:
+        from xray_jax.bench import torch_loop
+    except ImportError:
+        return None
+    if not isinstance(model.network, PreActResNet):
+        return None
+    module = torch_loop.module_of(model.network, model.num_classes, model.variables)
+    return _onnx(module, model.input_shape)
 
 
 def _onnx(module: Any, shape: tuple[int, int, int]) -> Any:
@@ -95,7 +107,15 @@ def _nchw_points(planes: planes_lib.Planes, index: jax.Array, coordinates: jax.A
     return jnp.transpose(planes_lib.points(planes, index, coordinates), (0, 3, 1, 2))
 
 
-def _onnx_points(session: Any, planes: Any, index: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+def onnx_points(session: Any, planes: Any, index: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """Labels of points on planes by onnxruntime.
+
+    Args:
+      session: as `session_of` makes it.
+      planes: N planes.
+      index: integers `[Q]`, each point's plane.
+      coordinates: float32 `[Q, 2]`, where on it.
+    """
     name, found = session.get_inputs()[0].name, []
     for start in range(0, len(index), TORCH_BATCH):
         rows = np.arange(start, start + TORCH_BATCH) % len(index)

@@ -9,7 +9,7 @@ import jax
 from xray_jax import checkpoints
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import CLASSES, classifier
+from xray_jax.bench.subjects import classifier
 from xray_jax.models.preactresnet import PreActResNet
 
 
@@ -30,8 +30,7 @@ def run(options: Options) -> Iterator[Figure]:
         network = model.network
         if not isinstance(network, PreActResNet):
             raise ValueError(f"--case=reading knows PreActResNets only, got {architecture}")
-        module = torch_loop.TorchPreActResNet(CLASSES, network.stage_sizes, network.widths, network.strides)
-        torch_loop.load_linen(module, model.variables)
+        module = torch_loop.module_of(network, model.num_classes, model.variables)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.pth"
             torch.save(module.state_dict(), path)

@@ -12,6 +12,8 @@ from flax.traverse_util import flatten_dict
 from torch import nn
 from torch.nn import functional
 
+from xray_jax.models.preactresnet import PreActResNet
+
 
 class _Block(nn.Module):
     def __init__(self, before: int, width: int, stride: int) -> None:
@@ -54,6 +56,21 @@ class TorchPreActResNet(nn.Module):
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
         return self.linear(x.mean((2, 3)))
+
+
+def module_of(network: PreActResNet, classes: int, variables: Mapping[str, Any]) -> nn.Module:
+    """The torch module of a linen network, with its weights.
+
+    Args:
+      network: sizes, widths and strides are taken from it.
+      classes: width of the logits.
+      variables: of the linen network.
+
+    Raises:
+      ValueError: the names of the two differ.
+    """
+    module = TorchPreActResNet(classes, network.stage_sizes, network.widths, network.strides)
+    return load_linen(module, variables)
 
 
 def load_linen(module: nn.Module, variables: Mapping[str, Any]) -> nn.Module:
