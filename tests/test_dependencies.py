@@ -32,8 +32,8 @@ DISTRIBUTIONS = {
 THROUGH_OTHERS = {"flatbuffers": "jax.export imports it to read and write artefacts, and jax does not ask for it"}
 """Distribution -> why it is declared although nothing imports it."""
 
-TOOLS = {"build", "mypy", "pytest-xdist", "ruff", "setuptools"}
-"""Of the extra `test`: started as programs, or plugins of pytest."""
+TOOLS = {"build", "flask", "flask-cors", "mypy", "pytest-xdist", "ruff", "setuptools"}
+"""Of the extra `test`: started as programs, plugins of pytest, or asked for by others (flask by moto's server)."""
 
 BESIDE_DATA = {"read_images"}
 """Import names that no distribution has: modules beside the shared test data."""

@@ -26,6 +26,7 @@ class Served:
       cuts: bytes after which the connection is closed, one a request, until they are used up.
       endless: sends the content again and again, without a length.
       drip: seconds before each single byte.
+      silent: seconds before each byte of the head.
       token: what must stand in Authorization behind "Bearer".
     """
 
@@ -36,6 +37,7 @@ class Served:
     cuts: list[int] = field(default_factory=list)
     endless: bool = False
     drip: float = 0.0
+    silent: float = 0.0
     token: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -83,6 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
         found = server.find(asked.path, parse_qs(parts.query))
         if found is None:
             return self._answer(404, {})
+        if found.silent:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for byte in b"HTTP/1.1 200 OK" * 20:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(found.silent)
         if found.answers:
             return self._answer(*found.answers.pop(0))
         if found.token is not None and asked.authorization != f"Bearer {found.token}":

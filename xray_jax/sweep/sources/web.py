@@ -1,9 +1,11 @@
 """Files of web servers: one request, its redirects watched, its body in blocks. Retries are the caller's."""
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -74,8 +76,7 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
       TransientError: no answer, or one of `RETRIED`.
       SourceError: any other answer that is no content.
     """
-    context = ssl.create_default_context()
-    opener = urllib.request.build_opener(_Redirects, urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(_Redirects, _Http, _Https(context=ssl.create_default_context()))
     asked = urllib.request.Request(url, headers={"User-Agent": "xray-jax", **headers})
     try:
         response = opener.open(asked, timeout=timeout)
@@ -101,6 +102,45 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
         yield response
 
 
+class _HeadInTime:
+    """A connection that is shut when the head of an answer takes longer than its timeout, which is of one receive."""
+
+    sock: socket.socket
+    timeout: float
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        timer = threading.Timer(self.timeout, self._shut)
+        timer.daemon = True
+        timer.start()
+        try:
+            response: http.client.HTTPResponse = super().getresponse()  # type: ignore[misc]
+        finally:
+            timer.cancel()
+        return response
+
+    def _shut(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Connection(_HeadInTime, http.client.HTTPConnection):
+    pass
+
+
+class _SecureConnection(_HeadInTime, http.client.HTTPSConnection):
+    pass
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req, context=self._context)  # type: ignore[attr-defined]
+
+
 class WebError(SourceError):
     """An answer that is no content.
 
@@ -121,9 +161,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in ("http", "https") or (before.scheme, after.scheme) == ("https", "http"):
-            raise SourceError(f"{shown(req.full_url)}: it redirects to {after.scheme}://, which is not followed")
+            raise _refused(req, fp, f"to {after.scheme}://")
         if is_local(after.hostname) and not is_local(before.hostname):
-            raise SourceError(f"{shown(req.full_url)}: it redirects into a local network, which is not followed")
+            raise _refused(req, fp, "into a local network")
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         if made is not None and (before.scheme, before.netloc) != (after.scheme, after.netloc):
             made.headers = {name: value for name, value in made.headers.items() if name.lower() not in _SECRET_HEADERS}
@@ -136,10 +176,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         scheme = urlsplit(target).scheme
         # The library follows to ftp:// too.
         if scheme not in ("", "http", "https"):
-            raise SourceError(f"{shown(req.full_url)}: it redirects to {scheme}://, which is not followed")
+            raise _refused(req, fp, f"to {scheme}://")
         return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _refused(req: urllib.request.Request, fp: IO[bytes], where: str) -> SourceError:
+    fp.close()
+    return SourceError(f"{shown(req.full_url)}: it redirects {where}, which is not followed")
 
 
 def is_local(host: str | None) -> bool:
