@@ -52,6 +52,7 @@ class Fetcher:
         self._lock = Lock()
         self._cache: Cache | None = None
         self._temporary: Path | None = None
+        self._held: set[Held] = set()
 
     def look(self, remote: Remote) -> Remote:
         """What is known of it once its source has been asked.
@@ -86,9 +87,13 @@ class Fetcher:
         )
 
     def close(self) -> None:
-        """Ends what is being fetched, and removes the run's own folder."""
+        """Ends what is being fetched, lets go of all copies, and removes the run's own folder."""
         self._stop.set()
         self.turns.end()
+        with self._lock:
+            left, self._held = self._held, set()
+        for held in left:
+            held.release()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -107,7 +112,16 @@ class Fetcher:
         except BaseException:
             held.release(remove)
             raise
-        return Copy(held.copy / remote.main, lambda: held.release(remove))
+        with self._lock:
+            self._held.add(held)
+        return Copy(held.copy / remote.main, lambda: self._release(held, remove))
+
+    def _release(self, held: "Held", remove: bool) -> None:
+        with self._lock:
+            if held not in self._held:
+                return
+            self._held.remove(held)
+        held.release(remove)
 
     def _download(self, remote: Remote, held: "Held", cache: "Cache", turn: int) -> bool:
         options = self._options
