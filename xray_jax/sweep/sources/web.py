@@ -105,8 +105,8 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
 class _HeadInTime:
     """A connection that is shut when the head of an answer takes longer than its timeout, which is of one receive."""
 
-    sock: socket.socket
-    timeout: float
+    sock: Any
+    timeout: Any
 
     def getresponse(self) -> http.client.HTTPResponse:
         timer = threading.Timer(self.timeout, self._shut)
