@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ def s3() -> Iterator[str]:
     }  # fmt: skip
     try:
         with mock.patch.dict(os.environ, variables):
+            # What an earlier server of this process had is still there.
+            urllib.request.urlopen(f"{url}/moto-api/reset", b"").close()
             files().mkdir(BUCKET)
             yield url
     finally:

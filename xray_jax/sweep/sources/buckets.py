@@ -101,11 +101,12 @@ def _tag(info: dict[str, Any]) -> str | None:
 def _s3(options: SourceOptions) -> Any:
     import s3fs
 
+    # Instances that are kept do not know that the environment has changed.
     limits = {"connect_timeout": options.timeout, "read_timeout": options.timeout, "retries": {"max_attempts": 1}}
-    return s3fs.S3FileSystem(config_kwargs=limits)
+    return s3fs.S3FileSystem(config_kwargs=limits, skip_instance_cache=True)
 
 
 def _gcs(options: SourceOptions) -> Any:
     import gcsfs
 
-    return gcsfs.GCSFileSystem(timeout=options.timeout)
+    return gcsfs.GCSFileSystem(timeout=options.timeout, skip_instance_cache=True)
