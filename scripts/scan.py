@@ -1,6 +1,7 @@
 r"""Scans checkpoints for backdoors.
 
   xray-scan --checkpoints=model.pth --samples=cifar10.npz
+  xray-scan --checkpoints=hf://owner/name --samples=cifar10 --out=rows.jsonl
   xray-scan --checkpoints=zoo/ --samples=cifar10 --calibration=paper:cifar10 --out=rows.jsonl
 
 Progress and the table of verdicts go to stderr, rows (JSON lines) to --out, or to stdout with --out=-; without --out
@@ -34,7 +35,12 @@ AUTO = "auto"
 
 F, SETS = flags, ", ".join(samples.SHIPPED)
 with command_help.group("What to scan"):
-    CHECKPOINTS = F.DEFINE_string("checkpoints", None, "Folder, glob, checkpoint, or manifest (.jsonl).", required=True)
+    CHECKPOINTS = F.DEFINE_string(
+        "checkpoints",
+        None,
+        "Folder, glob, checkpoint, manifest (.jsonl), or an address: hf://, s3://, gs://, https://.",
+        required=True,
+    )
     SAMPLES = F.DEFINE_string(
         "samples",
         None,
@@ -92,6 +98,7 @@ def main() -> int:
                 maps=Path(SAVE_MAPS.value) if SAVE_MAPS.value else None,
                 spread=sweep_flags.SPREAD.value,
                 seed=planes_flags.SEED.value,
+                sources=sweep_flags.sources(),
             ),
             inference=InferenceOptions(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
             calibration=CALIBRATION.value,

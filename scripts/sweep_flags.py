@@ -1,5 +1,6 @@
 """Flags that say which part of a sweep this process does, and who does the work."""
 
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -8,6 +9,7 @@ from xray_jax.scripts import command_help
 from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard, resolve
+from xray_jax.sweep.sources.options import GIB, SourceOptions
 
 with command_help.group("Speed"):
     SPREAD = flags.DEFINE_bool("spread", False, "One checkpoint per local device: for small networks on many devices.")
@@ -16,6 +18,10 @@ with command_help.group("Worker processes"):
     WORKERS = flags.DEFINE_integer("workers", None, "Worker processes, which share the CPUs; default: 1.")
     TIMEOUT = flags.DEFINE_float("timeout", None, "Seconds that a checkpoint may take; default: 3600.")
     MEMORY = flags.DEFINE_float("memory", None, "GiB that a worker process may write to (Linux); default: no limit.")
+with command_help.group("Checkpoints elsewhere"):
+    CACHE = flags.DEFINE_string("cache", None, "Folder of fetched copies, kept; default: one of the run's own.")
+    CACHE_LIMIT = flags.DEFINE_float("cache_limit", 20.0, "GiB that fetched copies may take together.")
+    MAX_DOWNLOAD = flags.DEFINE_float("max_download", 10.0, "GiB that a checkpoint may have to be fetched.")
 with command_help.group("Many machines"):
     SHARD_INDEX = flags.DEFINE_integer("shard_index", None, "Which shard, from 0; default: from Slurm or Kubernetes.")
     NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "Shards of the sweep; each writes its own row file.")
@@ -36,6 +42,14 @@ def ray() -> RayOptions | None:
     if BACKEND.value == "local":
         return None
     return RayOptions(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)
+
+
+def sources() -> SourceOptions:
+    """How checkpoints that lie elsewhere are fetched."""
+    limits = {
+        name: int(flag.value * GIB) for name, flag in (("cache_limit", CACHE_LIMIT), ("max_download", MAX_DOWNLOAD))
+    }
+    return SourceOptions(Path(CACHE.value).expanduser() if CACHE.value else None, **limits)
 
 
 def isolation() -> IsolationOptions | None:

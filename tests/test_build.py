@@ -88,7 +88,7 @@ def test_every_test_file_has_a_test(targets: dict[str, Target]) -> None:
 
 
 def test_requirements_are_what_is_imported(targets: dict[str, Target]) -> None:
-    extras = {distribution(line) for name in ("onnx", "ray", "report", "lab") for line in EXTRAS[name]}
+    extras = {distribution(line) for name in ("hub", "onnx", "ray", "report", "lab") for line in EXTRAS[name]}
     assert requirements(targets["xray_jax"]) == DECLARED | extras
     used = distributions([found for file in modules("tests", "xray_jax") for found in imports(file)])
     assert requirements(targets["test_library"]) == used - DECLARED - extras

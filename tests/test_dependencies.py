@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "axe_playwright_python": "axe-playwright-python",
     "cyclonedx": "cyclonedx-python-lib",
     "google": "protobuf",
+    "huggingface_hub": "huggingface-hub",
     "ml_dtypes": "ml-dtypes",
     "orbax": "orbax-checkpoint",
     "sklearn": "scikit-learn",
@@ -31,13 +32,16 @@ DISTRIBUTIONS = {
 THROUGH_OTHERS = {"flatbuffers": "jax.export imports it to read and write artefacts, and jax does not ask for it"}
 """Distribution -> why it is declared although nothing imports it."""
 
-TOOLS = {"build", "mypy", "pytest-xdist", "ruff", "setuptools"}
-"""Of the extra `test`: started as programs, or plugins of pytest."""
+TOOLS = {"build", "flask", "flask-cors", "mypy", "pytest-xdist", "ruff", "setuptools"}
+"""Of the extra `test`: started as programs, plugins of pytest, or asked for by others (flask by moto's server)."""
 
 BESIDE_DATA = {"read_images"}
 """Import names that no distribution has: modules beside the shared test data."""
 
-HEAVY = frozenset({"PIL", "h5py", "keras", "matplotlib", "onnx", "onnxruntime", "optax", "ray", "sklearn", "torch"})
+HEAVY = frozenset({
+    "PIL", "gcsfs", "h5py", "huggingface_hub", "keras", "matplotlib", "onnx", "onnxruntime", "optax", "ray", "s3fs",
+    "sklearn", "torch",
+})  # fmt: skip
 """What pictures, training, tables, programs and other frameworks need, and a scan does not."""
 
 
@@ -63,7 +67,7 @@ needs_git = pytest.mark.skipif(not HAVE_GIT, reason="needs git's list of files")
 
 @needs_git
 def test_the_package_declares_what_it_imports() -> None:
-    extras = {distribution(line) for name in ("onnx", "ray", "report", "lab") for line in EXTRAS[name]}
+    extras = {distribution(line) for name in ("hub", "onnx", "ray", "report", "lab") for line in EXTRAS[name]}
     # Comparisons with other frameworks are for those who develop this one.
     developers = {distribution(line) for line in EXTRAS["test"]} & distributions(of("xray_jax"))
     assert distributions(PACKAGE) | THROUGH_OTHERS.keys() == DECLARED | extras | developers
@@ -74,7 +78,7 @@ def test_the_package_declares_what_it_imports() -> None:
 @needs_git
 def test_extras_hold_what_their_part_adds_and_the_rest_imports_it_late() -> None:
     added = distributions(SCANS) - DECLARED
-    assert added == {distribution(line) for name in ("onnx", "ray", "report") for line in EXTRAS[name]}
+    assert added == {distribution(line) for name in ("hub", "onnx", "ray", "report") for line in EXTRAS[name]}
     early = {module_name(found.file) for found in SCANS if not found.late and not distributions([found]) <= DECLARED}
     # Those are programs of child processes, or imported inside of functions themselves.
     names = {found.name for found in PACKAGE if not found.late}
@@ -86,7 +90,7 @@ def test_extras_hold_what_their_part_adds_and_the_rest_imports_it_late() -> None
 
 @needs_git
 def test_the_test_extra_holds_what_tests_import() -> None:
-    assert EXTRAS["test"][0] == "xray-jax[onnx,ray,report,lab]"
+    assert EXTRAS["test"][0] == "xray-jax[hub,onnx,ray,report,lab]"
     declared = {distribution(line) for line in EXTRAS["test"][1:]}
     assert distributions(of("tests", "xray_jax")) - distributions(PACKAGE) | {"torch"} == declared - TOOLS
     assert declared >= TOOLS

@@ -49,7 +49,7 @@ class Job:
     """A run of the scanner.
 
     Attributes:
-      checkpoints: folder, glob, one checkpoint or manifest.
+      checkpoints: folder, glob, one checkpoint, manifest or address.
       samples: `.npz` or folder.
       out: row file, "-" for stdout; None keeps no rows.
       detectors: names of those that run, in order; None takes those of the references, or else the default ones.
@@ -181,7 +181,7 @@ def run(job: Job) -> int:
       ValueError: samples, calibration, manifest or settings cannot be used; the message says which flag and why.
       rows.file.ResultsError: rows cannot be written.
     """
-    listed = collect(job.checkpoints)
+    listed = collect(job.checkpoints, sources=job.scan.sources)
     if not listed:
         print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
         return EXIT_NOTHING
@@ -255,6 +255,7 @@ def _new_rows(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) 
         yield from ray_backend.scatter(make, entries, writer.done, job.ray)
     elif job.isolation is not None:
         journal = None if writer.path is None or job.out is None else Path(f"{writer.path}{JOURNAL}")
-        yield from isolated.scatter(make, entries, writer.done, job.isolation, journal)
+        with contextlib.closing(worker.scan.fetching(writer.done)) as fetching:
+            yield from isolated.scatter(make, entries, writer.done, job.isolation, journal, fetching)
     else:
         yield from worker.rows(entries, writer.done)

@@ -177,6 +177,8 @@ class Row(TypedDict):
       id: unique in the batch scan.
       schema: `SCHEMA`.
       path: where the checkpoint was; empty for a model in memory.
+      source: the address that it was fetched from, without credentials; None where it was on this machine.
+      revision: of the content at that address: the commit, version, ETag or generation; None where there is none.
       sha256: of its content; None where it could not be read, and of a model in memory.
       format: of the file; "memory" for a model that comes from none.
       architecture: as recognised or declared.
@@ -213,6 +215,8 @@ class Row(TypedDict):
     id: str
     schema: int
     path: str
+    source: NotRequired[str | None]
+    revision: NotRequired[str | None]
     sha256: str | None
     format: str | None
     architecture: str | None

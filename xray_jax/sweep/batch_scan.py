@@ -23,8 +23,10 @@ from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, Row
 from xray_jax.samples import Samples
 from xray_jax.sweep import checkpoint_list, fields, provenance
 from xray_jax.sweep.checkpoint_list import Entry
+from xray_jax.sweep.fetching import Fetching, nothing
 from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.progress import OnProgress, OnStage, ProgressCount, all_told, untold
+from xray_jax.sweep.stages import chain
 from xray_jax.verdict import calibration as calibrations
 from xray_jax.verdict.decision import decide
 
@@ -55,6 +57,7 @@ class _Job:
     model: Model | None = None
     scanned: ScannedModel | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    release: Callable[[], None] = nothing
 
 
 class BatchScan:
@@ -133,12 +136,12 @@ class BatchScan:
           on_stage: told each stage of each checkpoint; what it raises is the checkpoint's fault.
           progress: told each stage and each row; what it raises ends the scan. Rows do not depend on it.
         """
-        count = (
-            None if progress is None else ProgressCount(progress, len(entries) if isinstance(entries, Sized) else None)
-        )
+        total = len(entries) if isinstance(entries, Sized) else None
+        count = None if progress is None else ProgressCount(progress, total)
         done, told = done or {}, all_told(on_stage, count)
+        fetching = self.fetching(done)
         stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]] = [
-            (ThreadPoolExecutor(self.options.loaders, "load"), lambda entry: self._load(entry, done, told)),
+            (ThreadPoolExecutor(self.options.loaders, "load"), lambda each: self._load(each, fetching, done, told)),
             (ThreadPoolExecutor(self._shares.qsize(), "scan"), self._scan),
             (ThreadPoolExecutor(1, "finish"), self._finish),
         ]
@@ -153,7 +156,7 @@ class BatchScan:
 
         try:
             for entry in entries:
-                pending.append((entry.id, _chain(stages, entry)))
+                pending.append((entry.id, chain(stages, (entry, fetching.turn(entry)))))
                 if len(pending) >= self.options.prefetch:
                     yield from next_row()
             while pending:
@@ -161,16 +164,33 @@ class BatchScan:
         finally:
             for pool, _ in stages:
                 pool.shutdown(wait=False, cancel_futures=True)
+            fetching.close()
 
-    def _load(self, entry: Entry, done: Mapping[tuple[Any, ...], Row], on_stage: OnStage) -> _Job | None:
-        """Hash, resume check, weights. None when the row is there already."""
+    def fetching(self, done: Mapping[tuple[Any, ...], Row]) -> Fetching:
+        """What fetches those of a run's entries that lie elsewhere and have no row in `done`."""
+        return Fetching(self.options.sources, done, self.key, self.failed)
+
+    def _load(
+        self,
+        asked: tuple[Entry, int | None],
+        fetching: Fetching,
+        done: Mapping[tuple[Any, ...], Row],
+        on_stage: OnStage,
+    ) -> _Job | None:
+        """Copy, hash, resume check, weights. None when the row is there already."""
         started = time.perf_counter()
-        row = self._new_row(entry)
-        job = _Job(entry, row, on_stage)
+        fetched = fetching.fetch(*asked, lambda: on_stage("fetch", self._new_row(asked[0])))
+        if fetched.has_row:
+            return None
+        entry, row = fetched.entry, self._new_row(fetched.entry)
+        job = _Job(entry, row, on_stage, release=fetched.release)
+        if fetched.reason is not None:
+            return _fail(job, ERROR, fetched.reason)
         try:
             on_stage("hash", row)
             row["sha256"] = checkpoints.sha256(entry.path)
             if identity(row) in done:
+                job.release()
                 return None
             on_stage("load", row)
             row["format"] = checkpoints.format_of(entry.path).NAME
@@ -210,9 +230,10 @@ class BatchScan:
         return job
 
     def _finish(self, job: _Job | None) -> Finished | None:
-        """Everything that is said about the answers."""
+        """Everything that is said about the answers; nobody reads the checkpoint any more."""
         if job is None:
             return None
+        job.release()
         row, scanned = job.row, job.scanned
         if scanned is None:
             return Finished(row)
@@ -273,7 +294,9 @@ class BatchScan:
         return {
             "id": entry.id,
             "schema": SCHEMA,
-            "path": str(entry.path),
+            "path": entry.where,
+            "source": None if entry.remote is None else entry.where,
+            "revision": None if entry.remote is None else entry.remote.revision,
             "sha256": None,
             "format": None,
             "architecture": None,
@@ -301,16 +324,6 @@ def _shares(inference: InferenceOptions, options: BatchScanOptions) -> list[Infe
     return [dataclasses.replace(inference, devices=(device,)) for device in inference.resolve().devices]
 
 
-def _chain(stages: list[tuple[ThreadPoolExecutor, Callable[[Any], Any]]], first: Any) -> "Future[Any]":
-    """Sends one item through the stages, each in its own pool."""
-    (pool, work), *rest = stages
-    future: Future[Any] = pool.submit(work, first)
-    for pool, work in rest:
-        # Stages only ever wait for earlier ones, so the pools cannot lock each other.
-        future = pool.submit(lambda work, before: work(before.result()), work, future)
-    return future
-
-
 def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], Row]) -> Iterator[Finished]:
     """What is worth appending: a file that could not be read last time and cannot now has its row already."""
     if finished is not None:
@@ -320,6 +333,9 @@ def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], Row]) -> Iter
 
 
 def _fail(job: _Job, status: str, reason: str) -> _Job:
+    if job.entry.remote is not None and job.entry.path != checkpoint_list.ELSEWHERE:
+        # Where its copy happened to be is nobody's concern, and changes from run to run.
+        reason = reason.replace(str(job.entry.path), job.entry.where)
     job.row["status"], job.row["reason"] = status, reason
     fields.clear_findings(job.row)
     job.model = job.scanned = None

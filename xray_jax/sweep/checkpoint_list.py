@@ -1,22 +1,23 @@
-"""What a sweep is asked to scan: a folder, a glob, one checkpoint, or a JSON-lines manifest."""
+"""What a sweep is asked to scan: a folder, a glob, one checkpoint, a JSON-lines manifest, or an address elsewhere."""
 
 import glob
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from xray_jax import checkpoints
+from xray_jax.sweep.sources.address import Address, SourceError, parse
+from xray_jax.sweep.sources.grouping import CHECKPOINT_SUFFIXES as CHECKPOINT_SUFFIXES
+from xray_jax.sweep.sources.listing import Sources
+from xray_jax.sweep.sources.options import SourceOptions
+from xray_jax.sweep.sources.remote import Remote
 
 SUFFIXES = (".jsonl", ".ndjson")
-# fmt: off
-CHECKPOINT_SUFFIXES = frozenset({
-    ".pt", ".pth", ".th", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors", ".npz", ".msgpack", ".flax", ".h5", ".hdf5",
-    ".keras", ".onnx", ".jaxexport",
-})
-# fmt: on
-"""A file of such a name that cannot be read is an error; any other unreadable file of a folder is skipped."""
+ELSEWHERE = Path()
+"""The path of what is not on this machine yet."""
 _FIELDS = ("id", "path", "architecture", "num_classes", "preprocess", "label", "target")
 
 
@@ -29,11 +30,13 @@ class Entry:
     """One checkpoint to scan.
 
     Attributes:
-      id: unique in the sweep; names the row and its files. path: where the checkpoint is.
+      id: unique in the sweep; names the row and its files.
+      path: where the checkpoint is on this machine; `ELSEWHERE` before it is fetched.
       architecture, num_classes, preprocess: overrides of what the file itself says; None leaves it to the file.
       label, target: ground truth, where known: "clean" or "backdoored", and the target label.
       extra: other fields of the manifest line, carried into the row.
       listed: whether the user named it (in a manifest, or alone), rather than a folder that holds it.
+      remote: where it is fetched from; None for a checkpoint of this machine.
     """
 
     id: str
@@ -45,18 +48,32 @@ class Entry:
     target: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     listed: bool = False
+    remote: Remote | None = None
+
+    @property
+    def where(self) -> str:
+        """Its path, or its address without secrets."""
+        return str(self.path) if self.remote is None else self.remote.address.shown
 
 
-def collect(spec: str, is_checkpoint_folder: Callable[[Path], bool] = checkpoints.is_checkpoint_folder) -> list[Entry]:
+def collect(
+    spec: str,
+    is_checkpoint_folder: Callable[[Path], bool] = checkpoints.is_checkpoint_folder,
+    sources: SourceOptions | None = None,
+) -> list[Entry]:
     """The checkpoints that `spec` names, sorted by id (a manifest keeps its own order).
 
     Args:
-      spec: a manifest (`.jsonl`), a folder (searched in depth, hidden files left out), one checkpoint, or a glob.
+      spec: a manifest (`.jsonl`), a folder (searched in depth, hidden files left out), one checkpoint, a glob, or an
+        address (`sources.address`) of one checkpoint or of a folder, bucket, repository or owner.
       is_checkpoint_folder: tells a folder that *is* a checkpoint from one that holds checkpoints.
+      sources: how addresses are asked.
 
     Raises:
       ManifestError: unreadable, malformed, or two entries with one id.
     """
+    if (address := _address(spec, "--checkpoints")) is not None:
+        return _unique(_remote(address, sources or SourceOptions()), address.shown)
     path = Path(spec).expanduser()
     if path.suffix in SUFFIXES:
         return _unique(list(_read(path)), spec)
@@ -76,6 +93,23 @@ def collect(spec: str, is_checkpoint_folder: Callable[[Path], bool] = checkpoint
     if not found and not path.is_dir() and not glob.has_magic(spec):
         raise ManifestError(f"--checkpoints={spec}: no such file, folder or glob match")
     return _unique([Entry(str(file.relative_to(root)), file, listed=found == [path]) for file in found], spec)
+
+
+def _address(text: str, where: str) -> Address | None:
+    try:
+        return parse(text)
+    except SourceError as error:
+        raise ManifestError(f"{where}: {error}") from error
+
+
+def _remote(address: Address, options: SourceOptions) -> list[Entry]:
+    if address.name.endswith(SUFFIXES):
+        raise ManifestError(f"--checkpoints={address.shown}: a manifest must lie on this machine; fetch it first")
+    try:
+        found = Sources(options, Event()).find(address)
+    except SourceError as error:
+        raise ManifestError(f"--checkpoints: {error}") from error
+    return [Entry(name, ELSEWHERE, listed=len(found) == 1, remote=remote) for name, remote in found]
 
 
 def _common(paths: list[Path]) -> Path:
@@ -118,9 +152,13 @@ def _read(path: Path) -> Iterator[Entry]:
                 raise ManifestError(f"{where}: `{name}` must be {kind.__name__}, got {content[name]!r}")
         known = {name: content[name] for name in _FIELDS if content.get(name) is not None}
         extra = {name: value for name, value in content.items() if name not in _FIELDS}
-        file = Path(content["path"]).expanduser()
-        known["path"] = file if file.is_absolute() else path.parent / file
-        known.setdefault("id", content["path"])
+        if (address := _address(content["path"], where)) is not None:
+            known |= {"path": ELSEWHERE, "remote": Remote(address)}
+            known.setdefault("id", address.shown)
+        else:
+            file = Path(content["path"]).expanduser()
+            known["path"] = file if file.is_absolute() else path.parent / file
+            known.setdefault("id", content["path"])
         yield Entry(**known, extra=extra, listed=True)
 
 

@@ -1,4 +1,7 @@
-"""The isolated backend: worker processes scan, one checkpoint at a time; this process supervises and touches none.
+"""The isolated backend: worker processes scan, one checkpoint at a time; this process supervises and opens none.
+
+What lies elsewhere this process fetches, ahead of the scans: the processes that parse need neither network nor
+credentials, and have none of the variables that hold them.
 
 A checkpoint that ends its worker, or takes longer than it may, is tried once more, alone in a fresh worker, and then is
 an error row. Rows come as they are ready, so that a run that is killed loses none; with one worker that is in order.
@@ -28,6 +31,7 @@ from xray_jax.rows.file import identity
 from xray_jax.rows.row import ERROR, Row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
+from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
 from xray_jax.sweep.isolated_worker import Request, Worker
 from xray_jax.sweep.worker_process import NONSENSE, WorkerDiedError, WorkerProcess, how_it_ended
 
@@ -39,6 +43,7 @@ _START_SECONDS = 600.0
 _STARTS = 3
 _LONGEST_WAIT = 60.0
 _LONGEST_STAGE = 200
+_AHEAD = 3
 _OUT_OF_MEMORY = ("MemoryError", "RESOURCE_EXHAUSTED", "bad_alloc", "annot allocate memory", "can't start new thread")
 
 
@@ -76,19 +81,23 @@ def scatter(
     done: Mapping[tuple[Any, ...], Row],
     options: IsolationOptions,
     journal: Path | None = None,
+    fetching: Fetching | None = None,
 ) -> Iterator[Row]:
     """Scans entries in worker processes and yields new rows as they come. When it is closed, no process is left.
 
     Args:
       make: builds the worker; called once in every process, so it must be picklable and cheap to send.
       journal: file of the attempts, see `Attempts`; None keeps none.
+      fetching: fetches what lies elsewhere; None where nothing does.
 
     Raises:
       IsolationError: processes do not start, or end without touching a checkpoint.
       ValueError: `make` raised it.
     """
     with contextlib.closing(Attempts(journal, done)) as attempts:
-        supervisor = _Supervisor(make, entries, done, options, attempts)
+        supervisor = _Supervisor(
+            make, Ahead(entries, fetching, options.workers + _AHEAD), fetching, done, options, attempts
+        )
         with contextlib.closing(supervisor), exit_on_sigterm():
             yield from supervisor.run()
 
@@ -101,9 +110,11 @@ class _Task:
       deaths: attempts of this run that ended with their process.
       identity: of the content that is being tried; None before it is hashed.
       refused: see `Request`; empty until it has no attempt left.
+      release: see `Fetched`.
     """
 
     entry: Entry
+    release: Callable[[], None] = nothing
     deaths: int = 0
     identity: Identity | None = None
     refused: dict[Identity | None, str] = field(default_factory=dict)
@@ -132,26 +143,29 @@ class _Supervisor:
     def __init__(
         self,
         make: Callable[[], Worker],
-        entries: Sequence[Entry],
+        waiting: Ahead,
+        fetching: Fetching | None,
         done: Mapping[tuple[Any, ...], Row],
         options: IsolationOptions,
         attempts: Attempts,
     ) -> None:
-        self._options, self._attempts = options, attempts
+        self._options, self._attempts, self._waiting, self._fetching = options, attempts, waiting, fetching
         memory = 0 if options.memory is None else int(options.memory * GIB)
         self._start = functools.partial(WorkerProcess, pickle.dumps(make), memory, shares(options.workers))
-        self._waiting = deque(map(_Task, entries))
         self._again: deque[_Task] = deque()
-        self._slots = [_Slot() for _ in range(min(options.workers, len(entries)))]
+        self._slots = [_Slot() for _ in range(min(options.workers, len(waiting)))]
         self._done: defaultdict[str, dict[tuple[Any, ...], Row]] = defaultdict(dict)
         for key, row in done.items():
             self._done[row["id"]][key] = row
 
     def run(self) -> Iterator[Row]:
-        while self._hand_out():
+        while True:
+            yield from self._hand_out()
             busy = [(slot, slot.process) for slot in self._slots if slot.process is not None and slot.task is not None]
-            wait = min(_LONGEST_WAIT, *(slot.deadline - time.monotonic() for slot, _ in busy))
-            ready = connection.wait([process.fileno() for _, process in busy], max(wait, 0))
+            if not busy and not self._waiting:
+                return
+            wait = min([_LONGEST_WAIT, *(slot.deadline - time.monotonic() for slot, _ in busy)])
+            ready = connection.wait([self._waiting.fileno(), *(each.fileno() for _, each in busy)], max(wait, 0))
             heard = [process for _, process in busy if process.fileno() in ready]
             for slot, process in busy:
                 if process in heard:
@@ -161,26 +175,35 @@ class _Supervisor:
 
     def close(self) -> None:
         """Kills what still runs; what that breaks off was no attempt."""
+        self._waiting.close()
         for slot in self._slots:
             self._end(slot)
             if slot.task is not None and slot.task.identity is not None:
                 self._attempts.take_back(slot.task.identity)
 
-    def _hand_out(self) -> bool:
-        """Gives idle processes something to do. False when there is nothing more."""
+    def _hand_out(self) -> Iterator[Row]:
+        """Gives idle processes something to do; what cannot be fetched is a row at once."""
         for slot in self._slots:
             if slot.task is not None:
                 continue
             alone = not any(other.task for other in self._slots)
-            if self._again and alone and (not self._waiting or len(self._slots) == 1):
-                # In a process that no other checkpoint has left anything in.
+            if not (self._again and alone and len(self._slots) == 1):
+                for fetched in iter(self._waiting.take, None):
+                    if fetched.reason is None and not fetched.has_row:
+                        self._assign(slot, _Task(fetched.entry, fetched.release))
+                        break
+                    yield from self._unfetched(fetched)
+            if slot.task is None and self._again and alone:
+                # In a process that no other checkpoint has left anything in; and before what is still being fetched,
+                # which may wait for the room of this one's copy.
                 if slot.process is not None and slot.process.served:
                     self._end(slot)
                 self._assign(slot, self._again.popleft())
-                break
-            if self._waiting:
-                self._assign(slot, self._waiting.popleft())
-        return any(slot.task for slot in self._slots)
+                return
+
+    def _unfetched(self, fetched: Fetched) -> Iterator[Row]:
+        if fetched.reason is not None and self._fetching is not None:
+            yield from self._fetching.new_rows(fetched)
 
     def _assign(self, slot: _Slot, task: _Task) -> None:
         slot.task, slot.stage, task.identity = task, None, None
@@ -241,6 +264,7 @@ class _Supervisor:
         # Of what was refused, only the row says which content it is of.
         for key in [*map(identity, rows), *filter(None, [task.identity])]:
             self._attempts.finish(key)
+        task.release()
         slot.task = None
 
     def _ended(self, slot: _Slot, why: str | None = None) -> None:

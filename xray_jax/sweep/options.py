@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_jax.detectors.planes.stopping import RULES
+from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.verdict.calibration import Calibration
 from xray_jax.verdict.references import References
 
@@ -29,6 +30,7 @@ class BatchScanOptions:
       spread: one checkpoint per device, as many at once as there are devices: for networks too small to fill several.
       maps: folder for label maps (`<id>.npz`), or None.
       seed: draws the samples that the clean accuracy is measured on.
+      sources: how checkpoints that lie elsewhere are fetched.
       left_out: detectors that were asked for and may not run, and why, for the rows' `not_run`.
     """
 
@@ -45,6 +47,7 @@ class BatchScanOptions:
     spread: bool = False
     maps: Path | None = None
     seed: int = 0
+    sources: SourceOptions = field(default_factory=SourceOptions)
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

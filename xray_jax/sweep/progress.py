@@ -14,7 +14,7 @@ class Progress:
     """One step of a scan.
 
     Attributes:
-      stage: what begins ("hash", "load", "prepare", "detector <name>"), or "finished".
+      stage: what begins ("fetch", "hash", "load", "prepare", "detector <name>"), or "finished".
       id: of the checkpoint.
       done: checkpoints that have a row, those of an earlier run included.
       total: checkpoints to scan; None where nobody knows.
@@ -31,7 +31,8 @@ class Progress:
 
 
 OnStage = Callable[[str, Row], None]
-"""Told the stage that begins ("hash", "load", "prepare", "detector <name>") and the row so far, in the stage's thread.
+"""Told the stage that begins ("fetch", "hash", "load", "prepare", "detector <name>") and the row so far, in the
+stage's thread.
 
 What it raises makes the checkpoint an error row, as what a stage raises does.
 """

@@ -16,6 +16,8 @@ NONSENSE = "its process sent what no worker sends"
 SCAN = "from xray_jax.sweep.isolated_worker import main; main()"
 _LONGEST_MESSAGE = 1 << 26
 _READ = 1 << 16
+_CREDENTIALS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_")
+"""How the names of variables with credentials for hubs and buckets begin."""
 _DYING_SECONDS = 10.0
 
 
@@ -52,7 +54,7 @@ class WorkerProcess:
                 [sys.executable, "-P", "-c", program, str(messages), str(life), str(memory)],
                 stdin=subprocess.PIPE,
                 stdout=2,
-                env={**os.environ, **environment, "PYTHONPATH": paths},
+                env={**_without_credentials(os.environ), **environment, "PYTHONPATH": paths},
                 pass_fds=(messages, life),
                 start_new_session=True,
             )
@@ -129,6 +131,11 @@ class WorkerProcess:
             return self._process.wait(_DYING_SECONDS)
         # The kernel holds on to it, on a file system that does not answer for one.
         return -signal.SIGKILL
+
+
+def _without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
+    """What the supervisor fetches checkpoints with, a process that opens them has no use for."""
+    return {name: value for name, value in variables.items() if not name.startswith(_CREDENTIALS)}
 
 
 def how_it_ended(status: int, limited: bool) -> str:

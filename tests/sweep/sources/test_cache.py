@@ -1,0 +1,167 @@
+"""The cache: bounded, nothing removed that somebody holds, nothing trusted that has changed; several processes."""
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.places import ROOT
+from tests.sweep.sources import fetches
+from tests.sweep.sources.fetches import IMPATIENT
+from tests.sweep.sources.servers import Served, Server, serve
+from xray_jax.sweep.sources.address import SourceError
+from xray_jax.sweep.sources.cache import Cache, Held
+from xray_jax.sweep.sources.fetcher import Fetcher
+
+KIB = 1 << 10
+
+
+def fill(cache: Cache, key: str, size: int = 4 * KIB) -> Held:
+    """A finished copy of one file, held."""
+    held = cache.hold(key)
+    cache.reserve(held, size)
+    held.part(0).write_bytes(b"x" * size)
+    held.place(0, "file")
+    assert held.finish({"file": hashlib.sha256(b"x" * size).hexdigest()})
+    return held
+
+
+def make(folder: Path, limit: int = 10 * KIB, wait: float = 0.3) -> Cache:
+    return Cache(folder / "cache", limit, wait, threading.Event())
+
+
+def test_the_copy_that_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
+    cache = make(tmp_path)
+    for number, key in enumerate("ab"):
+        fill(cache, key).release()
+        os.utime(cache.folder / key / "size", (number, number))
+    cache.hold("a").release()
+    fill(cache, "c").release()
+    assert sorted(path.name for path in cache.folder.iterdir() if not path.name.startswith(".")) == ["a", "c"]
+    assert cache.total() <= 10 * KIB
+
+
+def test_what_somebody_holds_stays(tmp_path: Path) -> None:
+    cache = make(tmp_path)
+    first, second = fill(cache, "a"), fill(cache, "b")
+    held = cache.hold("c")
+    with pytest.raises(SourceError, match="no room"):
+        cache.reserve(held, 4 * KIB)
+    second.release()
+    cache.reserve(held, 4 * KIB)
+    assert first.copy.exists()
+    assert not second.copy.exists()
+
+
+def test_a_copy_that_was_changed_is_fetched_anew(tmp_path: Path) -> None:
+    options = dataclasses.replace(IMPATIENT, cache=tmp_path)
+    with serve(Server({"/x.pth": Served(b"content")})) as server:
+        address = f"{server.url}/x.pth"
+        assert fetches.content(address, options) == b"content"
+        assert fetches.content(address, options) == b"content"
+        assert len(server.bodies()) == 1
+        (copy,) = tmp_path.glob("*/copy/x.pth")
+        copy.write_bytes(b"changed")
+        assert fetches.content(address, options) == b"content"
+        assert len(server.bodies()) == 2
+        # Other content at the same address is another copy.
+        server.files["/x.pth"] = Served(b"new", '"second"')
+        assert fetches.content(address, options) == b"new"
+
+
+def test_what_a_killed_run_had_is_gone_on_with(tmp_path: Path) -> None:
+    options = dataclasses.replace(IMPATIENT, cache=tmp_path, attempts=1)
+    with serve(Server({"/x.pth": Served(b"0123456789" * KIB, cuts=[1000])})) as server:
+        address = f"{server.url}/x.pth"
+        with pytest.raises(SourceError, match="ended at byte 1000"):
+            fetches.content(address, options)
+        assert fetches.content(address, options) == b"0123456789" * KIB
+    assert [asked.range for asked in server.log if asked.range != "bytes=0-0"] == [None, "bytes=1000-"]
+
+
+def test_several_threads_fetch_one_thing_once(tmp_path: Path) -> None:
+    options = dataclasses.replace(IMPATIENT, cache=tmp_path)
+    with serve(Server({"/x.pth": Served(b"x" * KIB)})) as server, fetches.fetcher(options) as made:
+        with ThreadPoolExecutor(4) as pool:
+            copies = list(pool.map(lambda _: fetches.fetch(made, fetches.remote(f"{server.url}/x.pth")), range(8)))
+        assert {copy.path.read_bytes() for copy in copies} == {b"x" * KIB}
+        assert len(server.bodies()) == 1
+
+
+def test_room_is_given_in_turn(tmp_path: Path) -> None:
+    """Later ones that are ready first must not hold the room that an earlier one waits for."""
+    options = dataclasses.replace(IMPATIENT, cache_limit=3 * KIB, max_download=2 * KIB, room_wait=20.0)
+    files = {f"/{number}.pth": Served(bytes([number]) * 2 * KIB) for number in range(12)}
+    with serve(Server(files)) as server, fetches.fetcher(options) as made:
+        turns = [made.turns.take() for _ in files]
+
+        def one(number: int) -> bytes:
+            time.sleep(0.02 * (number % 3 == 0))
+            try:
+                copy = made.fetch(made.look(fetches.remote(f"{server.url}/{number}.pth")), turns[number])
+            finally:
+                made.turns.passes(turns[number])
+            content = copy.path.read_bytes()
+            copy.release()
+            return content
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(one, range(len(files)))) == [served.content for served in files.values()]
+
+
+def fetch_often(url: str, cache: Path) -> None:
+    """Fetches more than the cache can hold."""
+    options = dataclasses.replace(IMPATIENT, cache=cache, cache_limit=5000, room_wait=30.0, timeout=10.0)
+    with fetches.fetcher(options) as made:
+        for number in range(8):
+            copy = fetches.fetch(made, fetches.remote(f"{url}/{number % 4}.pth"))
+            assert copy.path.read_bytes() == bytes([number % 4]) * 2 * KIB
+            copy.release()
+
+
+def test_several_processes_share_it(tmp_path: Path) -> None:
+    files = {f"/{number}.pth": Served(bytes([number]) * 2 * KIB) for number in range(4)}
+    folder = tmp_path / "cache"
+    with serve(Server(files)) as server:
+        program = (
+            "import sys, pathlib; from tests.sweep.sources import test_cache; "
+            "print('ready', flush=True); input(); test_cache.fetch_often(sys.argv[1], pathlib.Path(sys.argv[2]))"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        command = [sys.executable, "-c", program, server.url, str(folder)]
+        with subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "ready\n"
+            assert other.stdin is not None
+            other.stdin.write("\n")
+            other.stdin.close()
+            fetch_often(server.url, folder)
+            assert other.wait(60) == 0
+    assert Cache(folder, 5000, 1.0, threading.Event()).total() <= 5000
+
+
+def test_a_folder_of_the_run_is_gone_with_it() -> None:
+    with serve(Server({"/x.pth": Served(b"x")})) as server:
+        made = Fetcher(IMPATIENT)
+        copy = fetches.fetch(made, fetches.remote(f"{server.url}/x.pth"))
+        assert copy.path.exists()
+        made.close()
+        assert not copy.path.parents[2].exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        serve(Server({"/x.pth": Served(b"x")})) as server,
+        pytest.raises(SourceError, match="choose another folder"),
+    ):
+        fetches.content(f"{server.url}/x.pth", dataclasses.replace(IMPATIENT, cache=tmp_path / "file" / "cache"))

@@ -1,0 +1,166 @@
+"""Batch scans of checkpoints that lie elsewhere: rows as of local files, faults as rows, nothing fetched twice."""
+
+import dataclasses
+import select
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import factory
+from tests.sweep import scans
+from tests.sweep.sources.fetches import IMPATIENT, remote
+from tests.sweep.sources.servers import Served, Server, serve
+from xray_jax.job.batch import Job
+from xray_jax.job.batch import run as run_job
+from xray_jax.rows import file as row_file
+from xray_jax.rows.file import identity
+from xray_jax.sweep.checkpoint_list import ELSEWHERE, Entry, ManifestError, collect
+from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
+from xray_jax.sweep.isolated import IsolationOptions
+from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.sweep.worker_process import _without_credentials
+
+SOURCE = ("source", "revision")
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    for seed in range(3):
+        factory.save_tiny(folder / f"{seed}.safetensors", seed)
+    (folder / "broken.safetensors").write_bytes(b"no tensors here")
+    return folder
+
+
+@pytest.fixture
+def server(zoo: Path) -> Iterator[Server]:
+    with serve(
+        Server({f"/{file.name}": Served(file.read_bytes(), f'"{file.name}"') for file in zoo.iterdir()})
+    ) as made:
+        yield made
+
+
+def entries(server: Server) -> list[Entry]:
+    names = [*sorted(path.strip("/") for path in server.files), "gone.safetensors"]
+    return [Entry(name, ELSEWHERE, listed=True, remote=remote(f"{server.url}/{name}")) for name in names]
+
+
+def comparable(rows: list[Any], server: Server) -> list[Any]:
+    stable = scans.stable(rows)
+    for row in stable:
+        row["reason"] = row["reason"] and row["reason"].rpartition("/")[2]
+    return [{name: value for name, value in row.items() if name not in SOURCE} for row in stable]
+
+
+def test_rows_are_those_of_local_files_through_a_cache_for_one(zoo: Path, server: Server, tmp_path: Path) -> None:
+    local = scans.run(collect(str(zoo)))
+    limit = max(file.stat().st_size for file in zoo.iterdir())
+    options = dataclasses.replace(IMPATIENT, cache_limit=limit, max_download=limit, room_wait=60.0)
+    rows = scans.run(entries(server), sources=options)
+    assert comparable(rows[:-1], server) == comparable(local, server)
+    assert [row["revision"] for row in rows[:-1]] == [row["id"] for row in rows[:-1]]
+    gone = rows[-1]
+    assert (gone["status"], gone["source"], gone["revision"]) == ("error", f"{server.url}/gone.safetensors", None)
+    assert f"{server.url}/gone.safetensors" in gone["reason"]
+    assert "xray-jax" not in rows[-2]["reason"]
+    # Once more: what has a row is not fetched, and what could not be had says nothing new.
+    del server.log[:]
+    done = {identity(row): row for row in rows}
+    assert scans.run(entries(server), done, sources=options) == []
+    assert server.bodies() == []
+    # Under other settings it is.
+    assert len(scans.run(entries(server), done, sources=options, seed=1)) == len(rows)
+
+
+def test_new_content_at_an_address_is_scanned(zoo: Path, server: Server) -> None:
+    one = [entries(server)[0]]
+    done = {identity(row): row for row in scans.run(one, sources=IMPATIENT)}
+    server.files["/0.safetensors"] = Served((zoo / "1.safetensors").read_bytes(), '"new"')
+    (row,) = scans.run(one, done, sources=IMPATIENT)
+    assert row["revision"] == "new"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("workers", [2, 1])
+def test_worker_processes_get_copies_and_no_network(zoo: Path, server: Server, tmp_path: Path, workers: int) -> None:
+    factory.save_samples(tmp_path / "samples.npz")
+    manifest = tmp_path / "list.jsonl"
+    manifest.write_text(
+        "".join(f'{{"id": "{each.id}", "path": "{server.url}/{each.id}"}}\n' for each in entries(server))
+    )
+    limit = max(file.stat().st_size for file in zoo.iterdir())
+    job = Job(
+        str(manifest), str(tmp_path / "samples.npz"), str(tmp_path / "rows.jsonl"), ("planes",), planes=scans.OPTIONS,
+        scan=BatchScanOptions(sources=dataclasses.replace(IMPATIENT, cache_limit=limit, max_download=limit)),
+        isolation=IsolationOptions(workers),
+    )  # fmt: skip
+    run_job(job)
+    rows = sorted(row_file.read(tmp_path / "rows.jsonl"), key=lambda row: row["id"])
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "error", "error"]
+    assert comparable(rows, server) == comparable(scans.run(entries(server), sources=IMPATIENT), server)
+
+
+class _Gate(Fetching):
+    """Fetches when it is told to."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self._next = 0
+
+    def turn(self, entry: Entry) -> int | None:
+        return 0 if entry.remote is not None else None
+
+    def fetch(self, entry: Entry, turn: int | None, begins: Callable[[], None] = nothing) -> Fetched:
+        assert self.open.wait(10)
+        return Fetched(entry, reason="it is not there")
+
+
+def test_entries_come_in_order_and_tell_when_they_are_ready() -> None:
+    gate = _Gate()
+    listed = [Entry("a", Path("a")), Entry("b", ELSEWHERE, remote=remote("s3://bucket/b")), Entry("c", Path("c"))]
+    ahead = Ahead(listed, gate, 2)
+    first = ahead.take()
+    assert first is not None
+    assert (first.entry.id, len(ahead)) == ("a", 2)
+    assert ahead.take() is None
+    assert not select.select([ahead], [], [], 0)[0]
+    gate.open.set()
+    assert select.select([ahead], [], [], 10)[0]
+    found = [ahead.take(), ahead.take()]
+    assert [(each.entry.id, each.reason) for each in found if each] == [("b", "it is not there"), ("c", None)]
+    assert len(ahead) == 0
+    ahead.close()
+
+
+def test_processes_that_parse_have_no_credentials() -> None:
+    given = {"HF_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "GOOGLE_APPLICATION_CREDENTIALS": "x", "PATH": "y"}
+    assert _without_credentials(given) == {"PATH": "y"}
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"path": "file:///etc/passwd"}', "line 1: file:///etc/passwd: write"),
+        ('{"path": "ftp://host/x"}', "line 1: .*not read"),
+    ],
+)
+def test_addresses_of_a_manifest_are_checked_at_once(line: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text(line)
+    with pytest.raises(ManifestError, match=what):
+        collect(str(tmp_path / "list.jsonl"))
+
+
+def test_a_manifest_at_an_address_is_refused() -> None:
+    with pytest.raises(ManifestError, match="must lie on this machine"):
+        collect("https://host/list.jsonl")
+
+
+def test_the_id_of_a_line_is_its_address_without_secrets(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('{"path": "https://me:pw@host/x.pth?token=secret"}')
+    (entry,) = collect(str(tmp_path / "list.jsonl"))
+    assert entry.id == entry.where == "https://host/x.pth"
+    assert "secret" not in repr(entry)
