@@ -56,5 +56,3 @@ def check_same(model: Any, x: np.ndarray, output: str = "y") -> None:
     wanted, found = by_onnxruntime(model, x, output), by_jax(model, x, output)
     assert wanted.shape == found.shape
     np.testing.assert_allclose(found.astype(np.float64), wanted.astype(np.float64), rtol=2e-5, atol=2e-5)
-
-

@@ -27,8 +27,8 @@ Case = tuple[str, dict[str, Any], int, np.ndarray, list[Any]]
 
 ELEMENTWISE: list[Case] = [
     *[(name, {}, 13, ROWS, []) for name in (
-        "Abs", "Neg", "Ceil", "Floor", "Sign", "Exp", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh", "Asinh", "Tanh", "Erf",
-        "Round",
+        "Abs", "Neg", "Ceil", "Floor", "Sign", "Exp", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh", "Asinh", "Tanh",
+        "Erf", "Round",
     )],
     *[(name, {}, 13, UNIT, []) for name in ("Log", "Sqrt", "Asin", "Acos", "Atanh", "Reciprocal")],
     ("Acosh", {}, 13, UNIT + 1, []),
@@ -144,7 +144,8 @@ RESIZES: list[Case] = [
     ("Resize", {}, 10, IMAGES, [np.float32([1, 1, 1.7, 0.6])]),
     ("Resize", {"mode": "linear"}, 10, IMAGES, [np.float32([1, 1, 2, 1.5])]),
     *[("Resize", {"mode": mode, "coordinate_transformation_mode": kind}, 13, IMAGES, [None, np.float32([1, 1, 2, 1.5])])
-      for mode in ("nearest", "linear") for kind in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")],
+      for mode in ("nearest", "linear")
+      for kind in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")],
     *[("Resize", {"nearest_mode": to, "coordinate_transformation_mode": "asymmetric"}, 11, IMAGES,
        [np.float32([]), np.float32([]), ints(2, 4, 10, 5)])
       for to in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")],

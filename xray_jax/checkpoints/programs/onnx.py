@@ -1,8 +1,8 @@
 """ONNX models: as a JAX program where the table of operators has all that they need, else through onnxruntime.
 
-Before anything runs, `onnx_model` checks the protobuf: only operators of onnxruntime itself are allowed, custom operator
-libraries are never registered, and weights in other files must lie in the model's own folder. The format has no
-checksum: a damaged weight can go unnoticed.
+Before anything runs, `onnx_model` checks the protobuf: only operators of onnxruntime itself are allowed, custom
+operator libraries are never registered, and weights in other files must lie in the model's own folder. The format has
+no checksum: a damaged weight can go unnoticed.
 
 A graph of the table (`onnx_operators`) is a network like any other: several devices, any batch, gradients. onnxruntime
 opens it nevertheless and has to agree on a few images, or else runs it, as a black box; the notes say why.
@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from xray_jax.checkpoints.bounded_file import Source
-from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.programs import onnx_batch, onnx_graph, onnx_model, onnx_network
 from xray_jax.checkpoints.programs.onnx_model import Inspected
 from xray_jax.checkpoints.programs.onnx_network import OnnxNetwork
@@ -49,7 +48,7 @@ def read(path: Path) -> Classifier | BlackBox:
     session = open_session(str(path) if external else inspected.data)
     output = class_output(session)
     certain = onnx_model.layout_is_certain(session.entry)
-    notes = () if certain else (f"its image layout is taken to be {session.entry.form}",)
+    notes: tuple[str, ...] = () if certain else (f"its image layout is taken to be {session.entry.form}",)
     try:
         return _network(inspected, path, session, output, notes)
     except UnsupportedError as error:
@@ -69,9 +68,7 @@ def read(path: Path) -> Classifier | BlackBox:
     )
 
 
-def _network(
-    inspected: Inspected, path: Path, session: Session, output: Output, notes: tuple[str, ...]
-) -> Classifier:
+def _network(inspected: Inspected, path: Path, session: Session, output: Output, notes: tuple[str, ...]) -> Classifier:
     """The graph as a JAX program that agrees with onnxruntime.
 
     Raises:
@@ -145,9 +142,13 @@ def _opened(inspected: Inspected, session: Session, output: Output) -> tuple[Ses
     try:
         opened = open_session(onnx_batch.with_open_batch(inspected.model, session.name))
         same = np.array_equal(output.label_fn(opened)(images), output.label_fn(session)(images))
-        if opened.batch is None and same and (
-            output.labels is not None
-            or scores_apart(session.scores(images, output.name), opened.scores(images, output.name)) <= TOLERANCE
+        if (
+            opened.batch is None
+            and same
+            and (
+                output.labels is not None
+                or scores_apart(session.scores(images, output.name), opened.scores(images, output.name)) <= TOLERANCE
+            )
         ):
             return opened, ("its batch dimension of 1 was made open",)
     except Exception:

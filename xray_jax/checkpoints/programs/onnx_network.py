@@ -80,6 +80,8 @@ def run(graph: Graph, weights: Sequence[Value], images: jax.Array) -> jax.Array:
             raise UnsupportedError(f"{where}: {' '.join(str(error).split())[:200]}") from error
         made = found if isinstance(found, list) else [found]
         for number, value in zip(node.outputs, made, strict=False):
+            # numpy's functions turn arrays without axes into scalars.
+            value = np.asarray(value) if isinstance(value, np.generic) else value
             if value.size > most:
                 raise TooLargeError(f"{where}: it makes {list(value.shape)}, more than {most} numbers")
             if number is not None:

@@ -47,13 +47,15 @@ def _slice(node: Node, inputs: Sequence[Value]) -> Value:
 
 
 def _python_slice(start: int, end: int, step: int, size: int) -> slice:
-    """Backwards, an end before the first entry is stated by a negative number that Python would count from the end."""
+    """Backwards, the end may lie before the first entry, and a start there is the first entry."""
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
     if step > 0:
         return slice(min(max(start, 0), size), min(max(end, 0), size), step)
-    start, end = min(max(start, -1), size - 1), min(max(end, -1), size - 1)
-    return slice(0, 0) if start < 0 else slice(start, None if end < 0 else end, step)
+    if size == 0:
+        return slice(0)
+    start, end = min(max(start, 0), size - 1), min(max(end, -1), size - 1)
+    return slice(start, None if end < 0 else end, step)
 
 
 def _gather(node: Node, inputs: Sequence[Value]) -> Value:

@@ -1,7 +1,8 @@
 """Pooling over windows and over whole images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ def _placed(node: Node, images: jax.Array) -> tuple[Windows, Pads]:
     return where, tuple(pads)
 
 
-def _reduce(images: jax.Array, start: float, function: object, where: Windows, pads: Pads) -> jax.Array:
+def _reduce(images: jax.Array, start: float, function: Callable[..., Any], where: Windows, pads: Pads) -> jax.Array:
     return jax.lax.reduce_window(
         images,
         np.asarray(start, images.dtype),
@@ -57,10 +58,7 @@ def _average_pool(node: Node, inputs: Sequence[Value]) -> Value:
         counted, around = jnp.ones((1, 1, *images.shape[2:]), images.dtype), pads
     else:
         # What ceil_mode adds behind the padding is counted by no one.
-        inner = [
-            (size + before + after)
-            for size, (before, after) in zip(images.shape[2:], where.pads, strict=True)
-        ]
+        inner = [(size + before + after) for size, (before, after) in zip(images.shape[2:], where.pads, strict=True)]
         counted = jnp.ones((1, 1, *inner), images.dtype)
         around = tuple((0, pad[1] - own[1]) for pad, own in zip(pads, where.pads, strict=True))
     return total / _reduce(counted, 0, jax.lax.add, where, around)

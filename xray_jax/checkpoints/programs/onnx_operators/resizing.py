@@ -93,9 +93,7 @@ def _by_scales(node: Node, images: jax.Array, axes: Sequence[int], scales: np.nd
     scales = scales.astype(np.float32).reshape(-1)
     if len(scales) != len(axes) or not (np.isfinite(scales).all() and (scales > 0).all()):
         raise UnsupportedError("its scales")
-    made = [
-        int(np.floor(np.float32(images.shape[axis]) * scale)) for axis, scale in zip(axes, scales, strict=True)
-    ]
+    made = [int(np.floor(np.float32(images.shape[axis]) * scale)) for axis, scale in zip(axes, scales, strict=True)]
     return _resized(node, images, axes, made, [float(scale) for scale in scales], kind, to)
 
 
