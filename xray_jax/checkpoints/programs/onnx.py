@@ -5,9 +5,11 @@ operator libraries are never registered, and weights in other files must lie in 
 no checksum: a damaged weight can go unnoticed.
 
 A graph of the table (`onnx_operators`) is a network like any other: several devices, any batch, gradients. onnxruntime
-opens it nevertheless and has to agree on a few images, or else runs it, as a black box; the notes say why.
+opens it nevertheless and has to agree on a few images, or else runs it, as a black box; the notes say why. What asks
+for more memory than any classifier needs is refused before that.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import jax
 import numpy as np
 
 from xray_jax.checkpoints.bounded_file import Source
+from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.image_input import ImageInput, image_input
 from xray_jax.checkpoints.programs import onnx_batch, onnx_graph, onnx_model, onnx_network
 from xray_jax.checkpoints.programs.onnx_model import Inspected
 from xray_jax.checkpoints.programs.onnx_network import OnnxNetwork
@@ -24,6 +28,7 @@ from xray_jax.classifier import BlackBox, Classifier
 
 NAME = "ONNX"
 ARCHITECTURE = "onnx graph"
+MAX_OUTPUTS = 8
 TOLERANCE = 1e-3
 """Share of an image's largest score by which a JAX program may differ from onnxruntime."""
 HALF_TOLERANCE = 2e-2
@@ -45,12 +50,13 @@ def read(path: Path) -> Classifier | BlackBox:
     """
     inspected = onnx_model.inspect(Source.of(path))
     external = onnx_model.check_external(inspected.locations, path)
+    programs = _programs(inspected, path)
     session = open_session(str(path) if external else inspected.data)
     output = class_output(session)
     certain = onnx_model.layout_is_certain(session.entry)
     notes: tuple[str, ...] = () if certain else (f"its image layout is taken to be {session.entry.form}",)
     try:
-        return _network(inspected, path, session, output, notes)
+        return _network(programs, session, output, notes)
     except UnsupportedError as error:
         notes += (f"run by onnxruntime: {error}",)
     if session.batch == 1 and not external:
@@ -68,40 +74,75 @@ def read(path: Path) -> Classifier | BlackBox:
     )
 
 
-def _network(inspected: Inspected, path: Path, session: Session, output: Output, notes: tuple[str, ...]) -> Classifier:
-    """The graph as a JAX program that agrees with onnxruntime.
+Program = tuple[OnnxNetwork, Mapping[str, Any], int]
+"""A network, its weights and its number of classes."""
+
+
+def _programs(inspected: Inspected, path: Path) -> dict[str, Program | UnsupportedError]:
+    """For each output the JAX program behind it, or why there is none; traced before onnxruntime sees the file.
+
+    Raises:
+      CheckpointError: a node makes more than any classifier needs.
+    """
+    graph, folder = inspected.model.graph, path.parent
+    weights = {tensor.name for tensor in graph.initializer}
+    images = [value for value in graph.input if value.name not in weights]
+    if len(images) != 1 or len(graph.output) > MAX_OUTPUTS:
+        return {}
+    sizes = [axis.dim_value or None for axis in images[0].type.tensor_type.shape.dim]
+    try:
+        entry = image_input(sizes[1:], channels_first=True)
+    except CheckpointError:
+        # Said again where onnxruntime has opened it.
+        return {}
+    size = Source.of(path).size + sum(Source.of(folder / location).size for location in inspected.locations)
+    found: dict[str, Program | UnsupportedError] = {}
+    for output in graph.output:
+        try:
+            found[output.name] = _program(inspected.model, images[0].name, output.name, entry, sizes[0], folder, size)
+        except UnsupportedError as error:
+            found[output.name] = error
+    return found
+
+
+def _program(
+    model: Any, images: str, output: str, entry: ImageInput, batch: int | None, folder: Path, size: int
+) -> Program:
+    graph, weights = onnx_graph.graph_of(
+        model, images, output, lambda tensor: onnx_model.read_tensor(tensor, folder), size
+    )
+    network, variables = OnnxNetwork(graph.digest(), entry, batch == 1, graph), {"weights": weights}
+    return network, variables, onnx_network.check(network, variables, None if batch == 1 else batch)
+
+
+def _network(
+    programs: Mapping[str, Program | UnsupportedError], session: Session, output: Output, notes: tuple[str, ...]
+) -> Classifier:
+    """The JAX program behind an output, which agrees with onnxruntime.
 
     Raises:
       UnsupportedError: saying what the table does not have, or how far apart they are.
-      CheckpointError: the graph asks for more memory than any classifier needs.
     """
     if output.labels is not None:
         raise UnsupportedError("it puts out a list of labels and probabilities")
-    folder = path.parent
-    size = Source.of(path).size + sum(Source.of(folder / location).size for location in inspected.locations)
-    graph, weights = onnx_graph.graph_of(
-        inspected.model,
-        session.name,
-        output.name,
-        lambda tensor: onnx_model.read_tensor(tensor, folder),
-        size,
-    )
-    network = OnnxNetwork(graph.digest(), session.entry, session.batch == 1, graph)
+    program = programs.get(output.name, UnsupportedError("its inputs and outputs are more than images and scores"))
+    if isinstance(program, UnsupportedError):
+        raise program
+    network, variables, classes = program
+    if classes != output.classes or network.entry != session.entry:
+        raise UnsupportedError("its number of classes or its input depends on the batch")
     batch = None if session.batch == 1 else session.batch
-    variables = {"weights": weights}
-    if onnx_network.check(network, variables, batch) != output.classes:
-        raise UnsupportedError("its number of classes depends on the batch")
     _compare(network, variables, session, output, batch)
-    return Classifier(
-        network, variables, output.classes, session.entry.shape, ARCHITECTURE, batch_size=batch, notes=notes
-    )
+    return Classifier(network, variables, classes, session.entry.shape, ARCHITECTURE, batch_size=batch, notes=notes)
 
 
 def trial_images(shape: tuple[int, int, int], count: int) -> np.ndarray:
-    """Random images `[count, H, W, C]` in the ranges that networks take: 0 to 1, standardised, 0 to 255."""
+    """Random images `[count, H, W, C]` in the ranges that networks take, in turns: 0 to 1 and -2 to 2.
+
+    None from 0 to 255: a softmax of scores so large would show rounding errors as whole probabilities.
+    """
     images = np.random.default_rng(0).uniform(size=(count, *shape)).astype(np.float32)
-    images[1::4] = 4 * images[1::4] - 2
-    images[3::4] *= 255
+    images[1::2] = 4 * images[1::2] - 2
     return images
 
 

@@ -1,5 +1,6 @@
 """Types of numbers, and values made of nothing: `Cast`, `ConstantOfShape`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from xray_jax.checkpoints.programs.onnx_operators.node import (
+    MAX_ELEMENTS,
+    MAX_KNOWN,
     Node,
     Table,
     UnsupportedError,
@@ -15,6 +18,7 @@ from xray_jax.checkpoints.programs.onnx_operators.node import (
     integers,
     is_float,
     operator,
+    traced,
 )
 
 TYPES: Mapping[int, Any] = {
@@ -54,9 +58,12 @@ def _cast_like(node: Node, inputs: Sequence[Value]) -> Value:
 
 
 def _constant_of_shape(node: Node, inputs: Sequence[Value]) -> Value:
-    sizes = check_size(integers(inputs[0], "its shape"))
+    sizes = check_size(integers(inputs[0], "its shape"), MAX_ELEMENTS)
     number, dtype = node.get("value", (0.0, "float32"))
-    return np.full(sizes, number, np.dtype(dtype))
+    if math.prod(sizes) <= MAX_KNOWN:
+        return np.full(sizes, number, np.dtype(dtype))
+    # Traced, so that nothing is made yet.
+    return jnp.full(sizes, traced(np.array(number, np.dtype(dtype))))
 
 
 OPERATORS: Table = {
