@@ -198,6 +198,12 @@ def test_open_image_sizes_and_integer_images_are_refused(tmp_path):
         load(saved(tmp_path / "u.onnx", model))
 
 
+@pytest.mark.parametrize("change", [lambda model: model, outside])
+def test_a_batch_beyond_all_measure_is_refused(tmp_path, change):
+    with pytest.raises(CheckpointError, match=r"takes 1000000000 images of \(8, 6, 3\) at once.*refused"):
+        load(saved(tmp_path / "m.onnx", change(build(10**9))))
+
+
 def test_without_onnxruntime_the_extra_is_named(tmp_path, monkeypatch):
     path = saved(tmp_path / "m.onnx", build())
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -1,5 +1,6 @@
 """A session of onnxruntime: how it is opened, called on images, and which of its outputs are class scores."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ _HOST = ["CPUExecutionProvider"]
 
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
+
+MAX_BATCH = 1 << 28
+"""Numbers that a model may take at once."""
 
 Labels = Callable[[np.ndarray], np.ndarray]
 
@@ -72,6 +76,8 @@ def open_session(model: str | bytes) -> Session:
         raise CheckpointError(f"its input is {given.type}, expected floating-point images; export it with float inputs")
     entry = image_input([n if type(n) is int else None for n in given.shape[1:]], channels_first=True)
     batch = given.shape[0] if given.shape and type(given.shape[0]) is int and given.shape[0] > 0 else None
+    if batch and batch * math.prod(entry.shape) > MAX_BATCH:
+        raise CheckpointError(f"it takes {batch} images of {entry.shape} at once and no fewer: refused")
     return Session(runtime, given.name, FLOATS[given.type], entry, batch)
 
 
