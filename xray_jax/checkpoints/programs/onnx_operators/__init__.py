@@ -1,9 +1,8 @@
 """The standard ONNX operators of image classifiers as JAX functions: a table, one file an idea.
 
-Ours, because no converter is kept up: `jaxonnxruntime` (Google, Apache-2.0) had its last release, 0.3.0, in August
-2023, is tested against onnx 1.12, and bounds nothing that a file asks for. Each operator is tested against onnxruntime
-(`tests/checkpoints/programs/test_onnx_operators.py`), in those versions from `FIRST_OPSET` to `LATEST_OPSET` that
-differ.
+Ours, because no converter is kept up: the last release of `jaxonnxruntime` on PyPI, 0.3.0, is of August 2023, and its
+extra asks for onnx 1.12. Each operator is tested against onnxruntime (`tests/checkpoints/programs/`), in those versions
+from `FIRST_OPSET` to `LATEST_OPSET` that differ.
 """
 
 from xray_jax.checkpoints.programs.onnx_operators import (
