@@ -101,10 +101,15 @@ class Classifier:
         weights = sum(np.size(leaf) for leaf in jax.tree.leaves(self.variables))
         return f"<Classifier {self.architecture}: {_classes_and_input(self)}, {weights:,} weights>"
 
+    @property
+    def runtime(self) -> str:
+        """What runs it, for rows."""
+        return "jax"
+
 
 @dataclass(frozen=True)
 class BlackBox:
-    """A model that is only a callable on the host: a remote service, an ONNX session, another framework.
+    """A model that is only a callable on the host: a remote service, a session of onnxruntime, another framework.
 
     Attributes:
       label_fn: float32 `[B, H, W, C]` in the normalised input space -> integer labels `[B]`.
@@ -115,6 +120,7 @@ class BlackBox:
       batch_size: images a call, the last one padded to it; None for 256.
       notes: what the reader wants users to know.
       preprocess_source: who says so, one of `PREPROCESS_SOURCES`.
+      runtime: what runs it, for rows.
     """
 
     label_fn: LabelFn
@@ -125,6 +131,7 @@ class BlackBox:
     batch_size: int | None = None
     notes: tuple[str, ...] = ()
     preprocess_source: str = "given"
+    runtime: str = "callable"
 
     def __repr__(self) -> str:
         """Its name, classes and input."""

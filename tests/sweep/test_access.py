@@ -65,23 +65,34 @@ def test_access_that_leaves_nothing_is_a_usage_error(folder: Path, plugged_in: N
 
 
 def test_a_black_box_says_which_detectors_need_more(tmp_path: Path) -> None:
-    entry = Entry("m", linear_onnx(tmp_path / "m.onnx"))
+    # Shrink is not in the table of operators that run as JAX programs, and changes nothing here.
+    entry = Entry("m", linear_onnx(tmp_path / "m.onnx", last="Shrink"))
     (row,) = run([entry], detectors=(Planes(OPTIONS), Weighing()))
-    assert (row["status"], row["format"]) == ("ok", "ONNX")
+    assert (row["status"], row["format"], row["runtime"]) == ("ok", "ONNX", "onnxruntime")
+    assert "run by onnxruntime: the operator Shrink is not in the table" in row["notes"]
     assert set(row["detectors"]) == {"planes"}
     assert row["not_run"] == {"weighing": "it needs weights, the model gives labels only"}
     assert row["settings"]["detectors"]["weighing"] == {"unit": "gram"}
 
 
-def linear_onnx(path: Path) -> Path:
-    """A linear classifier of five labels as an ONNX file."""
+def test_an_onnx_file_of_known_operators_is_a_network_like_any_other(tmp_path: Path) -> None:
+    files = [linear_onnx(tmp_path / f"{last}.onnx", last) for last in ("Identity", "Shrink")]
+    inside, outside = run([Entry(file.stem, file) for file in files], detectors=(Planes(OPTIONS), Weighing()))
+    assert (inside["runtime"], inside["not_run"]) == ("jax", {})
+    assert set(inside["detectors"]) == {"planes", "weighing"}
+    assert stable([inside])[0]["detectors"]["planes"] == stable([outside])[0]["detectors"]["planes"]
+
+
+def linear_onnx(path: Path, last: str) -> Path:
+    """A linear classifier of five labels as an ONNX file, with a last operator that changes nothing."""
     onnx = pytest.importorskip("onnx", reason="onnx writes the file that is read here (extra `test`)")
     pytest.importorskip("onnxruntime", reason="extra `onnx`")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     weights = np.random.default_rng(0).normal(size=(3 * factory.SIDE**2, 5)).astype(np.float32)
     nodes = [
         helper.make_node("Flatten", ["images"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["product"]),
+        helper.make_node(last, ["product"], ["logits"], **({"lambd": 0.0} if last == "Shrink" else {})),
     ]
     graph = helper.make_graph(
         nodes,

@@ -183,6 +183,7 @@ class Row(TypedDict):
       format: of the file; "memory" for a model that comes from none.
       architecture: as recognised or declared.
       num_classes: labels are below it.
+      runtime: what computed its labels: "jax", "onnxruntime" (the notes say why) or "callable".
       preprocess: pixel values to the network's input space.
       preprocess_source: who says so: "given", "file", "assumed" or "chosen".
       preprocess_choice: how the samples chose it; None where they did not.
@@ -221,6 +222,7 @@ class Row(TypedDict):
     format: str | None
     architecture: str | None
     num_classes: NotRequired[int]
+    runtime: NotRequired[str]
     preprocess: NotRequired[dict[str, Any]]
     preprocess_source: NotRequired[str]
     preprocess_choice: NotRequired[PreprocessChoiceFields | None]

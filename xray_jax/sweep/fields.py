@@ -20,6 +20,7 @@ from xray_jax.verdict.references import References
 def fill_model_fields(row: Row, model: Model, notes: Iterable[str]) -> None:
     """What the row says of the model itself; `notes` of the batch scan come first."""
     row["architecture"], row["num_classes"] = model.architecture, model.num_classes
+    row["runtime"] = model.runtime
     row["preprocess"], row["preprocess_source"] = model.preprocess.settings(), model.preprocess_source
     row["notes"] = [*notes, *model.notes]
 

@@ -10,7 +10,7 @@ import pytest
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.loading import load
 from xray_jax.checkpoints.programs import onnx as reader
-from xray_jax.classifier import BlackBox
+from xray_jax.classifier import Access, BlackBox, Classifier
 from xray_jax.inference.labels import label_images
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the files that are read here (extra `test`)")
@@ -62,15 +62,42 @@ def saved(path, model, **options):
     return path
 
 
-@pytest.mark.parametrize("batch", ["N", 4])
+def outside(model):
+    """The same with a last operator that is not in the table, and changes nothing."""
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(helper.make_node("Shrink", ["before"], ["logits"], lambd=0.0, bias=0.0))
+    return model
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 4])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_layout_and_batch_are_found(tmp_path, batch, layout):
     model = load(saved(tmp_path / "m.onnx", build(batch, layout)))
+    assert isinstance(model, Classifier)
+    assert (model.num_classes, model.input_shape, model.runtime) == (5, (8, 6, 3), "jax")
+    assert (model.access, model.notes) == (Access.WEIGHTS, ())
+    assert model.batch_size == (4 if batch == 4 else None)
+    np.testing.assert_array_equal(label_images(model, IMAGES), expected_labels(IMAGES))
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_what_the_table_lacks_is_run_by_onnxruntime(tmp_path, batch, layout):
+    model = load(saved(tmp_path / "m.onnx", outside(build(batch, layout))))
     assert isinstance(model, BlackBox)
-    assert (model.num_classes, model.input_shape) == (5, (8, 6, 3))
-    assert model.batch_size == (None if batch == "N" else 4)
+    assert (model.num_classes, model.input_shape, model.runtime) == (5, (8, 6, 3), "onnxruntime")
+    assert model.notes[0] == "run by onnxruntime: the operator Shrink is not in the table"
+    assert model.batch_size == (4 if batch == 4 else None)
+    assert (model.notes[1:] == ("its batch dimension of 1 was made open",)) == (batch == 1)
     np.testing.assert_array_equal(model.label_fn(IMAGES), expected_labels(IMAGES))
     np.testing.assert_array_equal(label_images(model, IMAGES), expected_labels(IMAGES))
+
+
+def test_a_program_that_onnxruntime_does_not_agree_with_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader.onnx_network, "compiled", lambda network: lambda variables, images: images[:, 0, :5, 0])
+    model = load(saved(tmp_path / "m.onnx", build()))
+    assert isinstance(model, BlackBox)
+    assert model.notes[0].startswith("run by onnxruntime: as a JAX program its scores would be off by up to")
 
 
 def test_a_file_without_its_suffix_is_recognised(tmp_path):
@@ -85,7 +112,7 @@ def test_label_and_probabilities_as_scikit_learn_exports_them(tmp_path):
     ]
     outputs = [tensor("index", ["N"], TensorProto.INT64), tensor("probabilities", ["N", 5])]
     model = load(saved(tmp_path / "m.onnx", build(extra_nodes=nodes, outputs=outputs)))
-    np.testing.assert_array_equal(model.label_fn(IMAGES), expected_labels(IMAGES))
+    np.testing.assert_array_equal(label_images(model, IMAGES), expected_labels(IMAGES))
 
 
 def test_a_list_of_label_to_probability_maps(tmp_path):
@@ -138,7 +165,8 @@ def external(path, location):
 def test_weights_beside_the_model_are_read(tmp_path):
     (tmp_path / "head.bin").write_bytes(HEAD.tobytes())
     model = load(external(tmp_path / "m.onnx", "head.bin"))
-    np.testing.assert_array_equal(model.label_fn(IMAGES), expected_labels(IMAGES))
+    assert isinstance(model, Classifier)
+    np.testing.assert_array_equal(label_images(model, IMAGES), expected_labels(IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +196,12 @@ def test_open_image_sizes_and_integer_images_are_refused(tmp_path):
     model.graph.node[1].input[0] = "float"
     with pytest.raises(CheckpointError, match="floating-point images"):
         load(saved(tmp_path / "u.onnx", model))
+
+
+@pytest.mark.parametrize("change", [lambda model: model, outside])
+def test_a_batch_beyond_all_measure_is_refused(tmp_path, change):
+    with pytest.raises(CheckpointError, match=r"takes 1000000000 images of \(8, 6, 3\) at once.*refused"):
+        load(saved(tmp_path / "m.onnx", change(build(10**9))))
 
 
 def test_without_onnxruntime_the_extra_is_named(tmp_path, monkeypatch):

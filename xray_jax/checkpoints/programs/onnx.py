@@ -1,29 +1,38 @@
-"""ONNX models through onnxruntime: a black box on the host, on every execution provider at hand.
+"""ONNX models: as a JAX program where the table of operators has all that they need, else through onnxruntime.
 
-Before onnxruntime sees a file, `onnx_model` checks its protobuf: only operators of onnxruntime itself are allowed,
-custom operator libraries are never registered, and weights in other files must lie in the model's own folder. The
-format has no checksum: a damaged weight can go unnoticed.
+Before anything runs, `onnx_model` checks the protobuf: only operators of onnxruntime itself are allowed, custom
+operator libraries are never registered, and weights in other files must lie in the model's own folder. The format has
+no checksum: a damaged weight can go unnoticed.
+
+A graph of the table (`onnx_operators`) is a network like any other: several devices, any batch, gradients. onnxruntime
+opens it nevertheless and has to agree on a few images, or else runs it, as a black box; the notes say why. What asks
+for more memory than any classifier needs is refused before that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput, image_input
-from xray_jax.checkpoints.programs import onnx_model
-from xray_jax.classifier import BlackBox
+from xray_jax.checkpoints.programs import onnx_batch, onnx_graph, onnx_model, onnx_network
+from xray_jax.checkpoints.programs.onnx_model import Inspected
+from xray_jax.checkpoints.programs.onnx_network import OnnxNetwork
+from xray_jax.checkpoints.programs.onnx_operators.node import UnsupportedError
+from xray_jax.checkpoints.programs.onnx_session import Output, Session, class_output, open_session
+from xray_jax.classifier import BlackBox, Classifier
 
 NAME = "ONNX"
-_REMOTE = ("AzureExecutionProvider",)
-"""Providers that send data to other machines."""
-_HOST = ["CPUExecutionProvider"]
-
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-_LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
+ARCHITECTURE = "onnx graph"
+MAX_OUTPUTS = 8
+TOLERANCE = 1e-3
+"""Share of an image's largest score by which a JAX program may differ from onnxruntime."""
+HALF_TOLERANCE = 2e-2
+"""The same for models in half precision, whose values onnxruntime rounds."""
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -33,96 +42,157 @@ def matches(path: Path, head: bytes) -> bool:
     )
 
 
-def read(path: Path) -> BlackBox:
+def read(path: Path) -> Classifier | BlackBox:
     """A model that takes one batch of images, and gives class scores, or labels and probabilities.
 
     Raises:
       CheckpointError: saying what is refused or does not fit, or that the extra `onnx` is not installed.
     """
-    data, locations = onnx_model.inspect(Source.of(path))
-    external = onnx_model.check_external(locations, path)
-    session = _session(str(path) if external else data)
-    if len(session.get_inputs()) != 1:
-        names = [value.name for value in session.get_inputs()]
-        raise CheckpointError(f"it has the inputs {names}, expected one batch of images")
-    given: Any = session.get_inputs()[0]
-    if given.type not in _FLOATS:
-        raise CheckpointError(f"its input is {given.type}, expected floating-point images; export it with float inputs")
-    entry = image_input([n if type(n) is int else None for n in given.shape[1:]], channels_first=True)
-    batch = given.shape[0] if given.shape and type(given.shape[0]) is int and given.shape[0] > 0 else None
-    run = _Run(session, given.name, _FLOATS[given.type], entry, batch)
-    label_fn, classes = _labels(session, run)
-    notes = () if onnx_model.layout_is_certain(entry) else (f"its image layout is taken to be {entry.form}",)
-    return BlackBox(label_fn, classes, entry.shape, "onnx graph", batch_size=batch, notes=notes)
+    inspected = onnx_model.inspect(Source.of(path))
+    external = onnx_model.check_external(inspected.locations, path)
+    programs = _programs(inspected, path)
+    session = open_session(str(path) if external else inspected.data)
+    output = class_output(session)
+    certain = onnx_model.layout_is_certain(session.entry)
+    notes: tuple[str, ...] = () if certain else (f"its image layout is taken to be {session.entry.form}",)
+    try:
+        return _network(programs, session, output, notes)
+    except UnsupportedError as error:
+        notes += (f"run by onnxruntime: {error}",)
+    if session.batch == 1 and not external:
+        session, more = _opened(inspected, session, output)
+        notes += more
+    label_fn = output.label_fn(session)
+    return BlackBox(
+        label_fn,
+        output.classes,
+        session.entry.shape,
+        ARCHITECTURE,
+        batch_size=session.batch,
+        notes=notes,
+        runtime="onnxruntime",
+    )
 
 
-def _session(model: str | bytes) -> Any:
+Program = tuple[OnnxNetwork, Mapping[str, Any], int]
+"""A network, its weights and its number of classes."""
+
+
+def _programs(inspected: Inspected, path: Path) -> dict[str, Program | UnsupportedError]:
+    """For each output the JAX program behind it, or why there is none; traced before onnxruntime sees the file.
+
+    Raises:
+      CheckpointError: a node makes more than any classifier needs.
+    """
+    graph, folder = inspected.model.graph, path.parent
+    weights = {tensor.name for tensor in graph.initializer}
+    images = [value for value in graph.input if value.name not in weights]
+    if len(images) != 1 or len(graph.output) > MAX_OUTPUTS:
+        return {}
+    sizes = [axis.dim_value or None for axis in images[0].type.tensor_type.shape.dim]
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise CheckpointError(onnx_model.MISSING) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # Or it would also take its own, older format, which nothing here has checked.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    providers = [name for name in onnxruntime.get_available_providers() if name not in _REMOTE]
-    try:
+        entry = image_input(sizes[1:], channels_first=True)
+    except CheckpointError:
+        # Said again where onnxruntime has opened it.
+        return {}
+    size = Source.of(path).size + sum(Source.of(folder / location).size for location in inspected.locations)
+    found: dict[str, Program | UnsupportedError] = {}
+    for output in graph.output:
         try:
-            # Its own fallback prints on stdout, where only rows belong.
-            return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
-        except Exception:
-            if providers == _HOST:
-                raise
-            return onnxruntime.InferenceSession(model, options, providers=_HOST, enable_fallback=0)
-    except Exception as error:
-        raise CheckpointError(f"onnxruntime does not open it ({' '.join(str(error).split())[:300]})") from error
+            found[output.name] = _program(inspected.model, images[0].name, output.name, entry, sizes[0], folder, size)
+        except UnsupportedError as error:
+            found[output.name] = error
+    return found
 
 
-class _Run:
-    """Calls a session on images, in batches of its own size where that is fixed."""
-
-    def __init__(self, session: Any, name: str, dtype: type, entry: ImageInput, batch: int | None) -> None:
-        self._session, self._name, self._dtype, self._entry, self._batch = session, name, dtype, entry, batch
-
-    def __call__(self, images: np.ndarray, outputs: Sequence[str]) -> list[list[Any]]:
-        """For each batch, the values of `outputs`; a last short batch is padded, so they may have rows too many."""
-        size = self._batch or max(len(images), 1)
-        results = []
-        for start in range(0, len(images), size):
-            rows = images[start : start + size]
-            padded = np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)]) if len(rows) < size else rows
-            given: np.ndarray = np.ascontiguousarray(self._entry.enter(padded), self._dtype)
-            results.append(self._session.run(list(outputs), {self._name: given}))
-        return results
-
-    def zeros(self, outputs: Sequence[str]) -> list[Any]:
-        return self(np.zeros((self._batch or 2, *self._entry.shape), np.float32), outputs)[0]
+def _program(
+    model: Any, images: str, output: str, entry: ImageInput, batch: int | None, folder: Path, size: int
+) -> Program:
+    graph, weights = onnx_graph.graph_of(
+        model, images, output, lambda tensor: onnx_model.read_tensor(tensor, folder), size
+    )
+    network, variables = OnnxNetwork(graph.digest(), entry, batch == 1, graph), {"weights": weights}
+    return network, variables, onnx_network.check(network, variables, None if batch == 1 else batch)
 
 
-def _labels(session: Any, run: _Run) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
-    """The label function and the number of classes, from what the model puts out."""
-    outputs = session.get_outputs()
-    tried = dict(zip([o.name for o in outputs], run.zeros([o.name for o in outputs]), strict=True))
-    floats = [o.name for o in outputs if o.type in _FLOATS and np.ndim(tried[o.name]) == 2]
-    scores = [name for name in floats if tried[name].shape[1] > 1]
-    named = [name for name in scores if name.lower() in ("logits", "probabilities", "scores", "output")]
-    if len(scores) == 1 or len(named) == 1:
-        name = (named or scores)[0]
+def _network(
+    programs: Mapping[str, Program | UnsupportedError], session: Session, output: Output, notes: tuple[str, ...]
+) -> Classifier:
+    """The JAX program behind an output, which agrees with onnxruntime.
 
-        def from_scores(images: np.ndarray) -> np.ndarray:
-            rows = np.concatenate([values[0] for values in run(images, [name])])[: len(images)]
-            return np.argmax(np.where(np.isnan(rows), -np.inf, rows), axis=1).astype(np.int32)
+    Raises:
+      UnsupportedError: saying what the table does not have, or how far apart they are.
+    """
+    if output.labels is not None:
+        raise UnsupportedError("it puts out a list of labels and probabilities")
+    program = programs.get(output.name, UnsupportedError("its inputs and outputs are more than images and scores"))
+    if isinstance(program, UnsupportedError):
+        raise program
+    network, variables, classes = program
+    if classes != output.classes or network.entry != session.entry:
+        raise UnsupportedError("its number of classes or its input depends on the batch")
+    batch = None if session.batch == 1 else session.batch
+    _compare(network, variables, session, output, batch)
+    return Classifier(network, variables, classes, session.entry.shape, ARCHITECTURE, batch_size=batch, notes=notes)
 
-        return from_scores, tried[name].shape[1]
-    maps = [o.name for o in outputs if isinstance(tried[o.name], list) and tried[o.name]]
-    if len(outputs) == 2 and outputs[0].type in _LABELS and len(maps) == 1 and isinstance(tried[maps[0]][0], dict):
-        # scikit-learn's classifiers: a label, and a list of {label: probability}.
-        names = sorted(tried[maps[0]][0])
 
-        def from_maps(images: np.ndarray) -> np.ndarray:
-            rows = [row for values in run(images, maps) for row in values[0]][: len(images)]
-            return np.array([max(range(len(names)), key=lambda k: row[names[k]]) for row in rows], np.int32)
+def trial_images(shape: tuple[int, int, int], count: int) -> np.ndarray:
+    """Random images `[count, H, W, C]` in the ranges that networks take, in turns: 0 to 1 and -2 to 2.
 
-        return from_maps, len(names)
-    shown = [f"{o.name}: {o.type} {o.shape}" for o in outputs]
-    raise CheckpointError(f"its outputs are {shown}, expected [batch, classes] of scores, or a label and probabilities")
+    None from 0 to 255: a softmax of scores so large would show rounding errors as whole probabilities.
+    """
+    images = np.random.default_rng(0).uniform(size=(count, *shape)).astype(np.float32)
+    images[1::2] = 4 * images[1::2] - 2
+    return images
+
+
+def _compare(network: OnnxNetwork, variables: Any, session: Session, output: Output, batch: int | None) -> None:
+    """Runs both on a few images.
+
+    Raises:
+      UnsupportedError: they differ.
+    """
+    images = trial_images(session.entry.shape, batch or 4)
+    wanted = session.scores(images, output.name).astype(np.float32)
+    try:
+        found = np.asarray(onnx_network.compiled(network)(variables, images))
+    except jax.errors.JaxRuntimeError as error:
+        raise UnsupportedError(f"as a JAX program it does not run ({' '.join(str(error).split())[:200]})") from error
+    tolerance = HALF_TOLERANCE if session.dtype is np.float16 else TOLERANCE
+    distance = scores_apart(wanted, found)
+    if distance > tolerance:
+        raise UnsupportedError(f"as a JAX program its scores would be off by up to {distance:.1%} of the largest")
+
+
+def scores_apart(wanted: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference of two `[B, classes]`, as a share of each image's largest score; infinite where only one
+    of them is no number.
+    """
+    finite = np.isfinite(wanted)
+    if not np.array_equal(finite, np.isfinite(found)):
+        return float("inf")
+    with np.errstate(invalid="ignore"):
+        apart = np.where(finite, np.abs(wanted - found), 0).max(1)
+    largest = np.where(finite, np.abs(wanted), 0).max(1)
+    return float(np.max(apart / np.maximum(largest, np.finfo(np.float32).tiny)))
+
+
+def _opened(inspected: Inspected, session: Session, output: Output) -> tuple[Session, tuple[str, ...]]:
+    """The session with an open batch dimension, where the graph allows it, and a note."""
+    images = trial_images(session.entry.shape, 5)
+    try:
+        opened = open_session(onnx_batch.with_open_batch(inspected.model, session.name))
+        same = np.array_equal(output.label_fn(opened)(images), output.label_fn(session)(images))
+        if (
+            opened.batch is None
+            and same
+            and (
+                output.labels is not None
+                or scores_apart(session.scores(images, output.name), opened.scores(images, output.name)) <= TOLERANCE
+            )
+        ):
+            return opened, ("its batch dimension of 1 was made open",)
+    except Exception:
+        # onnxruntime raises its own kinds for a graph that does not allow it.
+        pass
+    return session, ("its batch dimension of 1 cannot be made open: it is run image by image",)

@@ -6,12 +6,15 @@ small happens in a process whose memory is bounded (`onnx_rehearsal`); protobuf 
 a hundred deep.
 """
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import SLACK, CheckpointError
@@ -36,14 +39,25 @@ _MEMORY = "_ORT_MEM_ADDR_"
 """How onnxruntime names weights that lie at an address of its own process."""
 
 
-def inspect(source: Source) -> tuple[bytes, frozenset[str]]:
+class Inspected(NamedTuple):
+    """A file that was checked.
+
+    Attributes:
+      data: its bytes.
+      model: the ModelProto in them.
+      locations: of weights outside of it, as it states them.
+    """
+
+    data: bytes
+    model: Any
+    locations: frozenset[str]
+
+
+def inspect(source: Source) -> Inspected:
     """Reads a serialised ModelProto and checks it.
 
     Args:
       source: the file.
-
-    Returns:
-      Its bytes, and the locations of weights outside of it, as it states them.
 
     Raises:
       CheckpointError: when it is damaged or too large, uses operators that are not onnxruntime's own, or has parts
@@ -80,7 +94,7 @@ def inspect(source: Source) -> tuple[bytes, frozenset[str]]:
     )
     if custom:
         raise CheckpointError(f"it uses custom operators ({', '.join(custom[:10])}), which are never loaded: refused")
-    return data, frozenset(files)
+    return Inspected(data, model, frozenset(files))
 
 
 def check_external(locations: frozenset[str], path: Path) -> bool:
@@ -103,6 +117,29 @@ def check_external(locations: frozenset[str], path: Path) -> bool:
         if not target.is_file():
             raise CheckpointError(f"its weights are in {location!r}, which is missing; put it beside the model")
     return bool(locations)
+
+
+def read_tensor(tensor: Any, folder: Path) -> np.ndarray:
+    """The array of a TensorProto whose location `check_external` has allowed.
+
+    Args:
+      tensor: of a type that numpy has.
+      folder: of the model.
+
+    Raises:
+      CheckpointError: its bytes are not as many as its shape says.
+    """
+    from onnx import helper, numpy_helper
+
+    if tensor.data_location != tensor.EXTERNAL:
+        return numpy_helper.to_array(tensor)
+    stated = {entry.key: entry.value for entry in tensor.external_data}
+    dtype, shape = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)), tuple(tensor.dims)
+    length = dtype.itemsize * math.prod(shape)
+    source, offset = Source.of(folder / stated["location"]), int(stated.get("offset", 0))
+    if int(stated.get("length", length)) != length or not 0 <= offset <= source.size - length:
+        raise CheckpointError(f"damaged ONNX: {stated['location']!r} does not hold the {length} bytes that it should")
+    return np.frombuffer(source.read(offset, length), dtype).reshape(shape)
 
 
 def layout_is_certain(entry: ImageInput) -> bool:
