@@ -52,9 +52,10 @@ docs: .venv/docs.stamp
 	$(BIN)/pip install -q -e ".[report]"
 	touch $@
 
-.venv/test.stamp: pyproject.toml setup.py
+# Pinned: free to choose, pip would try releases of boto for many minutes.
+.venv/test.stamp: pyproject.toml setup.py requirements_lock.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e ".[test]"
+	$(BIN)/pip install -q --constraint requirements_lock.txt -e ".[test]"
 	touch .venv/demo.stamp $@
 
 # The report's pages are tested in a Chromium; where none can be had these tests are skipped.
