@@ -14,6 +14,7 @@ from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import plane_grid
 from xray_jax.classifier import Classifier, Model
+from xray_jax.detectors import registry
 from xray_jax.detectors.detection import Detector
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
@@ -30,6 +31,8 @@ SUBJECTS = {
     "backdoored": "cifar10-preactresnet-small-badnets-t3-s201",
 }
 """Networks of the demo that are asked."""
+WHITE_BOX = ("margin", "perturbation")
+"""Detectors that look inside, of those that references are compared by."""
 PROBE = ProbeOptions()
 SIZE = 1024
 """Of the matrix whose product is the measure of the machine."""
@@ -52,12 +55,16 @@ def run(options: Options) -> Iterator[Figure]:
             yield Figure(CASE, f"{kind}, {name}", detector.detect(model, clean).queries, "queries")
     functions: dict[str, Callable[[], Any]] = {"products": products(SIZE, PRODUCTS)}
     functions |= {name: functools.partial(each.detect, models["clean"], clean) for name, each in detectors.items()}
+    for detector in registry.make(WHITE_BOX):
+        functions[detector.name] = functools.partial(detector.detect, models["clean"], clean)
     functions |= points(loaded["clean"], options)
     timings = measure(functions, options.repeats)
     machine = timings["products"]
     yield rate(CASE, "matrix products", machine, PRODUCTS * 2 * SIZE**3 / 1e9, "GFLOP")
     for name in [each for each in functions if each != "products"]:
         yield ratio(CASE, f"{name} / matrix products", timings[name], machine)
+    for name in WHITE_BOX:
+        yield ratio(CASE, f"{name} / the probe", timings[name], timings["probe"])
     if "onnxruntime" in timings:
         yield ratio(CASE, "points / onnxruntime's", timings["points"], timings["onnxruntime"])
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from xray_jax.classifier import Access
 from xray_jax.detectors import objectives
@@ -142,6 +141,8 @@ def surprise(margins: np.ndarray) -> float:
       margins: `[C]`, at least four.
     """
     ordered = np.sort(np.maximum(margins, LEAST_MARGIN).astype(np.float64))
+    from scipy import stats  # Half a second that nobody else needs.
+
     shape, _, scale = stats.gamma.fit(ordered[:-1], floc=0)
     log_tail = float(stats.gamma.logsf(ordered[-1], shape, scale=scale))
     if log_tail < -30:

@@ -7,7 +7,6 @@ naming, ATS with some: `docs/benchmarks.md` states both errors against the full 
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.stats import qmc
 
 from xray_jax.detectors.planes.refine import UNKNOWN, Queries, Refined
 
@@ -22,6 +21,8 @@ def sketch_nodes(count: int, density: int, seed: int, plane: int) -> np.ndarray:
     errors, and plane k is sketched alike however many planes there are.
     """
     generator = np.random.default_rng([seed, plane])
+    from scipy.stats import qmc  # Half a second that nobody else needs.
+
     points = qmc.Sobol(2, seed=generator).random(count)
     # Every node stands for an equal part of the unit square.
     return np.minimum((points * density).astype(np.int64), density - 1)

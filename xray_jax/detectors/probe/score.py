@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 SPREAD_FLOOR = 0.05
 """Added to the spread of the classes' rates in the anomaly index: about the sampling error of one rate."""
@@ -107,8 +107,8 @@ def interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, f
     if trials <= 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(stats.beta.ppf(tail, hits, trials - hits + 1))
-    high = 1.0 if hits == trials else float(stats.beta.ppf(1 - tail, hits + 1, trials - hits))
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, trials - hits + 1, tail))
+    high = 1.0 if hits == trials else float(special.betaincinv(hits + 1, trials - hits, 1 - tail))
     return low, high
 
 
