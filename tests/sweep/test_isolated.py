@@ -131,7 +131,9 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
     def end(number: int) -> int:
         """Starts the command, ends it when the pill hangs in a process of its own, and returns its worker."""
         began = attempts().count("1-hangs.safetensors")
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        listening = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=listening)
         worker = -1
         while attempts().count("1-hangs.safetensors") == began or len(members(worker)) < 2:
             assert process.poll() is None
