@@ -8,11 +8,8 @@ from xray_jax.scripts import command_help
 
 F, D = flags, PlanesOptions
 with command_help.group("Planes"):
-    PLANES = F.DEFINE_string(
-        "planes", "20", "Planes per checkpoint (N); auto: by twenties until the verdict is settled."
-    )
+    PLANES = F.DEFINE_string("planes", str(D.planes), "Planes per checkpoint (N).")
     SAMPLING = F.DEFINE_enum("sampling", "refine", sampling.SAMPLINGS, "Which nodes of a plane are asked for.")
-    MAX_QUERIES = F.DEFINE_integer("max_queries", 200_000, "Budget of --planes=auto, per checkpoint.")
     DENSITY = F.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
     EXPANSION = F.DEFINE_float("expansion", 5.0, "Reach of the grid beyond the samples, in their extents (eta).")
     ALPHA = F.DEFINE_float("alpha", 10.0, "Order of the Renyi entropy.")
@@ -20,14 +17,13 @@ with command_help.group("Planes"):
     ATS = F.DEFINE_enum("ats", "component", metrics.ATS_KINDS, "Which area counts as a sample's own.")
     SEED = F.DEFINE_integer("seed", 0, "Draws the triplets, the probe's images and its moves.")
 
-flags.register_validator("planes", lambda n: n == "auto" or n.isdecimal(), message="must be a whole number, or auto")
+flags.register_validator("planes", str.isdecimal, message="must be a whole number")
 
 
 def options() -> PlanesOptions:
-    """Options of the planes; `--planes=auto` asks for planes by twenties within `--max_queries`."""
-    auto = PLANES.value == "auto"
+    """Options of the planes."""
     return PlanesOptions(
-        planes=D.planes if auto else int(PLANES.value),
+        planes=int(PLANES.value),
         density=DENSITY.value,
         expansion=EXPANSION.value,
         alpha=ALPHA.value,
@@ -35,5 +31,4 @@ def options() -> PlanesOptions:
         ats=ATS.value,
         seed=SEED.value,
         sampling=SAMPLING.value,
-        max_queries=MAX_QUERIES.value if auto else None,
     )

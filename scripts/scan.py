@@ -15,7 +15,6 @@ from pathlib import Path
 from absl import flags
 
 from xray_jax import samples
-from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.options import PRECISIONS, InferenceOptions
 from xray_jax.job import batch
@@ -29,6 +28,7 @@ from xray_jax.scripts import (
     sweep_flags,
 )
 from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.verdict.decision import RULES
 from xray_jax.verdict.references import SHIPPED
 
 AUTO = "auto"

@@ -9,7 +9,7 @@ from xray_jax.rows.row import CLEAN, ERROR, OK, SCHEMA
 Row = dict[str, Any]
 PLANES_OPTIONS = {
     "planes": 2, "density": 12, "expansion": 5.0, "alpha": 10.0, "ats_cap": 0.5, "ats": "component", "seed": 0,
-    "sampling": "grid", "max_queries": None,
+    "sampling": "grid",
 }  # fmt: skip
 
 
@@ -58,7 +58,6 @@ def planes(re: float = 1.4, ats: float = 0.3) -> Row:
         "label_distribution": [0.1, 0.6, 0.1, 0.1, 0.1],
         "planes": 2,
         "sampling": "grid",
-        "stopped": "planes",
     }
 
 

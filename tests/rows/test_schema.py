@@ -70,6 +70,7 @@ def test_a_finding_is_as_the_probe_writes_it() -> None:
             detectors={"other": {"statistics": [], "target": None, "queries": 0, "seconds": {}, "more": [1, {}]}}
         ),
         rows.full_row(verdict="unknown", basis="not calibrated", detectors={}),
+        rows.full_row(detectors={"planes": rows.planes() | {"stopped": "settled"}}),
     ],
     ids=lambda row: f"{row['status']} {row['verdict']} {'-'.join(row['detectors'])}",
 )

@@ -170,7 +170,10 @@ def test_each_missing_flag_has_a_line_with_an_example(refuse):
         ("--density=many", "flag --density=many"),
         ("--ats=perhaps", "value should be one of <component|label>"),
         ("--nowinograd=1", "--nowinograd=1 does not take an argument"),
-        ("--planes=-1", "flag --planes=-1: must be a whole number, or auto"),
+        ("--planes=-1", "flag --planes=-1: must be a whole number"),
+        ("--planes=auto", "flag --planes=auto: must be a whole number"),
+        ("--sampling=cascade", "flag --sampling=cascade: value should be one of <grid|refine|sketch>"),
+        ("--max_queries=9000", "unknown flag --max_queries"),
         ("--flagfile=gone", "gone"),
     ],
 )
@@ -182,8 +185,8 @@ def test_what_cannot_be_used_is_named(refuse, argument, message):
 
 def test_flags_are_set_and_still_checked_afterwards(load):
     loaded, made = load("scan")
-    command.parse(made, [sys.argv[0], "--samples=cifar10", "--checkpoints", "zoo", "--nospread", "--planes=auto"])
+    command.parse(made, [sys.argv[0], "--samples=cifar10", "--checkpoints", "zoo", "--nospread", "--planes=9"])
     assert (loaded.CHECKPOINTS.value, loaded.SAMPLES.value, loaded.OUT.value) == ("zoo", "cifar10", None)
-    assert loaded.planes_flags.options().max_queries == 200_000
+    assert loaded.planes_flags.options().planes == 9
     with pytest.raises(flags.IllegalFlagValueError):
         flags.FLAGS.planes = "few"

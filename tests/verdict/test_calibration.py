@@ -16,7 +16,6 @@ from xray_jax.verdict.calibration import (
     load_calibration,
     load_null,
     null_of,
-    stopping_rule,
 )
 
 PAPER = load_calibration("paper:cifar10")
@@ -51,13 +50,6 @@ def test_calibration_files(tmp_path: Path) -> None:
             load_calibration(str(path))
     with pytest.raises(CalibrationError, match="cannot be read"):
         load_calibration(str(tmp_path / "none.json"))
-
-
-def test_a_scan_stops_at_the_calibrations_thresholds() -> None:
-    rule = stopping_rule(PAPER, "both")
-    assert (rule.re_threshold, rule.ats_threshold, rule.rule) == (PAPER.re_threshold, PAPER.ats_threshold, "both")
-    with pytest.raises(ValueError, match="rule must be one of"):
-        stopping_rule(PAPER, "maybe")
 
 
 def test_a_calibration_says_what_is_normal_for_the_probe() -> None:

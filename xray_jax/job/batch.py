@@ -34,7 +34,7 @@ from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.progress import OnStage
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
-from xray_jax.verdict.calibration import load_calibration, load_null, null_of, stopping_rule
+from xray_jax.verdict.calibration import load_calibration, load_null, null_of
 from xray_jax.verdict.references import load as load_references
 from xray_jax.verdict.summary import summarise
 
@@ -113,11 +113,10 @@ class Worker:
         self.job = job
         calibration = None if job.calibration is None else load_calibration(job.calibration)
         null = null_of(calibration) if job.null is None else load_null(job.null)
-        rule = None if calibration is None else stopping_rule(calibration, job.scan.decide)
         references = None if job.references is None else load_references(job.references)
         names = job.detectors or (registry.DEFAULT if references is None else tuple(references.settings))
         configured: dict[str, registry.Factory] = {
-            "planes": lambda _: Planes(job.planes, rule),
+            "planes": lambda _: Planes(job.planes),
             "probe": lambda _: Probe(job.probe, null),
             "neural_cleanse": lambda _: NeuralCleanse(job.neural_cleanse),
         }

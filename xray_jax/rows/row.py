@@ -68,7 +68,7 @@ class PlanesBlock(DetectorBlock):
       label_distribution: share of the planes that each label owns.
       planes: how many there were.
       sampling: how their nodes were chosen: "grid", "refine" or "sketch".
-      stopped: why there are no more: "planes", "settled" or "budget".
+      stopped: in rows of scans that could stop early, why there are no more: "planes", "settled" or "budget".
     """
 
     re: ScoreFields
@@ -76,7 +76,7 @@ class PlanesBlock(DetectorBlock):
     label_distribution: list[float]
     planes: int
     sampling: str
-    stopped: str
+    stopped: NotRequired[str]
 
 
 class ProbeBlock(DetectorBlock):

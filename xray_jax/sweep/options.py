@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.verdict.calibration import Calibration
+from xray_jax.verdict.decision import RULES
 from xray_jax.verdict.references import References
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from xray_jax.classifier import BlackBox, Model
 from xray_jax.detectors.planes.options import PlanesOptions
-from xray_jax.detectors.planes.stopping import StoppingRule
 from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import Null
@@ -157,8 +156,3 @@ def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:
         for name in _MAY_DIFFER
         if calibration.settings[name] != used[name]
     )
-
-
-def stopping_rule(calibration: Calibration, rule: str = "either") -> StoppingRule:
-    """When a scan with this calibration and rule may stop early."""
-    return StoppingRule(calibration.re_threshold, calibration.ats_threshold, rule)

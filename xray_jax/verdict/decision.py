@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from xray_jax.detectors.detection import Detection
-from xray_jax.detectors.planes.stopping import RULES
 from xray_jax.detectors.probe.result import Verdict
 from xray_jax.prepare import PreparedModel
 from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN, ComparisonFields
 from xray_jax.verdict.calibration import Calibration, other_networks
 from xray_jax.verdict.comparison import is_suspect
 
+RULES = ("either", "both", "re", "ats")
+"""Which statistic of the planes at or under its threshold flags a model: either, both, or one alone."""
 CONFIRMED_TRIGGER = "confirmed trigger"
 STANDS_OUT, AMONG_REFERENCES = "stands out among the references", "like the references"
 NOT_CALIBRATED = "not calibrated"

@@ -9,11 +9,10 @@ from scipy import ndimage
 
 from tests import factory
 from xray_jax.classifier import Access, BlackBox, Classifier
-from xray_jax.detectors.planes import detector, sampling
+from xray_jax.detectors.planes import detector
 from xray_jax.detectors.planes.detector import Planes, PlanesResult
 from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.detectors.planes.options import PlanesOptions
-from xray_jax.detectors.planes.stopping import StoppingRule
 from xray_jax.prepare import prepare
 from xray_jax.preprocess import Preprocess, parse
 from xray_jax.samples import Samples, SamplesError, from_arrays
@@ -87,7 +86,7 @@ def test_a_detection_says_what_the_result_says() -> None:
     assert found.details["re"]["per_plane"] == result.re.tolist()
     assert found.details["ats"]["std"] == pytest.approx(result.ats.std(ddof=1))
     assert found.details["planes"] == OPTIONS.planes
-    assert (found.details["sampling"], found.details["stopped"]) == ("grid", "planes")
+    assert found.details["sampling"] == "grid"
     np.testing.assert_allclose(found.details["label_distribution"], result.distribution, atol=1e-6)
     np.testing.assert_array_equal(found.evidence.maps.labels, result.maps.labels)
     assert set(found.seconds) == {"labels", "scores"}
@@ -121,15 +120,15 @@ def test_a_black_box_scores_as_the_network_does() -> None:
 def test_planes_are_laid_once_for_models_that_share_samples_and_preprocessing(monkeypatch) -> None:
     laid = []
     lay = detector.lay_planes
-    monkeypatch.setattr(detector, "lay_planes", lambda *given: laid.append(given[2:]) or lay(*given))
+    monkeypatch.setattr(detector, "lay_planes", lambda *given: laid.append(given[2]) or lay(*given))
     samples, planes = factory.tiny_samples(), Planes(OPTIONS)
     first = planes.scan(prepare(factory.tiny_classifier(0), samples), samples)
     second = planes.scan(prepare(factory.tiny_classifier(1), samples), samples)
-    assert laid == [(parse("cifar10"), 0)]
+    assert laid == [parse("cifar10")]
     np.testing.assert_array_equal(first.maps.triplets, second.maps.triplets)
     other = dataclasses.replace(factory.tiny_classifier(), preprocess=parse("+-1"))
     planes.scan(prepare(other, samples), samples)
-    assert laid == [(parse("cifar10"), 0), (parse("+-1"), 0)]
+    assert laid == [parse("cifar10"), parse("+-1")]
     # Other samples: nothing that was laid through the first ones may be used.
     again = factory.tiny_samples(seed=5)
     fresh = planes.scan(prepare(factory.tiny_classifier(0), again), again)
@@ -160,13 +159,6 @@ def test_constant_models_have_no_entropy() -> None:
     assert result.distribution.tolist() == [1.0, 0, 0, 0, 0]
 
 
-def test_options_that_stop_early_need_a_rule() -> None:
-    for options in (PlanesOptions(sampling="cascade"), PlanesOptions(max_queries=1000)):
-        with pytest.raises(ValueError, match="--calibration"):
-            Planes(options)
-        assert Planes(options, StoppingRule(1.0, 1.0)).options is options
-
-
 def waves() -> tuple[Samples, BlackBox]:
     """Noise, and labels that change smoothly over planes."""
     generator = np.random.default_rng(0)
@@ -181,8 +173,7 @@ def waves() -> tuple[Samples, BlackBox]:
 
 def sampled(**options) -> PlanesResult:
     samples, model = waves()
-    planes = Planes(PlanesOptions(expansion=1.0, **options), StoppingRule(1.5, 0.3, "either"))
-    return planes.scan(prepare(model, samples), samples)
+    return scan(model, samples, PlanesOptions(expansion=1.0, **options))
 
 
 def test_each_sampling_asks_for_as_much_as_it_says() -> None:
@@ -192,7 +183,6 @@ def test_each_sampling_asks_for_as_much_as_it_says() -> None:
     assert grid.queries == 4 * 40 * 40
     assert 4 * 128 <= sketched.queries <= 4 * 131 < refined.queries < grid.queries
     assert (refined.maps.labels == grid.maps.labels).mean() > 0.98
-    assert (refined.sampling, sketched.sampling, grid.stopped) == ("refine", "sketch", "planes")
     assert refined.maps.labels.dtype == grid.maps.labels.dtype == np.uint8
     np.testing.assert_array_equal(refined.counts.sum(1), 40 * 40)
 
@@ -212,26 +202,3 @@ def test_queries_are_those_that_the_model_was_asked() -> None:
         result = Planes(PlanesOptions(planes=2, density=12, expansion=1.0, sampling=kind)).scan(prepared, samples)
         assert len(asked) == result.queries
         asked.clear()
-
-
-def test_more_planes_are_appended_to_the_same_first_ones() -> None:
-    fixed = sampled(planes=6, density=20, sampling="sketch")
-    auto = sampled(planes=2, density=20, sampling="sketch", max_queries=128 * 8)
-    assert auto.stopped in ("settled", "budget")
-    count = min(len(auto.re), 6)
-    assert count >= 2
-    np.testing.assert_array_equal(auto.maps.triplets[:count], fixed.maps.triplets[:count])
-    np.testing.assert_array_equal(auto.maps.labels[:count], fixed.maps.labels[:count])
-    np.testing.assert_array_equal(auto.re[:count], fixed.re[:count])
-    assert len(auto.maps.labels) == len(auto.ats) == len(auto.counts)
-
-
-def test_an_overruled_sketch_is_paid_for(monkeypatch) -> None:
-    monkeypatch.setattr(StoppingRule, "settled", lambda *_, **__: False)
-    samples, model = waves()
-    options = PlanesOptions(planes=2, density=20, expansion=1.0, sampling="cascade")
-    result = Planes(options, StoppingRule(1.5, 0.3)).scan(prepare(model, samples), samples)
-    single = {kind: sampled(planes=2, density=20, sampling=kind).queries for kind in ("sketch", "refine")}
-    assert result.queries == single["sketch"] + single["refine"]
-    assert result.sampling == "refine"
-    assert set(sampling.SAMPLINGS) == {*single, "grid", "cascade"}

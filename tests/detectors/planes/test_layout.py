@@ -5,31 +5,26 @@ import dataclasses
 import numpy as np
 
 from tests import factory
-from xray_jax.detectors.planes.layout import batch_of_triplets, lay_planes
+from xray_jax.detectors.planes.layout import lay_planes
 from xray_jax.detectors.planes.options import PlanesOptions
-from xray_jax.detectors.planes.triplets import draw_triplets
 from xray_jax.preprocess import parse
 
 OPTIONS = PlanesOptions(planes=3, density=23, expansion=2.0)
 
 
 def test_seed_and_plane_count_decide_the_planes() -> None:
-    samples = factory.tiny_samples()
-    few, many = (batch_of_triplets(samples, dataclasses.replace(OPTIONS, planes=n), 0) for n in (2, 5))
-    np.testing.assert_array_equal(few, many[:2])
-    other = batch_of_triplets(samples, dataclasses.replace(OPTIONS, seed=1), 0)
-    assert not np.array_equal(batch_of_triplets(samples, OPTIONS, 0), other)
+    samples, preprocess = factory.tiny_samples(), parse("cifar10")
 
+    def triplets(**changes: int) -> np.ndarray:
+        return lay_planes(samples, dataclasses.replace(OPTIONS, **changes), preprocess).triplets
 
-def test_batches_follow_one_another() -> None:
-    samples = factory.tiny_samples()
-    batches = [batch_of_triplets(samples, OPTIONS, batch) for batch in range(3)]
-    np.testing.assert_array_equal(np.concatenate(batches), draw_triplets(samples, 9, OPTIONS.seed))
+    np.testing.assert_array_equal(triplets(planes=2), triplets(planes=5)[:2])
+    assert not np.array_equal(triplets(), triplets(seed=1))
 
 
 def test_samples_lie_on_their_plane_at_their_nodes() -> None:
     samples, preprocess = factory.tiny_samples(), parse("cifar10")
-    layout = lay_planes(samples, OPTIONS, preprocess, 0)
+    layout = lay_planes(samples, OPTIONS, preprocess)
     np.testing.assert_array_equal(layout.sample_labels, samples.labels[layout.triplets])
     for plane, triplet in enumerate(layout.triplets):
         inputs = np.asarray(preprocess(samples.images[triplet]), np.float64).reshape(3, -1)

@@ -65,17 +65,29 @@ def test_what_was_not_the_default_is_said() -> None:
         precision="bfloat16", seed=3, decide="both", calibration=dataclasses.asdict(PAPER_CALIBRATIONS["gtsrb"]),
         architecture="vgg16", num_classes=43, preprocess={"mean": [0.5], "std": [0.25]},
     )  # fmt: skip
-    made["detectors"]["planes"] |= {"density": 50, "max_queries": 1000, "sampling": "sketch", "seed": 3}
+    made["detectors"]["planes"] |= {"planes": 9, "density": 50, "sampling": "sketch", "seed": 3}
     made["detectors"]["probe"] |= {"queries": 9000, "null": {"source": "own clean models", "models": 9}, "seed": 3}
     made["detectors"] = {"probe": made["detectors"]["probe"], "planes": made["detectors"]["planes"]}
     line = scan(made).line
     for flag in (
         "--detectors=probe,planes", "--calibration=paper:gtsrb", "--decide=both", "--seed=3", "--precision=bfloat16",
         "--architecture=vgg16", "--num_classes=43", """--preprocess='{"mean": [0.5], "std": [0.25]}'""", "--density=50",
-        "--planes=auto", "--max_queries=1000", "--sampling=sketch", "--probe_queries=9000", "--probe_null=NULL.json",
+        "--planes=9", "--sampling=sketch", "--probe_queries=9000", "--probe_null=NULL.json",
     ):  # fmt: skip
         assert f" {flag} " in f"{line} "
     assert "own clean models" in scan(made).note
+
+
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [("--planes=auto", {"max_queries": 200_000}), ("--sampling=cascade", {"sampling": "cascade", "max_queries": None})],
+)
+def test_ways_of_earlier_versions_are_said_to_be_gone(way: str, options: dict[str, Any]) -> None:
+    made = settings(samples="8f6c371ce5f37da0")
+    made["detectors"]["planes"] |= options
+    command = scan(made)
+    assert command.line == "xray-scan --checkpoints='a model.pth' --samples=cifar10 --out=again.jsonl"
+    assert command.note == f"The scan ran with {way}, which is gone: the numbers may differ."
 
 
 def test_an_own_calibration_is_stood_for() -> None:

@@ -1,6 +1,5 @@
 """Model X-ray as a detector: planes laid, hard labels queried, RE and ATS computed."""
 
-import functools
 import threading
 import time
 from collections.abc import Mapping
@@ -13,10 +12,10 @@ from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.planes import geometry, metrics, refine, sampling
 from xray_jax.detectors.planes.label_maps import LabelMaps
-from xray_jax.detectors.planes.layout import Layout, batch_of_triplets, lay_planes
+from xray_jax.detectors.planes.layout import Layout, lay_planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.planes.queries import label_points
-from xray_jax.detectors.planes.sampling import StoppingRule
+from xray_jax.detectors.planes.triplets import draw_triplets
 from xray_jax.inference.programs import label_dtype
 from xray_jax.prepare import PreparedModel
 from xray_jax.preprocess import Preprocess
@@ -33,11 +32,9 @@ class PlanesResult:
       re: float64 `[N]`, Renyi entropy of each plane in bits.
       ats: float64 `[N]`, area of the triple samples on each plane, in 0 .. 3 times the cap.
       counts: int64 `[N, C]`, nodes per label.
-      queries: hard labels asked for, those of an overruled sketch too.
+      queries: hard labels asked for.
       maps: the label maps.
       seconds: by phase: "labels" and "scores".
-      sampling: how the nodes were chosen: "grid", "refine" or "sketch".
-      stopped: why there are no more planes: "planes", "settled" or "budget" (`sampling.SampledPlanes`).
     """
 
     re: np.ndarray
@@ -46,8 +43,6 @@ class PlanesResult:
     queries: int
     maps: LabelMaps
     seconds: dict[str, float] = field(default_factory=dict)
-    sampling: str = "grid"
-    stopped: str = "planes"
 
     @property
     def distribution(self) -> np.ndarray:
@@ -67,24 +62,16 @@ class Planes:
       name: "planes".
       access: hard labels.
       options: how many planes, how dense, which nodes.
-      rule: when the planes so far settle a verdict; needed by options that stop early.
     """
 
     name = NAME
     access = Access.LABELS
 
-    def __init__(self, options: PlanesOptions | None = None, rule: StoppingRule | None = None) -> None:
-        """Checks that options which stop early have a rule to stop at.
-
-        Raises:
-          ValueError: `cascade` or `max_queries` without a rule.
-        """
+    def __init__(self, options: PlanesOptions | None = None) -> None:
         self.options = options or PlanesOptions()
-        self.rule = rule
-        sampling.check(self.options.sampling, self.options.max_queries, rule)
         self._lock = threading.Lock()
         self._samples: Samples | None = None
-        self._layouts: dict[tuple[Preprocess, int], Layout] = {}
+        self._layouts: dict[Preprocess, Layout] = {}
 
     def settings(self) -> Mapping[str, Any]:
         """The options, as JSON values."""
@@ -96,7 +83,7 @@ class Planes:
         Raises:
           SamplesError: fewer than three classes, or no usable triplets.
         """
-        batch_of_triplets(samples, self.options, 0)
+        draw_triplets(samples, self.options.planes, self.options.seed)
 
     def detect(self, model: PreparedModel, samples: Samples) -> Detection:
         """RE, ATS and the likely target of one model.
@@ -115,38 +102,22 @@ class Planes:
             "ats": summary(result.ats),
             "label_distribution": [round(float(share), 6) for share in result.distribution],
             "planes": len(result.re),
-            "sampling": result.sampling,
-            "stopped": result.stopped,
+            "sampling": self.options.sampling,
         }
         return Detection(NAME, statistics, result.target_label, result.queries, result.seconds, details, result)
 
     def scan(self, model: PreparedModel, samples: Samples) -> PlanesResult:
         """Label maps and scores of one model; raises what `detect` raises."""
-        seconds = {"labels": 0.0, "scores": 0.0}
-        query = functools.partial(self._query, model, samples, seconds)
-        sampled = sampling.sample_until_decided(query, self.options.sampling, self.rule, self.options.max_queries)
-        re, ats, counts = (
-            np.concatenate([getattr(batch, name) for batch in sampled.batches]) for name in ("re", "ats", "counts")
-        )
-        maps = LabelMaps.concatenate([batch.maps for batch in sampled.batches])
-        return PlanesResult(re, ats, counts, sampled.queries, maps, seconds, sampled.sampling, sampled.stopped)
-
-    def _query(
-        self, model: PreparedModel, samples: Samples, seconds: dict[str, float], kind: str, batch: int
-    ) -> sampling.Batch:
-        """Label maps and scores of one batch of planes."""
         started = time.perf_counter()
-        layout = self._layout(samples, model.preprocess, batch)
+        options = self.options
+        layout = self._layout(samples, model.preprocess)
         index, coordinates = geometry.node_coordinates(layout.axis1, layout.axis2)
 
         def answer(nodes: np.ndarray) -> np.ndarray:
             return label_points(model.model, layout.planes, index[nodes], coordinates[nodes], model.options)
 
-        options = self.options
-        first = batch * options.planes
-        refined = refine.run_refinement(
-            sampling.queries(kind, layout.sample_nodes, options.density, options.seed, first), answer
-        )
+        queries = sampling.queries(options.sampling, layout.sample_nodes, options.density, options.seed)
+        refined = refine.run_refinement(queries, answer)
         maps = LabelMaps(
             refined.labels.astype(label_dtype(model.num_classes)),
             layout.triplets,
@@ -157,22 +128,21 @@ class Planes:
         )
         labelled = time.perf_counter()
         re, ats, counts = scores(maps, options, model.num_classes)
-        seconds["labels"] += labelled - started
-        seconds["scores"] += time.perf_counter() - labelled
-        return sampling.Batch(maps, counts, re, ats, int(np.count_nonzero(refined.queried)))
+        seconds = {"labels": labelled - started, "scores": time.perf_counter() - labelled}
+        return PlanesResult(re, ats, counts, int(np.count_nonzero(refined.queried)), maps, seconds)
 
-    def _layout(self, samples: Samples, preprocess: Preprocess, batch: int) -> Layout:
+    def _layout(self, samples: Samples, preprocess: Preprocess) -> Layout:
         """Planes are built once per input space and set of samples, and the last sixteen kept."""
         with self._lock:
             if samples is not self._samples:
                 self._samples, self._layouts = samples, {}
-            found = self._layouts.get((preprocess, batch))
+            found = self._layouts.get(preprocess)
         if found is None:
-            found = lay_planes(samples, self.options, preprocess, batch)
+            found = lay_planes(samples, self.options, preprocess)
             with self._lock:
                 while len(self._layouts) >= 16:
                     self._layouts.pop(next(iter(self._layouts)))
-                self._layouts[preprocess, batch] = found
+                self._layouts[preprocess] = found
         return found
 
 

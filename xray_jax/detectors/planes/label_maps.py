@@ -1,6 +1,5 @@
 """Label maps with all that is needed to recompute every score from them, in memory and as a file."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,8 +33,3 @@ class LabelMaps:
     def load(cls, path: Path) -> "LabelMaps":
         with np.load(path, allow_pickle=False) as archive:
             return cls(**{name: archive[name] for name in cls.__dataclass_fields__})
-
-    @classmethod
-    def concatenate(cls, parts: Sequence["LabelMaps"]) -> "LabelMaps":
-        """The planes of all parts, in order."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))

@@ -34,22 +34,13 @@ class Layout:
     sample_nodes: np.ndarray
 
 
-def batch_of_triplets(samples: Samples, options: PlanesOptions, batch: int) -> np.ndarray:
-    """Sample indices of the triplets of one batch of planes, `[N, 3]`.
-
-    Raises:
-      SamplesError: fewer than three classes, or no usable triplets.
-    """
-    return draw_triplets(samples, options.planes * (batch + 1), options.seed)[-options.planes :]
-
-
-def lay_planes(samples: Samples, options: PlanesOptions, preprocess: Preprocess, batch: int) -> Layout:
-    """The planes of one batch in the input space of `preprocess`.
+def lay_planes(samples: Samples, options: PlanesOptions, preprocess: Preprocess) -> Layout:
+    """The planes in the input space of `preprocess`.
 
     Raises:
       SamplesError: no triplets, or triplets that span no plane after the preprocessing.
     """
-    triplets = batch_of_triplets(samples, options, batch)
+    triplets = draw_triplets(samples, options.planes, options.seed)
     inputs = np.asarray(jax.jit(preprocess)(jnp.asarray(samples.images[triplets.ravel()])))
     inputs = inputs.reshape(*triplets.shape, *inputs.shape[1:])
     if geometry.degenerate(inputs).any():

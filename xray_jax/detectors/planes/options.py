@@ -19,10 +19,7 @@ class PlanesOptions:
       ats_cap: t, the share of the plane from which a sample's area is dropped, in (0, 1].
       ats: "component" or "label" (`metrics.sample_areas`).
       seed: draws the triplets.
-      sampling: "grid" queries every node, "refine" those near borders, "sketch" about 1 %, "cascade" sketches first
-        and refines where that leaves the verdict open.
-      max_queries: not None is `--planes=auto`: planes come in batches of `planes` until the verdict is settled or the
-        next batch would exceed this budget.
+      sampling: "grid" queries every node, "refine" those near borders, "sketch" about 1 %.
     """
 
     planes: int = 20
@@ -33,7 +30,6 @@ class PlanesOptions:
     ats: str = "component"
     seed: int = 0
     sampling: str = "grid"
-    max_queries: int | None = None
 
     def __post_init__(self) -> None:
         if self.planes < 1:
@@ -52,7 +48,3 @@ class PlanesOptions:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.sampling not in sampling.SAMPLINGS:
             raise ValueError(f"sampling must be one of {sampling.SAMPLINGS}, got {self.sampling!r}")
-        if self.max_queries is not None and self.max_queries < 1:
-            raise ValueError(f"max_queries must be at least 1, got {self.max_queries}")
-        if self.max_queries is not None and self.sampling == "cascade":
-            raise ValueError("sampling=cascade takes a fixed number of planes, not planes=auto")

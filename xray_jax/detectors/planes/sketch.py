@@ -28,12 +28,12 @@ def sketch_nodes(count: int, density: int, seed: int, plane: int) -> np.ndarray:
     return np.minimum((points * density).astype(np.int64), density - 1)
 
 
-def sketch(sample_nodes: np.ndarray, density: int, seed: int, first_plane: int = 0, points: int = POINTS) -> Queries:
+def sketch(sample_nodes: np.ndarray, density: int, seed: int, points: int = POINTS) -> Queries:
     """Asks once, for all planes, and fills the maps by the nearest node queried.
 
     Args:
       sample_nodes: `[N, 3, 2]`, (row, column) of the node nearest to each sample.
-      density: S, grid nodes per axis. seed: of the points. first_plane: number of the first of these planes.
+      density: S, grid nodes per axis. seed: of the points.
       points: of each plane, beside the samples' nodes; a power of two.
     """
     if points < 1 or points & (points - 1):
@@ -41,7 +41,7 @@ def sketch(sample_nodes: np.ndarray, density: int, seed: int, first_plane: int =
     count = len(sample_nodes)
     queried = np.zeros((count, density, density), bool)
     for plane, samples in enumerate(sample_nodes):
-        chosen = np.concatenate([sketch_nodes(points, density, seed, first_plane + plane), samples])
+        chosen = np.concatenate([sketch_nodes(points, density, seed, plane), samples])
         queried[plane, chosen[:, 0], chosen[:, 1]] = True
     labels = np.full(queried.shape, UNKNOWN, np.int32)
     labels[queried] = yield np.flatnonzero(queried)

@@ -10,6 +10,7 @@ from typing import Any
 
 from xray_jax import samples
 from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.detectors.planes.sampling import SAMPLINGS
 from xray_jax.detectors.probe.options import ProbeOptions
 from xray_jax.report.row_values import compared
 from xray_jax.report.terminal_text import printable
@@ -66,7 +67,7 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
         value = settings.get(flag)
         if value is not None:
             flags[flag] = json.dumps(value) if isinstance(value, Mapping) else value
-    _planes(blocks.get("planes"), flags)
+    _planes(blocks.get("planes"), flags, notes)
     _probe(blocks.get("probe"), flags, notes, settings.get("calibration"))
     flags["out"] = "again.jsonl"
     made = [Command("Scan it again", _line("xray-scan", flags), " ".join(notes))]
@@ -142,18 +143,22 @@ def _references(row: Row, flags: dict[str, Any], notes: list[str]) -> None:
         flags["fpr"] = asked["fpr"]
 
 
-def _planes(settings: Any, flags: dict[str, Any]) -> None:
+def _planes(settings: Any, flags: dict[str, Any], notes: list[str]) -> None:
     if not isinstance(settings, Mapping):
         return
-    automatic = settings.get("max_queries") is not None
     for flag in _FLAGS_OF_PLANES:
         default = getattr(PlanesOptions, flag)
         if settings.get(flag, default) != default:
             flags[flag] = settings[flag]
-    if automatic:
-        flags |= {"planes": "auto", "max_queries": settings["max_queries"]}
-    if settings.get("sampling", _SCAN_SAMPLING) != _SCAN_SAMPLING:
-        flags["sampling"] = settings["sampling"]
+    sampling = settings.get("sampling", _SCAN_SAMPLING)
+    if sampling in SAMPLINGS and sampling != _SCAN_SAMPLING:
+        flags["sampling"] = sampling
+    # Rows of earlier versions.
+    gone = {
+        "--planes=auto": settings.get("max_queries") is not None,
+        f"--sampling={printable(str(sampling))}": sampling not in SAMPLINGS,
+    }
+    notes.extend(f"The scan ran with {way}, which is gone: the numbers may differ." for way, ran in gone.items() if ran)
 
 
 def _probe(settings: Any, flags: dict[str, Any], notes: list[str], calibration: Any) -> None:
