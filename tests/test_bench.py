@@ -191,7 +191,7 @@ def run(case: str, options: Options) -> dict[str, Figure]:
 
 def test_every_case_is_tested_here() -> None:
     assert set(bench.CASES) == {
-        "forward", "scan", "compare", "fidelity", "sweep", "reading", "devices", "zoo", "probe",
+        "forward", "scan", "compare", "fidelity", "sweep", "reading", "devices", "zoo", "probe", "quick",
     }  # fmt: skip
 
 

@@ -211,13 +211,13 @@ def test_several_workers_hangs_exits_and_nonsense(tmp_path: Path) -> None:
     journal = tmp_path / "attempts"
     journal.write_bytes(b'["good_6", "torn')
     there = children()
-    options = IsolationOptions(workers=2, timeout=2)
+    options = IsolationOptions(workers=2, timeout=4)
     entries = [Entry(name, Path(name)) for name in names]
     make = functools.partial(Scripted, tmp_path)
     rows = {row["id"]: row for row in scatter(make, entries, {}, options, journal)}
     assert set(rows) == set(names)
     assert {name: row["reason"] for name, row in rows.items() if row["status"] == "error"} == {
-        "hangs_3": "timed out after 2 s, in prepare",
+        "hangs_3": "timed out after 4 s, in prepare",
         "leaves_5": "its process ended with status 3, in prepare",
         "lies_7": "its process sent what no worker sends, in prepare",
     }

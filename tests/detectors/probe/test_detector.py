@@ -144,8 +144,7 @@ def _is_confirmed_with(name: str, model: Classifier) -> None:
     raced, full = _probed(model), _probed(model, FULL)
     for result in (raced, full):
         assert result.verdict is Verdict.CONFIRMED, result.reason
-        assert result.best.kind == "all-to-one"
-        assert result.best.target == TARGET
+        assert (result.best.kind, result.best.target) == ("all-to-one", TARGET)
         json.dumps(result.row(), allow_nan=False)
     assert name in {f.family for f in full.findings if f.lower >= 0.5 and f.target == TARGET}
     assert full.queries <= 1.2 * OPTIONS.queries
@@ -166,16 +165,14 @@ def test_all_to_all_is_confirmed_as_a_shift() -> None:
     model = _wired(_stamped_mean("patch", TRIGGERS["patch"]), Wired(to_all=True))
     result = _probed(model)
     assert result.verdict is Verdict.CONFIRMED, result.reason
-    assert result.best.kind == "all-to-all"
-    assert result.best.target is None
+    assert (result.best.kind, result.best.target) == ("all-to-all", None)
     assert result.best.target_labels == tuple((np.arange(CLASSES) + 1) % CLASSES)
 
 
 @pytest.mark.parametrize("options", [OPTIONS, FULL], ids=["race", "full"])
 def test_nothing_is_found_in_a_clean_model_and_the_null_speaks_for_it(options: ProbeOptions) -> None:
     result = _probed(_wired(), options)
-    assert result.verdict is Verdict.NOTHING
-    assert result.clean_accuracy == 1
+    assert (result.verdict, result.clean_accuracy) == (Verdict.NOTHING, 1)
     assert set(result.profile) <= set(BY_NAME)
     assert result.row()["target"] is None
 
@@ -331,8 +328,6 @@ def test_a_stamp_that_any_class_can_have_is_not_confirmed() -> None:
 
 
 def test_samples_that_cannot_be_used_are_refused() -> None:
-    with pytest.raises(SamplesError, match="at least 10 images, got 5"):
-        Probe(OPTIONS).check(_samples(5))
     with pytest.raises(SamplesError, match="labels reach"):
         _probed(dataclasses.replace(_wired(), num_classes=3))
 

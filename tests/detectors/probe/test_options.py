@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests import factory
+from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.samples import SamplesError
 
@@ -17,8 +18,9 @@ def test_samples_are_split_without_overlap_and_balanced() -> None:
     assert len(confirmed) == 36
     assert not set(searched) & set(confirmed)
     assert np.ptp(np.bincount(samples.labels[searched], minlength=CLASSES)) == 0
-    with pytest.raises(SamplesError, match="at least 10 images"):
-        split(samples.subset(np.arange(5)), ProbeOptions())
+    for refused in (lambda few: split(few, ProbeOptions()), Probe().check):
+        with pytest.raises(SamplesError, match="at least 10 images, got 5"):
+            refused(samples.subset(np.arange(5)))
 
 
 @pytest.mark.parametrize(
