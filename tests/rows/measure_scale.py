@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.places import ROOT
 
-SOURCE = ROOT / "docs/evidence/references/rows.jsonl"
+SOURCE = ROOT / "docs/evidence/clean-models/rows.jsonl"
 GO_ON = """
 import sys
 from xray_jax.report import console

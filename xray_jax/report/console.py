@@ -107,8 +107,8 @@ def _listed(rows: Iterable[Row], limit: int) -> tuple[list[Row], Counter[str]]:
 
 def _more(left_out: Counter[str]) -> str:
     worse = {"flagged": left_out[BACKDOORED] + left_out[SUSPECT], "errors": left_out[ERROR]}
-    named = "".join(f", {count} {name}" for name, count in worse.items() if count)
-    return f"... and {left_out.total()} more{named}"
+    named = ", ".join(f"{count} {name}" for name, count in worse.items() if count)
+    return f"... and {left_out.total()} more" + (f" ({named})" if named else "")
 
 
 def _summary(summary: Summary) -> str:
