@@ -156,6 +156,21 @@ def test_many_rows_are_counted_not_listed(log):
     assert lines[-2] == "... and 20 more"
 
 
+def test_of_too_many_rows_the_worst_are_listed_first(log):
+    clean = [rows.row(id=f"clean{number}", verdict="clean") for number in range(8)]
+    some = [*clean, rows.error(id="failed"), rows.row(id="suspected", verdict="suspect")]
+    console.print_table(some, SUMMARY, limit=10)
+    assert [line.split()[0] for line in log().splitlines()[1:11]] == [row["id"] for row in some]
+    console.print_table(some, SUMMARY, limit=4)
+    lines = log().splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["suspected", "failed", "clean0", "clean1"]
+    assert "... and 6 more" in lines
+    console.print_table(some[::-1], SUMMARY, limit=1)
+    assert "... and 9 more (1 errors)" in log().splitlines()
+    console.print_table([some[-1]] * 3, SUMMARY, limit=1)
+    assert "... and 2 more (2 flagged)" in log().splitlines()
+
+
 def test_the_summary_has_what_is_known(log):
     console.print_table([], Summary(4, 1, 2, 3, 0.9, 0.8, 0.7, 0.75, 4))
     assert log().splitlines()[-1] == (

@@ -24,7 +24,8 @@ from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.report import console
 from xray_jax.rows import file as row_file
-from xray_jax.rows.row import OK, SKIPPED, Row, is_flagged
+from xray_jax.rows.row import OK, SKIPPED, EarlierRow, Row, is_flagged
+from xray_jax.rows.stored import StoredRows
 from xray_jax.samples import read as read_samples
 from xray_jax.sweep import isolated, ray_backend
 from xray_jax.sweep.batch_scan import BatchScan, Finished
@@ -133,7 +134,7 @@ class Worker:
         self.scan = BatchScan(read_samples(job.samples), detectors, options, job.inference)
 
     def rows(
-        self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row], on_stage: OnStage | None = None
+        self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], EarlierRow], on_stage: OnStage | None = None
     ) -> Iterator[Row]:
         """New rows of these entries, in order; pictures are drawn on the way."""
         for finished in self.scan.run(entries, done, on_stage):
@@ -193,7 +194,13 @@ def run(job: Job) -> int:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     with row_file.RowWriter(_row_file(job)) as writer:
-        rows = _work(worker, entries, writer)
+        _work(worker, entries, writer)
+        # The newest row of an entry under these settings is the one that counts.
+        return _close(job, entries, writer.newest(map(worker.scan.key, entries)))
+
+
+def _close(job: Job, entries: list[Entry], rows: StoredRows) -> int:
+    """What is said and made of all rows of a run, the new ones and those that were there; its exit code."""
     if job.out is None:
         print("xray-scan: rows were not kept: give --out=FILE", file=sys.stderr)
     if entries and all(row["status"] == SKIPPED for row in rows):
@@ -222,7 +229,7 @@ def _check_report() -> None:
     pages.check()
 
 
-def _write_report(rows: list[Row], job: Job, folder: Path) -> None:
+def _write_report(rows: StoredRows, job: Job, folder: Path) -> None:
     # Asked for seldom, like pictures, and with the same libraries.
     from xray_jax.report.html.build import build
     from xray_jax.report.html.pictures import PictureSource
@@ -232,18 +239,14 @@ def _write_report(rows: list[Row], job: Job, folder: Path) -> None:
     print(f"xray-scan: report: {index.resolve().as_uri()}", file=sys.stderr)
 
 
-def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> list[Row]:
-    """Rows of this run's entries, in their order: those that were there already and the new ones."""
+def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> None:
+    """Scans what has no row yet; new rows are written as they come."""
     with contextlib.ExitStack() as stack:
         new = stack.enter_context(contextlib.closing(_new_rows(worker, entries, writer)))
         progress = stack.enter_context(console.ProgressReport(len(entries)))
         for row in new:
             writer.write(row)
             progress.advance(row)
-    # The newest row of an entry under these settings is the one that counts.
-    newest = {(row["id"], row["settings_hash"], row["version"]): row for row in writer.rows}
-    keys = [worker.scan.key(entry) for entry in entries]
-    return [newest[key] for key in keys if key in newest]
 
 
 def _new_rows(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> Generator[Row, None, None]:

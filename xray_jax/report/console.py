@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 
@@ -11,12 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xray_jax.report.sentences import outcome
 from xray_jax.report.terminal_text import cut_middle, printable
 from xray_jax.report.verdict_table import VerdictTable
-from xray_jax.rows.row import Row
+from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, SKIPPED, SUSPECT, UNKNOWN, Row
 from xray_jax.verdict.summary import Summary
 
 _PLAIN_SECONDS = 5.0
 _LONGEST_NAME = 60
 _FEW = 10
+_ORDER = (BACKDOORED, SUSPECT, ERROR, UNKNOWN, CLEAN, SKIPPED)
+"""Which outcomes are listed first where there is no room for all."""
 
 
 class ProgressReport:
@@ -65,23 +68,47 @@ def print_table(rows: Iterable[Row], summary: Summary, limit: int = 100) -> None
     On a terminal a line is as wide as the terminal; of a few checkpoints the sentences that it cuts follow in full.
 
     Args:
-      rows: of the sweep.
+      rows: of the sweep; gone through once, and only those that may get a line are held.
       summary: of the same rows.
-      limit: of checkpoints that have a line; the others are counted.
+      limit: of checkpoints that have a line. Of more the flagged ones come first, then errors, then those without a
+        verdict, and the others are counted.
     """
     console = Console(stderr=True)
     width = console.width if sys.stderr.isatty() else None
-    every = list(rows)
-    verdicts = VerdictTable(every[:limit], width)
+    listed, left_out = _listed(rows, limit)
+    verdicts = VerdictTable(listed, width)
     for line in verdicts.lines():
         # As it is: rich would fold what is wider than it takes the terminal for.
         console.print(line, soft_wrap=True)
-    if len(every) > limit:
-        console.print(f"... and {len(every) - limit} more", highlight=False)
-    if len(every) <= _FEW:
+    if left_out:
+        console.print(_more(left_out), highlight=False)
+    if len(listed) + left_out.total() <= _FEW:
         for line in verdicts.cut_sentences():
             console.print(line)
     console.print(_summary(summary), highlight=False, soft_wrap=True)
+
+
+def _listed(rows: Iterable[Row], limit: int) -> tuple[list[Row], Counter[str]]:
+    """The rows that get a line, and the outcomes of the others: all in their order, or the worst first."""
+    held: dict[str, list[tuple[int, Row]]] = {name: [] for name in _ORDER}
+    counts = Counter[str]()
+    for number, row in enumerate(rows):
+        found = outcome(row)
+        counts[found] += 1
+        if len(held[found]) < limit:
+            held[found].append((number, row))
+    numbered = [each for found in _ORDER for each in held[found]]
+    if counts.total() <= limit:
+        # Numbers differ, so rows are never compared.
+        return [row for _, row in sorted(numbered)], Counter()
+    listed = [row for _, row in numbered[:limit]]
+    return listed, counts - Counter(map(outcome, listed))
+
+
+def _more(left_out: Counter[str]) -> str:
+    worse = {"flagged": left_out[BACKDOORED] + left_out[SUSPECT], "errors": left_out[ERROR]}
+    named = ", ".join(f"{count} {name}" for name, count in worse.items() if count)
+    return f"... and {left_out.total()} more" + (f" ({named})" if named else "")
 
 
 def _summary(summary: Summary) -> str:

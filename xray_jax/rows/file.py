@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import stat
 import sys
+import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,17 @@ from typing import Any
 import numpy as np
 
 from xray_jax.files import atomic_write
-from xray_jax.rows.row import Row
+from xray_jax.rows.row import EarlierRow, Row
+from xray_jax.rows.stored import StoredRows
 from xray_jax.rows.upgrade import SchemaError, upgrade
 
 _START = b'{"id":'
 """How every line begins; what else is found in a file is somebody's own."""
 _IDENTITY = ("id", "sha256", "settings_hash", "version")
+_BLOCK = 1 << 16
+"""Bytes read at once where the length of a line is not known; a row is some kilobytes."""
+_IN_MEMORY = 1 << 25
+"""Bytes of rows that are printed, not filed, beyond which they wait for the summary in a temporary file."""
 
 
 class ResultsError(OSError):
@@ -66,18 +74,27 @@ def encode(row: Mapping[str, Any]) -> str:
             return None
         return value
 
-    # Surrogates stand for undecodable bytes of file names; ASCII escapes carry them through any encoding.
-    return json.dumps(finite({"id": row["id"], **row}), separators=(",", ":"), allow_nan=False, default=_plain)
+    def text(value: Mapping[str, Any]) -> str:
+        # Surrogates stand for undecodable bytes of file names; ASCII escapes carry them through any encoding.
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+
+    first = {"id": row["id"], **row}
+    try:
+        # Nearly every row has finite numbers alone, and going through them by hand takes many times as long.
+        return text(first)
+    except (TypeError, ValueError):
+        return text(finite(first))
 
 
 class RowWriter:
     """Appends rows to a file, or streams them to stdout when the path is "-".
 
     Attributes:
-      rows: all rows, read and written. done: the last row of each `identity`.
+      done: what is to be known of the last row of each `identity`.
 
-    A line is written with one call and rolled back when the disk is full, so that a killed or failed sweep leaves at
-    most one torn last line, which the next start drops.
+    No row is held: `rows` and `newest` read them again from the file, or from a temporary one where the path cannot be
+    read. A line is written with one call and rolled back when the disk is full, so that a killed or failed sweep leaves
+    at most one torn last line, which the next start drops.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -87,9 +104,12 @@ class RowWriter:
           ResultsError: the file cannot be opened, or holds something else than rows.
         """
         self.path = None if str(path) == "-" else Path(path)
-        self.rows: list[Row] = []
-        self.done: dict[tuple[Any, ...], Row] = {}
+        self.done: dict[tuple[Any, ...], EarlierRow] = {}
+        self._offsets = array("q")
+        self._newest: dict[tuple[str, str, str], int] = {}
+        self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
         if self.path is None:
+            self._spool = _spool()
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,20 +118,40 @@ class RowWriter:
             raise ResultsError(
                 f"{self.path}: cannot write rows there: {error.strerror}; choose another --out"
             ) from error
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            self._spool = _spool()
+            return
         self._drop_torn_line()
-        for row in read(self.path):
-            self._keep(row)
+        for offset, row in located(self.path):
+            self._keep(row, offset)
 
-    def _keep(self, row: Row) -> None:
-        self.rows.append(row)
-        self.done[identity(row)] = row
+    @property
+    def rows(self) -> StoredRows:
+        """All rows, read and written, in their order; until the file is closed."""
+        return StoredRows(self._offsets, self._row_at)
+
+    def newest(self, keys: Iterable[tuple[str, str, str]]) -> StoredRows:
+        """The last row of each (id, settings hash, version) that has one, in this order; until the file is closed."""
+        return StoredRows(array("q", (self._newest[key] for key in keys if key in self._newest)), self._row_at)
+
+    def _keep(self, row: Row, offset: int) -> None:
+        earlier = _earlier(row)
+        self.done[identity(earlier)] = earlier
+        self._newest[earlier["id"], earlier["settings_hash"], earlier["version"]] = offset
+        self._offsets.append(offset)
+
+    def _row_at(self, offset: int) -> Row:
+        if self._spool is None:
+            return row_at(self._file, offset, self.path)
+        self._spool.seek(offset)
+        return _row(self._spool.readline(), "a row kept for the summary")
 
     def _drop_torn_line(self) -> None:
         size = os.fstat(self._file).st_size
-        # A row is a few kilobytes; scanning back in blocks keeps a start cheap on files of any size.
-        block, end = 1 << 16, size
+        # Scanning back in blocks keeps a start cheap on files of any size.
+        end = size
         while end > 0:
-            start = max(0, end - block)
+            start = max(0, end - _BLOCK)
             tail = os.pread(self._file, end - start, start)
             if (newline := tail.rfind(b"\n")) >= 0:
                 end = start + newline + 1
@@ -129,13 +169,18 @@ class RowWriter:
         Raises:
           ResultsError: the disk is full or the file is gone; rows written before are intact.
         """
-        line = encode(row) + "\n"
+        data = (encode(row) + "\n").encode()
         if self.path is None:
-            sys.stdout.write(line)
+            sys.stdout.write(data.decode())
             sys.stdout.flush()
-            self._keep(row)
-            return
-        data, size = line.encode(), os.fstat(self._file).st_size
+        else:
+            self._append(data)
+        # Where a line that is appended begins is known for certain only behind it: others may append too.
+        end = os.lseek(self._file, 0, os.SEEK_CUR) if self._spool is None else _append_to(self._spool, data)
+        self._keep(row, end - len(data))
+
+    def _append(self, data: bytes) -> None:
+        size = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, data)
             if written < len(data):
@@ -145,12 +190,13 @@ class RowWriter:
         except OSError as error:
             os.ftruncate(self._file, size)
             raise ResultsError(
-                f"{self.path}: cannot append a row: {error.strerror}; the {len(self.rows)} rows so far are intact. "
+                f"{self.path}: cannot append a row: {error.strerror}; the {len(self._offsets)} rows so far are intact. "
                 "Make room and start the same command again"
             ) from error
-        self._keep(row)
 
     def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
         if self.path is not None:
             os.close(self._file)
 
@@ -159,6 +205,25 @@ class RowWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _spool() -> "tempfile.SpooledTemporaryFile[bytes]":
+    """For rows that cannot be read again where they were written: in memory until it is large, then on the disk."""
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY)
+
+
+def _append_to(spool: "tempfile.SpooledTemporaryFile[bytes]", data: bytes) -> int:
+    """Where what was appended ends."""
+    try:
+        offset = spool.seek(0, os.SEEK_END)
+        spool.write(data)
+        spool.flush()
+    except OSError as error:
+        raise ResultsError(
+            f"{tempfile.gettempdir()}: cannot keep rows for the summary there: {error.strerror}; "
+            "make room, or give --out=FILE"
+        ) from error
+    return offset + len(data)
 
 
 def write_all(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -184,23 +249,73 @@ def read(path: str | Path) -> Iterator[Row]:
     Raises:
       ResultsError: a line is no JSON object, or a row of a later schema; names the line.
     """
-    path = Path(path)
+    return (row for _, row in located(path))
+
+
+def located(path: str | Path) -> Iterator[tuple[int, Row]]:
+    """Rows of a file, in order, each behind the offset in bytes at which its line begins, for `row_at`.
+
+    Raises:
+      ResultsError: see `read`.
+    """
+    offset = 0
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ResultsError(
-                        f"{path}: line {number} is no JSON row ({error}); is this a row file?"
-                    ) from error
-                if not isinstance(row, dict) or "id" not in row:
-                    raise ResultsError(f"{path}: line {number} is no row of this tool (it has no `id`)")
-                try:
-                    yield upgrade(row)
-                except SchemaError as error:
-                    raise ResultsError(f"{path}: line {number}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"{path}: not a text file of JSON rows ({error})") from error
+                yield offset, _row(line, f"{path}: line {number}", str(path))
+                offset += len(line)
     except FileNotFoundError as error:
         raise ResultsError(f"{path}: no such row file") from error
+
+
+def row_at(file: int, offset: int, path: Path | None) -> Row:
+    """The row whose line begins at an offset.
+
+    Args:
+      file: descriptor, open for reading; where it stands neither matters nor changes.
+      offset: in bytes.
+      path: of the file, for messages.
+
+    Raises:
+      ResultsError: there is no row.
+    """
+    line = b""
+    while b"\n" not in line[-_BLOCK:]:
+        block = os.pread(file, _BLOCK, offset + len(line))
+        if not block:
+            break
+        line += block
+    return _row(line.partition(b"\n")[0], f"{path}: what is at byte {offset} now")
+
+
+def _row(line: bytes, where: str, file: str | None = None) -> Row:
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{file or where}: not a text file of JSON rows ({error})") from error
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{where} is no JSON row ({error}); is this a row file?") from error
+    if not isinstance(row, dict) or "id" not in row:
+        raise ResultsError(f"{where} is no row of this tool (it has no `id`)")
+    try:
+        return upgrade(row)
+    except SchemaError as error:
+        raise ResultsError(f"{where}: {error}") from error
+
+
+def _earlier(row: Row) -> EarlierRow:
+    """What a later run needs; texts that many rows have in common are held once."""
+    earlier: EarlierRow = {
+        "id": row["id"],
+        "sha256": row.get("sha256"),
+        "settings_hash": _shared(row["settings_hash"]),
+        "version": _shared(row.get("version")),
+        "reason": row.get("reason"),
+    }
+    if row.get("revision") is not None:
+        earlier["source"], earlier["revision"] = row.get("source"), row["revision"]
+    return earlier
+
+
+def _shared(text: Any) -> Any:
+    return sys.intern(text) if isinstance(text, str) else text

@@ -1,18 +1,23 @@
 """Row files of shards -> one row file: checked for common settings, missing shards and missing checkpoints."""
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xray_jax.rows import file as row_file
 from xray_jax.rows.file import ResultsError, canonical_json, identity
 from xray_jax.rows.row import OK, Row
+from xray_jax.rows.stored import StoredRows
 
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[^.]*)?")
 PER_CHECKPOINT = ("architecture", "num_classes", "preprocess")
 """Settings that may differ from row to row: a manifest overrides them for single checkpoints."""
+_MOST_OPEN = 64
 
 
 class MergeError(ValueError):
@@ -24,11 +29,12 @@ class Merged:
     """Rows of all shards.
 
     Attributes:
-      rows: one of each scan, sorted by id, or in the order of the ids that were expected.
+      rows: one of each scan, sorted by id, or in the order of the ids that were expected; read again from the row files
+        each time that they are gone through, so the files must stay.
       missing_shards: names of the row files that should be there. missing: ids without a row.
     """
 
-    rows: list[Row]
+    rows: StoredRows
     missing_shards: list[str]
     missing: list[str]
 
@@ -37,34 +43,84 @@ class Merged:
         return not self.missing_shards and not self.missing
 
 
-def merge(paths: Sequence[Path], expected: Sequence[str] | None = None) -> Merged:
+def merge(
+    paths: Sequence[Path],
+    expected: Sequence[str] | None = None,
+    defect: Callable[[Row], str | None] | None = None,
+) -> Merged:
     """Reads and joins row files; of several rows of one scan the last that is ok counts.
+
+    One pass over the files, which keeps of each row who it is and where it lies.
 
     Args:
       paths: row files. Names like `rows-00003-of-00064.jsonl` tell how many there should be.
       expected: ids that must have a row; None where nobody knows.
+      defect: says what is wrong with a row, if anything is; None takes every row.
 
     Raises:
       MergeError: settings or versions differ, one id was scanned with two contents, or a shard was cut off.
-      rows.file.ResultsError: a file cannot be read, or is no row file.
+      rows.file.ResultsError: a file cannot be read, or is no row file, or a row has a defect.
     """
-    kept: dict[str, tuple[Row, Path]] = {}
+    kept: dict[str, _Kept] = {}
     common: tuple[dict[str, Any], Path] | None = None
-    for path in paths:
+    for number, path in enumerate(paths):
         _check_whole(path)
-        for row in row_file.read(path):
+        for count, (offset, row) in enumerate(row_file.located(path), 1):
+            if defect is not None and (wrong := defect(row)):
+                raise ResultsError(f"{path}: row {count}: {wrong}; is this a row file?")
             mine = _common(row)
             if common is None:
                 common = mine, path
             elif mine != common[0]:
                 raise MergeError(_difference(common, (mine, path)))
-            _keep(kept, row, path)
-    rows = {name: row for name, (row, _) in kept.items()}
-    order = sorted(rows) if expected is None else [name for name in expected if name in rows]
+            _keep(kept, row, _Kept(identity(row), row["status"] == OK, number, offset), paths)
+    order = sorted(kept) if expected is None else [name for name in expected if name in kept]
     # Rows of checkpoints that have left the manifest since stay, at the end: rows are never thrown away.
-    order += sorted(set(rows) - set(order))
-    missing = [] if expected is None else [name for name in expected if name not in rows]
-    return Merged([rows[name] for name in order], missing_shards(paths), missing)
+    order += sorted(kept.keys() - set(order))
+    missing = [] if expected is None else [name for name in expected if name not in kept]
+    rows = StoredRows([kept[name] for name in order], _Files(paths).row)
+    return Merged(rows, missing_shards(paths), missing)
+
+
+class _Kept(NamedTuple):
+    """A row that counts so far: who it is, and the number of its file and the offset of its line in that."""
+
+    identity: tuple[Any, ...]
+    ok: bool
+    file: int
+    offset: int
+
+
+class _Files:
+    """Row files that are read in any order; no more than `_MOST_OPEN` are open at once."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._open: OrderedDict[int, int] = OrderedDict()
+        weakref.finalize(self, _close_all, self._open)
+
+    def row(self, place: _Kept) -> Row:
+        path = self._paths[place.file]
+        row = row_file.row_at(self._file(place.file), place.offset, path)
+        if identity(row) != place.identity:
+            raise ResultsError(f"{path}: changed while it was merged; merge again")
+        return row
+
+    def _file(self, number: int) -> int:
+        if number not in self._open:
+            while len(self._open) >= _MOST_OPEN:
+                os.close(self._open.popitem(last=False)[1])
+            try:
+                self._open[number] = os.open(self._paths[number], os.O_RDONLY)
+            except OSError as error:
+                raise ResultsError(f"{self._paths[number]}: cannot be read: {error.strerror}") from error
+        self._open.move_to_end(number)
+        return self._open[number]
+
+
+def _close_all(files: Mapping[int, int]) -> None:
+    for file in files.values():
+        os.close(file)
 
 
 def missing_shards(paths: Iterable[Path]) -> list[str]:
@@ -126,17 +182,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _keep(kept: dict[str, tuple[Row, Path]], row: Row, path: Path) -> None:
-    before = kept.get(row["id"])
-    if before is None:
-        kept[row["id"]] = row, path
+def _keep(kept: dict[str, _Kept], row: Row, found: _Kept, paths: Sequence[Path]) -> None:
+    earlier = kept.get(row["id"])
+    if earlier is None:
+        kept[row["id"]] = found
         return
-    earlier, earlier_path = before
     # In one file the later row is the same shard's newer scan; between files nobody knows which is newer.
-    if path != earlier_path and identity(earlier) != identity(row) and OK == earlier["status"] == row["status"]:
+    if paths[found.file] != paths[earlier.file] and earlier.identity != found.identity and earlier.ok and found.ok:
         raise MergeError(
-            f"{row['id']}: scanned with two contents or overrides, in {earlier_path} and {path}; "
+            f"{row['id']}: scanned with two contents or overrides, in {paths[earlier.file]} and {paths[found.file]}; "
             "remove the outdated row file and scan that shard again"
         )
-    if row["status"] == OK or earlier["status"] != OK:
-        kept[row["id"]] = row, path
+    if found.ok or not earlier.ok:
+        kept[row["id"]] = found

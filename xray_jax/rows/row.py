@@ -252,6 +252,21 @@ class Row(TypedDict):
     version: str
 
 
+class EarlierRow(TypedDict):
+    """What a later run has to know of a row: whether it is of the same scan, and says the same. Every `Row` is one.
+
+    Attributes: see `Row`.
+    """
+
+    id: str
+    sha256: str | None
+    settings_hash: str
+    version: str
+    reason: str | None
+    source: NotRequired[str | None]
+    revision: NotRequired[str | None]
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) that every row meets."""
     text = resources.files("xray_jax.rows").joinpath("schema.json").read_text()

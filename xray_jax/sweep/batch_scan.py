@@ -19,7 +19,7 @@ from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import prepare
 from xray_jax.rows.file import identity, json_form, settings_hash
 from xray_jax.rows.names import file_name
-from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, Row
+from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, EarlierRow, Row
 from xray_jax.samples import Samples
 from xray_jax.sweep import checkpoint_list, fields, provenance
 from xray_jax.sweep.checkpoint_list import Entry
@@ -124,15 +124,15 @@ class BatchScan:
     def run(
         self,
         entries: Iterable[Entry],
-        done: Mapping[tuple[Any, ...], Row] | None = None,
+        done: Mapping[tuple[Any, ...], EarlierRow] | None = None,
         on_stage: OnStage | None = None,
         progress: OnProgress | None = None,
     ) -> Iterator[Finished]:
-        """Scans what is not in `done` (rows by `rows.file.identity`) and yields new rows as they finish, in order.
+        """Scans what is not in `done` (by `rows.file.identity`) and yields new rows as they finish, in order.
 
         Args:
           entries: to scan.
-          done: rows of earlier runs.
+          done: what earlier runs have rows of.
           on_stage: told each stage of each checkpoint; what it raises is the checkpoint's fault.
           progress: told each stage and each row; what it raises ends the scan. Rows do not depend on it.
         """
@@ -166,7 +166,7 @@ class BatchScan:
                 pool.shutdown(wait=False, cancel_futures=True)
             fetching.close()
 
-    def fetching(self, done: Mapping[tuple[Any, ...], Row]) -> Fetching:
+    def fetching(self, done: Mapping[tuple[Any, ...], EarlierRow]) -> Fetching:
         """What fetches those of a run's entries that lie elsewhere and have no row in `done`."""
         return Fetching(self.options.sources, done, self.key, self.failed)
 
@@ -174,7 +174,7 @@ class BatchScan:
         self,
         asked: tuple[Entry, int | None],
         fetching: Fetching,
-        done: Mapping[tuple[Any, ...], Row],
+        done: Mapping[tuple[Any, ...], EarlierRow],
         on_stage: OnStage,
     ) -> _Job | None:
         """Copy, hash, resume check, weights. None when the row is there already."""
@@ -324,7 +324,7 @@ def _shares(inference: InferenceOptions, options: BatchScanOptions) -> list[Infe
     return [dataclasses.replace(inference, devices=(device,)) for device in inference.resolve().devices]
 
 
-def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], Row]) -> Iterator[Finished]:
+def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], EarlierRow]) -> Iterator[Finished]:
     """What is worth appending: a file that could not be read last time and cannot now has its row already."""
     if finished is not None:
         before = done.get(identity(finished.row))

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import Row
+from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.checkpoint_list import ELSEWHERE, Entry
 from xray_jax.sweep.sources.fetcher import Fetcher
 from xray_jax.sweep.sources.options import SourceOptions
@@ -45,14 +45,14 @@ class Fetching:
     def __init__(
         self,
         options: SourceOptions,
-        done: Mapping[tuple[Any, ...], Row],
+        done: Mapping[tuple[Any, ...], EarlierRow],
         key: Callable[[Entry], tuple[str, str, str]],
         failed: Callable[[Entry, str], Row],
     ) -> None:
         """
         Args:
           options: of the sources.
-          done: rows of earlier runs, by `rows.file.identity`.
+          done: what earlier runs have rows of, by `rows.file.identity`.
           key: (id, settings hash, version) of an entry.
           failed: the error row of an entry, for a reason.
         """
@@ -60,7 +60,7 @@ class Fetching:
         self._done, self._key, self._failed = done, key, failed
         # A row without a content hash is of a checkpoint that never came.
         self._have = {
-            (row["id"], row["settings_hash"], row["version"], row["source"], row["revision"])
+            (row["id"], row["settings_hash"], row["version"], row.get("source"), row.get("revision"))
             for row in done.values()
             if row.get("revision") is not None and row["sha256"] is not None
         }

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import ERROR, Row
+from xray_jax.rows.row import ERROR, EarlierRow, Row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
@@ -78,7 +78,7 @@ class IsolationOptions:
 def scatter(
     make: Callable[[], Worker],
     entries: Sequence[Entry],
-    done: Mapping[tuple[Any, ...], Row],
+    done: Mapping[tuple[Any, ...], EarlierRow],
     options: IsolationOptions,
     journal: Path | None = None,
     fetching: Fetching | None = None,
@@ -145,7 +145,7 @@ class _Supervisor:
         make: Callable[[], Worker],
         waiting: Ahead,
         fetching: Fetching | None,
-        done: Mapping[tuple[Any, ...], Row],
+        done: Mapping[tuple[Any, ...], EarlierRow],
         options: IsolationOptions,
         attempts: Attempts,
     ) -> None:
@@ -154,7 +154,7 @@ class _Supervisor:
         self._start = functools.partial(WorkerProcess, pickle.dumps(make), memory, shares(options.workers))
         self._again: deque[_Task] = deque()
         self._slots = [_Slot() for _ in range(min(options.workers, len(waiting)))]
-        self._done: defaultdict[str, dict[tuple[Any, ...], Row]] = defaultdict(dict)
+        self._done: defaultdict[str, dict[tuple[Any, ...], EarlierRow]] = defaultdict(dict)
         for key, row in done.items():
             self._done[row["id"]][key] = row
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xray_jax.rows.file import encode, identity
-from xray_jax.rows.row import Row
+from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
 
@@ -30,7 +30,9 @@ LENGTH = struct.Struct(">Q")
 class Worker(Protocol):
     """What a process keeps from checkpoint to checkpoint: samples, planes, compiled programs."""
 
-    def rows(self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], Row], on_stage: OnStage) -> Iterable[Row]:
+    def rows(
+        self, entries: Sequence[Entry], done: Mapping[tuple[Any, ...], EarlierRow], on_stage: OnStage
+    ) -> Iterable[Row]:
         """New rows of these entries; rows that are in `done` already are left out."""
         ...
 
@@ -47,7 +49,7 @@ class Request:
     """
 
     entry: Entry
-    done: Mapping[tuple[Any, ...], Row]
+    done: Mapping[tuple[Any, ...], EarlierRow]
     refused: Mapping[tuple[Any, ...] | None, str]
 
 

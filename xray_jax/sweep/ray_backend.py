@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from xray_jax.rows.row import Row
+from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.checkpoint_list import Entry
 
-Done = Mapping[tuple[Any, ...], Row]
+Done = Mapping[tuple[Any, ...], EarlierRow]
 
 
 class Worker(Protocol):

@@ -1,5 +1,6 @@
 """A batch scan in numbers: counts, and how well scores and verdicts do where the truth is known."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -48,7 +49,9 @@ def _mean(name: str) -> Callable[[Row], float | None]:
 
     def score_of(row: Row) -> float | None:
         block = planes_block(row)
-        return None if block is None or name not in block else -float(block[name]["mean"])  # type: ignore[literal-required]
+        mean = None if block is None or name not in block else block[name]["mean"]  # type: ignore[literal-required]
+        # A mean that is not finite has no number in JSON.
+        return None if mean is None else -float(mean)
 
     return score_of
 
@@ -63,28 +66,48 @@ def _probe_margin(row: Row) -> float | None:
 
 
 def summarise(rows: Iterable[Row]) -> Summary:
-    """Counts rows and, where rows carry ground truth, measures the scores (low = backdoored) and the verdicts."""
-    # Half of a command's start-up time if imported at the top, and only summaries need it.
+    """Counts rows and, where rows carry ground truth, measures the scores (low = backdoored) and the verdicts.
+
+    One pass; of each row with known truth the scores are kept, of the others nothing.
+    """
+    suspicion = {"re": _mean("re"), "ats": _mean("ats"), "probe": _probe_margin}
+    scored: dict[str, tuple[list[bool], list[float]]] = {name: ([], []) for name in suspicion}
+    counts = Counter[str]()
+    flagged = judged = right = 0
+    for row in rows:
+        counts[row["status"]] += 1
+        if row["status"] != OK:
+            continue
+        flagged += is_flagged(row)
+        truth = is_backdoored(row.get("label"))
+        if truth is None:
+            continue
+        for name, score_of in suspicion.items():
+            if (score := score_of(row)) is not None:
+                truths, scores = scored[name]
+                truths.append(truth)
+                scores.append(score)
+        if row["verdict"] != UNKNOWN:
+            judged += 1
+            right += is_flagged(row) == truth
+    return Summary(
+        ok=counts[OK],
+        errors=counts[ERROR],
+        skipped=counts[SKIPPED],
+        flagged=flagged,
+        auroc_re=_auroc(*scored["re"]),
+        auroc_ats=_auroc(*scored["ats"]),
+        auroc_probe=_auroc(*scored["probe"]),
+        accuracy=right / judged if judged else None,
+        judged=judged,
+    )
+
+
+def _auroc(truths: list[bool], scores: list[float]) -> float | None:
+    """None without both kinds of ground truth."""
+    if len(set(truths)) != 2:
+        return None
+    # Half of a command's start-up time if imported at the top, and only these summaries need it.
     from sklearn.metrics import roc_auc_score
 
-    rows = list(rows)
-    ok = [row for row in rows if row["status"] == OK]
-    known = [(row, truth) for row in ok if (truth := is_backdoored(row.get("label"))) is not None]
-    suspicion = {"re": _mean("re"), "ats": _mean("ats"), "probe": _probe_margin}
-    auroc: dict[str, float | None] = {}
-    for name, score_of in suspicion.items():
-        scored = [(score, truth) for row, truth in known if (score := score_of(row)) is not None]
-        both = len({truth for _, truth in scored}) == 2
-        auroc[name] = float(roc_auc_score([t for _, t in scored], [score for score, _ in scored])) if both else None
-    judged = [(is_flagged(row), truth) for row, truth in known if row["verdict"] != UNKNOWN]
-    return Summary(
-        ok=len(ok),
-        errors=sum(row["status"] == ERROR for row in rows),
-        skipped=sum(row["status"] == SKIPPED for row in rows),
-        flagged=sum(map(is_flagged, ok)),
-        auroc_re=auroc["re"],
-        auroc_ats=auroc["ats"],
-        auroc_probe=auroc["probe"],
-        accuracy=sum(flag == truth for flag, truth in judged) / len(judged) if judged else None,
-        judged=len(judged),
-    )
+    return float(roc_auc_score(truths, scores))
