@@ -15,7 +15,6 @@ from absl import flags
 
 from xray_jax import bench
 from xray_jax.inference.options import PRECISIONS
-from xray_jax.rows import file as row_file
 from xray_jax.scripts import command, command_help
 
 with command_help.group("What to measure"):
@@ -64,7 +63,7 @@ def main() -> int:
     figures = [figure for case in CASE.value for figure in bench.CASES[case](options)]
     print(bench.table(figures))
     if OUT.value is not None:
-        row_file.write_all(OUT.value, [manifest, *(vars(figure) for figure in figures)])
+        bench.against.write(OUT.value, manifest, figures)
     if earlier is None:
         return 0
     changes = bench.against.changes(figures, earlier)

@@ -66,7 +66,7 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
         Figure("quick", "gone", 1, "queries"),
     ]
     path = tmp_path / "before.jsonl"
-    path.write_text("\n".join(json.dumps(each) for each in [bench.manifest(), *map(vars, before)]) + "\n")
+    bench.against.write(str(path), bench.manifest(), before)
     now = [
         dataclasses.replace(before[0], value=14_001),
         dataclasses.replace(before[1], value=11.8),

@@ -1,4 +1,4 @@
-"""Two runs of the bench side by side, and whether the later one is worse."""
+"""Runs of the bench as files, two of them side by side, and whether the later one is worse."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_jax.bench.harness import Figure
+from xray_jax.files import atomic_write
 
 TOLERANCE = 0.15
 """A ratio of times that grew by less, beyond both runs' spreads, is no change."""
@@ -68,6 +69,12 @@ def read(path: str) -> dict[tuple[str, str], Figure]:
     if not made:
         raise ValueError(f"--against={path}: holds no figure; expected what xray-bench --out writes")
     return {(figure.case, figure.name): figure for figure in made}
+
+
+def write(path: str, manifest: Mapping[str, Any], figures: Iterable[Figure]) -> None:
+    """Keeps a run: JSON lines, the manifest first, then a figure each; whole or not at all."""
+    with atomic_write(path, "w") as file:
+        file.writelines(json.dumps(line) + "\n" for line in (manifest, *map(vars, figures)))
 
 
 def _figure(line: Mapping[str, Any]) -> Figure:
