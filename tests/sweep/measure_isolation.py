@@ -17,6 +17,7 @@ import numpy as np
 
 from tests import factory
 from tests.detectors import toy_package
+from tests.sweep.pills import MARKERS, save_pill
 from tests.sweep.scans import stable, whole
 from xray_jax import checkpoints
 from xray_jax.detectors.planes.options import PlanesOptions
@@ -24,8 +25,6 @@ from xray_jax.job import batch
 from xray_jax.rows import file as row_file
 from xray_jax.sweep.isolated import IsolationOptions
 
-MARKERS = {"killed": 101, "aborts": 102, "eats": 103, "hangs": 104}
-"""Kind of pill -> the bias that the toy detector `pill` knows it by."""
 TIMEOUT = 20.0
 
 
@@ -73,7 +72,7 @@ def pills(folder: Path, good: int, each: int) -> None:
     alone = timed(_pill_job(folder, "alone.jsonl", None))
     for number in range(each):
         for kind, marker in MARKERS.items():
-            save_pill(zoo / f"{number * good // each:03d}-{kind}.safetensors", marker + number / 1000)
+            save_pill(zoo, f"{number * good // each:03d}-{kind}", marker + number / 1000)
     among = timed(_pill_job(folder, "among.jsonl", IsolationOptions(workers=2, timeout=TIMEOUT, memory=4)))
     before, after = (
         {row["id"]: whole(row) for row in row_file.read(folder / name)} for name in ("alone.jsonl", "among.jsonl")
@@ -89,14 +88,6 @@ def pills(folder: Path, good: int, each: int) -> None:
     print(f"{len(after)} rows for {good + count} files; {same} of {good} good rows are equal")
     for reason, times in reasons.items():
         print(f"{times} x {reason}")
-
-
-def save_pill(path: Path, marker: float) -> None:
-    """A tiny checkpoint whose bias tells the toy detector what to do."""
-    variables = factory.tiny_variables()
-    variables["params"]["linear"]["bias"] = np.full(5, marker, np.float32)
-    told = {"num_classes": 5, "input_shape": [factory.SIDE, factory.SIDE, 3], "preprocess": {"preset": "cifar10"}}
-    checkpoints.save_safetensors(path, variables, told)
 
 
 def timed(job: batch.Job) -> float:

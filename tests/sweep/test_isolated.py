@@ -11,15 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests import factory
 from tests.detectors import toy_package
 from tests.places import ROOT
 from tests.rows.rows import full_row
+from tests.sweep.pills import MARKERS, save_pill
 from tests.sweep.scans import stable, whole
-from xray_jax import checkpoints
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import batch as job_lib
 from xray_jax.job.batch import Job
@@ -29,8 +28,7 @@ from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.isolated import IsolationError, IsolationOptions, scatter
 
-PILLS = {"1-killed": 101, "3-aborts": 102, "4-eats": 103}
-"""Name -> marker for the toy detector `pill`."""
+PILLS = {f"{number}-{kind}": MARKERS[kind] for number, kind in ((1, "killed"), (3, "aborts"), (4, "eats"))}
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +53,6 @@ def zoo(tmp_path: Path) -> Path:
     (folder / "6-broken.safetensors").write_bytes(b"no tensors here")
     factory.save_samples(tmp_path / "samples.npz")
     return folder
-
-
-def save_pill(folder: Path, name: str, marker: int) -> None:
-    variables = factory.tiny_variables()
-    variables["params"]["linear"]["bias"] = np.full(5, marker, np.float32)
-    told = {"num_classes": 5, "input_shape": [factory.SIDE, factory.SIDE, 3], "preprocess": {"preset": "cifar10"}}
-    checkpoints.save_safetensors(folder / f"{name}.safetensors", variables, told)
 
 
 def job(zoo: Path, out: Path, **more: Any) -> Job:
@@ -115,7 +106,7 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
     for file in zoo.iterdir():
         file.unlink()
     factory.save_tiny(zoo / "0-good.safetensors")
-    save_pill(zoo, "1-hangs", 104)
+    save_pill(zoo, "1-hangs", MARKERS["hangs"])
     out, journal = tmp_path / "rows.jsonl", tmp_path / "rows.jsonl.attempts"
     command = [
         sys.executable, "-c", "from xray_jax.scripts.scan import run; run()", f"--checkpoints={zoo}", f"--out={out}",

@@ -104,7 +104,7 @@ def test_futile_hypotheses_stop_at_a_look_and_leaders_never_do() -> None:
     tested = looks.Looks(known.used, known.searched, CLASSES)
 
     def observations() -> dict[int, int]:
-        seen = tested.confirm(known.state, model.query, known.finding, lambda found: 0.7)
+        seen = tested.confirm(known.state, known.finding, lambda found: 0.7)
         return {each.hypothesis.stamp: len(each.images) for each in seen}
 
     first = observations()

@@ -14,7 +14,7 @@ from xray_jax.detectors.probe.search import SearchState, search
 from xray_jax.samples import Samples
 
 MAX_CROSS_EXAMINATIONS = 3
-"""Findings that are cross-examined, one after the other, as long as one would be confirmed."""
+"""Findings that are cross-examined before a conclusion, one after the other, as long as one would be confirmed."""
 EARLY_FINALISTS = 4
 """Hypotheses that are tested while the race is on."""
 SUSPICIOUS = -0.25
@@ -59,10 +59,11 @@ class Case:
         Args:
           observations: of the hypotheses that were tested.
         """
+        before = len(self.examined)
         while True:
             findings = tuple(self.finding(seen) for seen in observations)
             keys = [(seen.hypothesis.stamp, f.target) for seen, f in zip(observations, findings, strict=True)]
-            spent = len(self.examined) >= MAX_CROSS_EXAMINATIONS
+            spent = len(self.examined) - before >= MAX_CROSS_EXAMINATIONS
             heard = [
                 f
                 for f, key in zip(findings, keys, strict=True)
@@ -105,10 +106,7 @@ def race_for_trigger(case: Case, budget: int) -> tuple[tuple[Finding, ...], Judg
     looks = Looks(case.used, case.searched, case.state.classes)
 
     def conclude(most: int = FINALISTS) -> tuple[tuple[Finding, ...], Judged]:
-        tested = looks.confirm(
-            case.state, case.state.query, case.finding, lambda found: found.threshold(case.null), most
-        )
-        return case.conclude(tested)
+        return case.conclude(looks.confirm(case.state, case.finding, lambda found: found.threshold(case.null), most))
 
     for _ in race(case.state, case.used.images.shape[1:], case.searched, budget, case.seed):
         if promising(case.state):

@@ -7,7 +7,7 @@ import numpy as np
 from xray_jax.detectors.probe import score
 from xray_jax.detectors.probe.confirm import FINALISTS, Hypothesis, Observation, hypotheses, observe
 from xray_jax.detectors.probe.result import Finding
-from xray_jax.detectors.probe.search import Query, SearchState
+from xray_jax.detectors.probe.search import SearchState
 from xray_jax.samples import Samples
 
 LOOKS = (20, 60)
@@ -45,20 +45,19 @@ class Looks:
         self._classes = num_classes
 
     def confirm(
-        self, state: SearchState, query: Query, finding_of: FindingOf, threshold_of: ThresholdOf, most: int = FINALISTS
+        self, state: SearchState, finding_of: FindingOf, threshold_of: ThresholdOf, most: int = FINALISTS
     ) -> list[Observation]:
         """Tests the hypotheses that the search suggests by now.
 
         Args:
           state: the search so far.
-          query: the model's hard labels, stamped.
           finding_of, threshold_of: decide who is given up after a look.
           most: hypotheses that are tested, those of the largest excess.
         """
         made = hypotheses(state, self._truth, self._classes)[:most]
         running = made
         for end in (*(look for look in LOOKS if look < len(self._unseen)), len(self._unseen)):
-            self._ask(state, running, end, query)
+            self._ask(state, running, end)
             found = [finding_of(self.observed[_key(each)]) for each in running]
             thresholds = [threshold_of(each) for each in found]
             leaders = np.argsort([t - each.lower for each, t in zip(found, thresholds, strict=True)], kind="stable")
@@ -69,7 +68,7 @@ class Looks:
             ]
         return [self.observed[_key(each)] for each in made]
 
-    def _ask(self, state: SearchState, running: list[Hypothesis], end: int, query: Query) -> None:
+    def _ask(self, state: SearchState, running: list[Hypothesis], end: int) -> None:
         """Brings each of `running` to `end` images."""
         missing = []
         for each in running:
@@ -77,7 +76,7 @@ class Looks:
             start = 0 if before is None else len(before.images)
             if start < end:
                 missing.append((each, self._unseen[start:end]))
-        for new in observe(state, missing, query):
+        for new in observe(state, missing, state.query):
             before = self.observed.get(_key(new.hypothesis))
             if before is not None:
                 new = Observation(

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from xray_jax.detectors.probe.queries import Stamps
 from xray_jax.detectors.probe.search import (
     COARSE_SHARE,
     FIRST_IMAGES,
@@ -46,12 +45,11 @@ def race(state: SearchState, shape: Shape, bank_size: int, budget: int, seed: in
     grid = coarse(shape, bank_size, int(COARSE_SHARE * budget) // first, seed)
     order = generator.permutation(len(grid.family))
     for heat in range(HEATS):
-        index = state.add(_part(grid, order[heat::HEATS]))
+        index = state.add(grid.take(np.sort(order[heat::HEATS])))
         start = generator.integers(first, size=len(index))
         state.ask(index, start)
         spread = ~state.cost.local[index]
-        if first > 1:
-            state.ask(index[spread], (start[spread] + 1) % first)
+        state.ask(index[spread], (start[spread] + 1) % first)
         alive = index[state.changed(index)]
         state.evaluate(alive, first)
         _run(state, alive, first)
@@ -64,10 +62,6 @@ def promising(state: SearchState) -> bool:
     seen = np.flatnonzero((state.labels >= 0).all(1))
     rates, excess = state.rates(seen)[:, :-1], state.excess(seen)[:, :-1]
     return bool(((rates >= GOOD_RATE) & (excess >= GOOD_EXCESS)).any())
-
-
-def _part(grid: Stamps, numbers: np.ndarray) -> Stamps:
-    return grid.take(np.sort(numbers))
 
 
 def _run(state: SearchState, index: np.ndarray, start: int) -> None:
