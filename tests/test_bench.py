@@ -101,6 +101,7 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str | None, m
 def test_the_quick_case_counts_queries_and_measures_in_multiples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick, "PROBE", ProbeOptions(queries=1000))
     monkeypatch.setattr(quick, "SIZE", 64)
+    monkeypatch.setattr(quick, "WHITE_BOX", ("margin",))
     figures = {figure.name: figure for figure in quick.run(SMALL)}
     counts = {name: figure.value for name, figure in figures.items() if figure.unit == "queries"}
     assert set(counts) == {f"{kind}, {name}" for kind in ("clean", "backdoored") for name in ("planes", "probe")}
