@@ -108,12 +108,8 @@ def test_the_quick_case_counts_queries_and_measures_in_multiples(monkeypatch: py
     assert all(0 < count < 3000 for count in counts.values())
     ratios = {name for name, figure in figures.items() if figure.unit == "x time"}
     assert ratios == {
-        *(
-            f"{name} / matrix products"
-            for name in ("planes", "probe", "margin", "perturbation", "points", "onnxruntime")
-        ),
+        *(f"{name} / matrix products" for name in ("planes", "probe", "margin", "points", "onnxruntime")),
         "margin / the probe",
-        "perturbation / the probe",
         "points / onnxruntime's",
     }
 
