@@ -70,8 +70,8 @@ with command_help.group("Output"):
 with command_help.group("Speed"):
     PRECISION = F.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
     BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
-    WINOGRAD = F.DEFINE_bool(
-        "winograd", True, "3x3 convolutions with a quarter of the multiplications, on CPU in float32."
+    FAST_CONVOLUTIONS = F.DEFINE_bool(
+        "fast_convolutions", True, "Convolutions in the form that is fastest on CPU, in float32."
     )
 
 
@@ -100,7 +100,9 @@ def main() -> int:
                 seed=planes_flags.SEED.value,
                 sources=sweep_flags.sources(),
             ),
-            inference=InferenceOptions(BATCH_SIZE.value, precision=PRECISION.value, winograd=WINOGRAD.value),
+            inference=InferenceOptions(
+                BATCH_SIZE.value, precision=PRECISION.value, fast_convolutions=FAST_CONVOLUTIONS.value
+            ),
             calibration=CALIBRATION.value,
             references=REFERENCES.value,
             null=probe_flags.NULL.value,

@@ -110,7 +110,7 @@ def test_bfloat16_agrees_on_most_points(scene: Scene) -> None:
 
 
 def test_winograd_gives_the_same_labels_on_any_number_of_devices(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    direct = InferenceOptions(winograd=False)
+    direct = InferenceOptions(fast_convolutions=False)
     expected = label_points(to_device(scene.model, direct), *scene.points, USUAL)
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
     for devices in (1, 8):

@@ -106,7 +106,7 @@ def test_winograd_kernels_change_nothing(scene: Scene, monkeypatch: pytest.Monke
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
     rows, found = (LABELS, np.ones(len(IMAGES), np.float32)), {}
     for used in (True, False):
-        options = dataclasses.replace(on(3, 4), winograd=used)
+        options = dataclasses.replace(on(3, 4), fast_convolutions=used)
         placed = to_device(scene.model, options)
         assert (winograd.COLLECTION in placed.variables) is used
         found[used] = (ask(scene.model, IMAGES, options), *input_gradients(placed, IMAGES, margin, rows, options))

@@ -112,7 +112,7 @@ def test_a_flag_is_shown_with_its_kind_and_default(load):
     assert "  --density=INTEGER (default: 100)\n      Grid nodes per axis (S).\n" in text
     assert "  --expansion=NUMBER (default: 5)\n" in text
     assert "  --decide=either|both|re|ats (default: either)\n      Which statistic" in text
-    assert "  --[no]winograd (default: on)\n" in text
+    assert "  --[no]fast_convolutions (default: on)\n" in text
     text = load("merge")[1].help(100)
     assert "  --rows=TEXT (required; may be repeated)\n      Row files: a path or a glob.\n" in text
     text = load("train")[1].help(100)
@@ -135,8 +135,8 @@ def test_a_stray_argument_is_put_where_it_belongs(refuse):
 
 
 def test_several_stray_arguments_and_the_flags_given(refuse):
-    said = refuse("scan", "a b.pth", "--nowinograd", "c.pth", "--samples", "my samples.npz", "d", "e", "f")
-    assert "\n  xray-scan --checkpoints='a b.pth' --samples='my samples.npz' --nowinograd\n" in said
+    said = refuse("scan", "a b.pth", "--nofast_convolutions", "c.pth", "--samples", "my samples.npz", "d", "e", "f")
+    assert "\n  xray-scan --checkpoints='a b.pth' --samples='my samples.npz' --nofast_convolutions\n" in said
     assert said.count("  xray-scan --checkpoints=") == 3
     assert "the other 2\n" in said
 
@@ -165,11 +165,11 @@ def test_each_missing_flag_has_a_line_with_an_example(refuse):
     ("argument", "message"),
     [
         ("--chekpoints=zoo", "unknown flag --chekpoints; did you mean --checkpoints?"),
-        ("--nowinogrd", "unknown flag --nowinogrd; did you mean --nowinograd?"),
+        ("--nofast_convolution", "unknown flag --nofast_convolution; did you mean --nofast_convolutions?"),
         ("--zzz", "unknown flag --zzz"),
         ("--density=many", "flag --density=many"),
         ("--ats=perhaps", "value should be one of <component|label>"),
-        ("--nowinograd=1", "--nowinograd=1 does not take an argument"),
+        ("--nofast_convolutions=1", "--nofast_convolutions=1 does not take an argument"),
         ("--planes=-1", "flag --planes=-1: must be a whole number"),
         ("--planes=auto", "flag --planes=auto: must be a whole number"),
         ("--sampling=cascade", "flag --sampling=cascade: value should be one of <grid|refine|sketch>"),

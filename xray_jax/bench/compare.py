@@ -48,8 +48,8 @@ def run(options: Options) -> Iterator[Figure]:
         functions: dict[str, Callable[[], Any]] = {
             "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH)
         }
-        for name, winograd in (("jax", True), ("jax without Winograd", False)):
-            inference = InferenceOptions(options.batch_size, precision=options.precision, winograd=winograd)
+        for name, fast in (("jax", True), ("jax, direct convolutions", False)):
+            inference = InferenceOptions(options.batch_size, precision=options.precision, fast_convolutions=fast)
             placed = to_device(model, inference)
             functions[name] = functools.partial(label_points, placed, planes, index, coordinates, inference)
         if (session := _onnx(module, model.input_shape)) is not None:

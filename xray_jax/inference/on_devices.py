@@ -20,8 +20,7 @@ from xray_jax.inference.programs import Render
 def to_device(model: Classifier, options: InferenceOptions) -> Classifier:
     """The model with its weights on the devices, in the options' precision: once per checkpoint."""
     resolved = options.resolve(model.batch_size)
-    on_cpu = resolved.devices[0].platform == "cpu" and isinstance(model.network, nn.Module)
-    if options.winograd and on_cpu and resolved.precision != "bfloat16":
+    if resolved.fast_convolutions and isinstance(model.network, nn.Module):
         variables = winograd.with_kernels(model.variables)
     else:
         variables = winograd.without_kernels(model.variables)

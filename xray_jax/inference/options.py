@@ -18,14 +18,15 @@ class InferenceOptions:
       capacity: queries a device holds in one call; the buffer's size, rounded up to whole batches.
       precision: "float32", "tf32" (GPU tensor cores on float32 data) or "bfloat16".
       devices: local devices to use; None means all of them.
-      winograd: 3x3 convolutions of linen networks by `winograd` where they run on CPU, in float32.
+      fast_convolutions: on CPU, in float32, convolutions are computed in the form that is fastest there
+        (`models.convolution`, and `winograd` for wide ones of linen networks).
     """
 
     batch_size: int | None = None
     capacity: int = 16384
     precision: str = "float32"
     devices: tuple[jax.Device, ...] | None = None
-    winograd: bool = True
+    fast_convolutions: bool = True
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -40,7 +41,8 @@ class InferenceOptions:
         devices = self.devices or tuple(jax.local_devices())
         # CPU caches like small batches, accelerators large ones (measured: docs/benchmarks.md).
         batch = fixed_batch or self.batch_size or (32 if devices[0].platform == "cpu" else 1024)
-        return ResolvedOptions(batch, -(-self.capacity // batch) * batch, self.precision, devices)
+        fast = self.fast_convolutions and devices[0].platform == "cpu" and self.precision != "bfloat16"
+        return ResolvedOptions(batch, -(-self.capacity // batch) * batch, self.precision, devices, fast)
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class ResolvedOptions:
       capacity: queries a device holds in one call, a multiple of `batch_size`.
       precision: one of `PRECISIONS`.
       devices: the local devices, at least one.
+      fast_convolutions: convolutions take the form that is fastest on a CPU.
     """
 
     batch_size: int
     capacity: int
     precision: str
     devices: tuple[jax.Device, ...]
+    fast_convolutions: bool = False
 
     def sharding(self, *axes: str) -> NamedSharding:
         """Replicated without axes; with "devices" the leading axis is split over the devices."""

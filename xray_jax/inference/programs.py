@@ -16,6 +16,7 @@ import numpy as np
 from xray_jax.classifier import Network, Variables
 from xray_jax.inference import split, winograd
 from xray_jax.inference.options import ResolvedOptions
+from xray_jax.models import convolution
 
 _MATMUL_PRECISION = {"float32": "highest", "tf32": "default", "bfloat16": "default"}
 
@@ -39,10 +40,15 @@ def hard_labels(logits: jax.Array, dtype: np.dtype) -> jax.Array:
     return jnp.argmax(jnp.where(jnp.isnan(logits), -jnp.inf, logits), axis=-1).astype(dtype)
 
 
-def forward(network: Network, variables: Variables, images: jax.Array, precision: str) -> jax.Array:
-    """Logits `[B, num_classes]` at one of `PRECISIONS`; to be called inside jit."""
-    with jax.default_matmul_precision(_MATMUL_PRECISION[precision]), winograd.convolutions():
-        return network.apply(variables, images.astype(jnp.bfloat16) if precision == "bfloat16" else images)
+def forward(network: Network, variables: Variables, images: jax.Array, options: ResolvedOptions) -> jax.Array:
+    """Logits `[B, num_classes]`; to be called inside jit."""
+    given = images.astype(jnp.bfloat16) if options.precision == "bfloat16" else images
+    with (
+        jax.default_matmul_precision(_MATMUL_PRECISION[options.precision]),
+        winograd.convolutions(),
+        convolution.faster(options.fast_convolutions),
+    ):
+        return network.apply(variables, given)
 
 
 def in_batches(
@@ -86,7 +92,7 @@ def label_program(network: Network, render: Render, options: ResolvedOptions, dt
 
     def label(variables: Variables, context: Any, batches: jax.Array, *buffers: jax.Array) -> jax.Array:
         def output(*batch: jax.Array) -> jax.Array:
-            logits = forward(network, variables, render(context, *batch), options.precision)
+            logits = forward(network, variables, render(context, *batch), options)
             return hard_labels(logits, dtype)
 
         return in_batches(batches, options.batch_size, buffers, output, jax.ShapeDtypeStruct((), dtype))
@@ -100,7 +106,7 @@ def logit_program(network: Network, render: Render, options: ResolvedOptions, nu
 
     def logits(variables: Variables, context: Any, batches: jax.Array, *buffers: jax.Array) -> jax.Array:
         def output(*batch: jax.Array) -> jax.Array:
-            return forward(network, variables, render(context, *batch), options.precision).astype(jnp.float32)
+            return forward(network, variables, render(context, *batch), options).astype(jnp.float32)
 
         one = jax.ShapeDtypeStruct((num_classes,), jnp.float32)
         return in_batches(batches, options.batch_size, buffers, output, one)

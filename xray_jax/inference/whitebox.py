@@ -107,7 +107,7 @@ def _gradient_step(
 
     def step(variables: Variables, images: jax.Array, *own: jax.Array) -> tuple[jax.Array, jax.Array]:
         def total(images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            logits = forward(network, variables, preprocess(images), options.precision).astype(jnp.float32)
+            logits = forward(network, variables, preprocess(images), options).astype(jnp.float32)
             values = objective(logits, *own)
             return jnp.sum(values if values.ndim == 1 else values[:, 0]), values
 

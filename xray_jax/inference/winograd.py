@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from xray_jax.models.convolution import Pads, window_of
+
 COLLECTION = "winograd"
 MIN_CHANNELS = 64
 """Below this, on both sides, the transforms cost what the products save (measured: docs/benchmarks.md)."""
@@ -38,7 +40,6 @@ _KERNEL = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4],
 _OUTPUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 Variables = Mapping[str, Any]
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 def with_kernels(variables: Variables) -> Variables:
@@ -76,29 +77,14 @@ def _intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.mod
     module = context.module
     if type(module) is not nn.Conv or context.method_name != "__call__" or len(args) != 1 or kwargs:
         return call(*args, **kwargs)
-    pads = _pads(module)
     (images,) = args
-    if pads is None or not module.has_variable(COLLECTION, "kernel") or images.dtype != jnp.float32:
+    window = window_of(module, images) if module.has_variable(COLLECTION, "kernel") else None
+    if window is None or window.strides != (1, 1) or window.groups != 1:
         return call(*args)
-    if images.ndim != 4 or min(size + sum(pad) - 2 for size, pad in zip(images.shape[1:3], pads, strict=True)) < TILE:
+    if min(size + sum(pad) - 2 for size, pad in zip(images.shape[1:3], window.pads, strict=True)) < TILE:
         return call(*args)
-    found = convolve(images, module.get_variable(COLLECTION, "kernel"), pads)
+    found = convolve(images, module.get_variable(COLLECTION, "kernel"), window.pads)
     return found + module.get_variable("params", "bias").reshape(1, 1, 1, -1) if module.use_bias else found
-
-
-def _pads(conv: nn.Conv) -> Pads | None:
-    """Padding of both axes; None for a convolution that `convolve` cannot stand for."""
-    plain = (conv.strides, conv.input_dilation, conv.kernel_dilation)
-    if any(np.any(np.asarray(1 if value is None else value) != 1) for value in plain):
-        return None
-    if conv.feature_group_count != 1 or conv.mask is not None or conv.dtype not in (None, jnp.float32):
-        return None
-    padding = nn.linear.canonicalize_padding(conv.padding, 2)
-    if isinstance(padding, str):
-        known: dict[str, Pads] = {"SAME": ((1, 1), (1, 1)), "VALID": ((0, 0), (0, 0))}
-        return known.get(padding)
-    (top, bottom), (left, right) = padding
-    return (top, bottom), (left, right)
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scan(checkpoints: Path | str, out: Path, *flags: str) -> list[Any]:
-    options = "--detectors=planes --planes=1 --density=8 --nowinograd --cache_limit=1 --max_download=0.5"
+    options = "--detectors=planes --planes=1 --density=8 --nofast_convolutions --cache_limit=1 --max_download=0.5"
     line = f"xray-scan --checkpoints={checkpoints} --samples={DEMO / 'samples.npz'} --out={out} {options}"
     code, said = commands.run(f"{line} {' '.join(flags)}")
     assert code == 0, said

@@ -15,6 +15,7 @@ from jax import lax
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.keras import activations
 from xray_jax.checkpoints.keras.layer_config import Settings
+from xray_jax.models.convolution import Window, convolve
 
 Config = Mapping[str, Any]
 Weights = Mapping[str, jax.Array]
@@ -78,11 +79,17 @@ def _channels(config: Config, shape: Shape) -> int:
 
 def _convolve(config: Config, x: jax.Array, kernel: jax.Array, groups: int, pointwise: bool = False) -> jax.Array:
     layout = "NCHW" if config["data_format"] == "channels_first" else "NHWC"
+    strides = (1, 1) if pointwise else tuple(config["strides"])
+    padding = "VALID" if pointwise else config["padding"].upper()
+    if layout == "NHWC" and not pointwise and set(config["dilation"]) == {1}:
+        pads = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+        (top, bottom), (left, right) = pads
+        return convolve(x, kernel.astype(x.dtype), Window(strides, ((top, bottom), (left, right)), groups))
     return lax.conv_general_dilated(
         x,
         kernel.astype(x.dtype),
-        (1, 1) if pointwise else tuple(config["strides"]),
-        "VALID" if pointwise else config["padding"].upper(),
+        strides,
+        padding,
         rhs_dilation=(1, 1) if pointwise else tuple(config["dilation"]),
         dimension_numbers=(layout, "HWIO", layout),
         feature_group_count=groups,

@@ -20,6 +20,7 @@ from xray_jax.checkpoints.programs.onnx_operators.node import (
     same_type,
 )
 from xray_jax.checkpoints.programs.onnx_operators.windows import windows
+from xray_jax.models.convolution import Window, convolve
 
 _LAYOUTS = {3: ("NHC", "HIO"), 4: ("NHWC", "HWIO"), 5: ("NHWDC", "HWDIO")}
 
@@ -47,17 +48,22 @@ def _convolved(
     groups: int,
 ) -> jax.Array:
     """`[B, C, ...]` and `[K, C / groups, ...]` to `[B, K, ...]`; `spread` is the distance of the images' entries."""
-    data, weights = _LAYOUTS[images.ndim]
-    found = jax.lax.conv_general_dilated(
-        jnp.moveaxis(images, 1, -1),
-        jnp.moveaxis(kernel, (0, 1), (-1, -2)),
-        strides,
-        pads,
-        lhs_dilation=spread,
-        rhs_dilation=dilations,
-        dimension_numbers=(data, weights, data),
-        feature_group_count=groups,
-    )
+    images, kernel = jnp.moveaxis(images, 1, -1), jnp.moveaxis(kernel, (0, 1), (-1, -2))
+    if images.ndim == 4 and {*spread, *dilations} == {1}:
+        (down, step), ((top, bottom), (left, right)) = strides, pads
+        found = convolve(images, kernel, Window((down, step), ((top, bottom), (left, right)), groups))
+    else:
+        data, weights = _LAYOUTS[images.ndim]
+        found = jax.lax.conv_general_dilated(
+            images,
+            kernel,
+            strides,
+            pads,
+            lhs_dilation=spread,
+            rhs_dilation=dilations,
+            dimension_numbers=(data, weights, data),
+            feature_group_count=groups,
+        )
     return jnp.moveaxis(found, -1, 1)
 
 
