@@ -163,16 +163,30 @@ def test_refinement_follows_the_recorded_maps(tmp_path: Path, monkeypatch: pytes
 
 def test_torch_baseline_is_the_same_network() -> None:
     torch_loop = pytest.importorskip("xray_jax.bench.torch_loop", reason="torch is a test extra")
+    from xray_jax.bench import torch_nets
+
     model = factory.tiny_classifier()
-    network = model.network
-    module = torch_loop.TorchPreActResNet(5, network.stage_sizes, network.widths, network.strides)
-    torch_loop.load_linen(module, model.variables)
+    module = torch_nets.module_of(model)
     planes, index, coordinates, _ = subjects.plane_grid(model.input_shape, 2, 6)
     found = torch_loop.label_points(module, planes, index, coordinates, batch_size=16)
     options = InferenceOptions()
     expected = label_points(to_device(model, options), planes, index, coordinates, options)
     assert len(np.unique(found)) > 1
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("architecture", ["lenet5", "cnn6-elu-bn", "resnet20-cifar-a"])
+def test_networks_in_torch_give_the_same_logits(architecture: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is a test extra")
+    from xray_jax.bench import torch_nets
+
+    model = subjects.classifier(architecture)
+    images = np.random.default_rng(0).random((2, *model.input_shape), np.float32)
+    with torch.inference_mode():
+        found = torch_nets.module_of(model)(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    expected = model.network.apply(model.variables, images)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * float(np.abs(expected).max()))
 
 
 def run(case: str, options: Options) -> dict[str, Figure]:
@@ -217,7 +231,7 @@ def test_compare() -> None:
     same = {name: each.note for name, each in found.items() if "labels equal" in each.note}
     assert {"preactresnet-small, torch", "preactresnet-small, jax"} <= set(same)
     assert set(same.values()) == {"labels equal to torch's: 100.00 %"}
-    with pytest.raises(ValueError, match="knows PreActResNets only, got smallcnn32-64"):
+    with pytest.raises(ValueError, match="smallcnn32-64 has no torch counterpart here"):
         run("compare", dataclasses.replace(SMALL, architectures=("smallcnn32-64",)))
 
 
@@ -226,7 +240,7 @@ def test_reading() -> None:
     assert list(run("reading", SMALL)) == [
         f"preactresnet-small, {name}" for name in ("torch", "xray_jax", "xray_jax / torch")
     ]
-    with pytest.raises(ValueError, match="knows PreActResNets only, got smallcnn32-64"):
+    with pytest.raises(ValueError, match="smallcnn32-64 has no torch counterpart here"):
         run("reading", dataclasses.replace(SMALL, architectures=("smallcnn32-64",)))
 
 

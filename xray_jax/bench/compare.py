@@ -18,7 +18,6 @@ from xray_jax.detectors.planes import geometry as planes_lib
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.inference.labels import to_device
 from xray_jax.inference.options import InferenceOptions
-from xray_jax.models.preactresnet import PreActResNet
 
 TORCH_BATCH = 128
 """As the authors of the method do."""
@@ -33,15 +32,15 @@ def run(options: Options) -> Iterator[Figure]:
       ValueError: torch is not installed, or the architecture has no torch counterpart here.
     """
     try:
-        from xray_jax.bench import torch_loop
+        from xray_jax.bench import torch_loop, torch_nets
     except ImportError as error:
         raise ValueError(f"--case=compare needs torch: pip install 'xray-jax[test]' ({error})") from error
     for architecture in options.architectures:
         model = classifier(architecture)
-        network = model.network
-        if not isinstance(network, PreActResNet):
-            raise ValueError(f"--case=compare knows PreActResNets only, got {architecture}")
-        module = torch_loop.module_of(network, model.num_classes, model.variables)
+        try:
+            module = torch_nets.module_of(model)
+        except ValueError as error:
+            raise ValueError(f"--case=compare: {error}") from None
         planes, index, coordinates, _ = plane_grid(model.input_shape, options.planes, options.density)
         part = np.arange(options.points) * (len(index) // options.points)
         index, coordinates = index[part], coordinates[part]
@@ -60,8 +59,10 @@ def run(options: Options) -> Iterator[Figure]:
             equal = float(np.mean(found[name] == found["torch"]))
             note = f"labels equal to torch's: {100 * equal:.2f} %"
             yield rate("compare", f"{architecture}, {name}", timing, len(part), "queries", note)
-        for name in set(timings) - {"torch"}:
+        for name in [each for each in timings if each != "torch"]:
             yield ratio("compare", f"{architecture}, {name} / torch", timings[name], timings["torch"])
+        if "onnxruntime" in timings:
+            yield ratio("compare", f"{architecture}, jax / onnxruntime", timings["jax"], timings["onnxruntime"])
         yield from _scans(architecture, options, functions["torch"], len(part))
 
 
@@ -76,15 +77,13 @@ def _scans(architecture: str, options: Options, torch: Callable[[], Any], points
 
 
 def session_of(model: Classifier) -> Any:
-    """An onnxruntime session of a PreActResNet; None of other networks, and without onnxruntime or torch."""
+    """An onnxruntime session of the model; None without onnxruntime or torch, or where torch has no counterpart."""
     try:
-        from xray_jax.bench import torch_loop
-    except ImportError:
+        from xray_jax.bench import torch_nets
+
+        return _onnx(torch_nets.module_of(model), model.input_shape)
+    except (ImportError, ValueError):
         return None
-    if not isinstance(model.network, PreActResNet):
-        return None
-    module = torch_loop.module_of(model.network, model.num_classes, model.variables)
-    return _onnx(module, model.input_shape)
 
 
 def _onnx(module: Any, shape: tuple[int, int, int]) -> Any:
