@@ -3,6 +3,7 @@ r"""Measures the scanner on this machine.
   xray-bench --case=forward --architectures=preactresnet18 --out=docs/benchmarks.jsonl
   xray-bench --case=compare --maps=maps/clean.npz
   xray-bench --case=quick --against=quick.jsonl
+  xray-bench --case=sweep --detectors=planes,probe --planes=20
 
 Figures are medians over repeats that take turns, with half the range between the quartiles as spread. The manifest of
 versions, device, flags and load comes first on stdout, then a Markdown table. Expect 5 to 20 minutes a case on two
@@ -22,6 +23,7 @@ with command_help.group("What to measure"):
     ARCHITECTURES = flags.DEFINE_list("architectures", ["preactresnet18"], "Presets to measure.")
     PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
     MAPS = flags.DEFINE_string("maps", None, "Label maps of a trained network to replay (xray-scan --save_maps).")
+    DETECTORS = flags.DEFINE_list("detectors", ["planes"], "Detectors of --case=sweep.")
     ZOO = flags.DEFINE_string("zoo", None, "Manifest with labels and targets, for --case=probe.")
     SAMPLES = flags.DEFINE_string("samples", None, "Clean images, for --case=probe.")
 with command_help.group("How much of it"):
@@ -32,6 +34,7 @@ with command_help.group("How much of it"):
     DENSITY = flags.DEFINE_integer("density", 100, "Grid nodes per axis (S).")
     POINTS = flags.DEFINE_integer("points", 2048, "Queries of one measured pass.")
     CHECKPOINTS = flags.DEFINE_integer("checkpoints", 200, "Checkpoints of --case=sweep.")
+    TOGETHER = flags.DEFINE_integer("together", 8, "Small networks side by side, of --case=accelerator.")
     SAMPLING = flags.DEFINE_enum("sampling", "refine", ["grid", "refine", "sketch"], "How --case=sweep asks.")
 with command_help.group("Output"):
     OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
@@ -54,6 +57,8 @@ def main() -> int:
         maps=MAPS.value,
         checkpoints=CHECKPOINTS.value,
         sampling=SAMPLING.value,
+        together=TOGETHER.value,
+        detectors=tuple(DETECTORS.value),
         zoo=ZOO.value,
         samples=SAMPLES.value,
     )

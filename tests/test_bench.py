@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from tests import factory
 from xray_jax import bench
-from xray_jax.bench import devices, fidelity, forward, harness, probing, quick, scans, subjects, zoo
+from xray_jax.bench import accelerator, devices, fidelity, forward, harness, probing, quick, scans, subjects, zoo
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
 from xray_jax.detectors.planes.detector import Planes
@@ -203,6 +204,7 @@ def run(case: str, options: Options) -> dict[str, Figure]:
 def test_every_case_is_tested_here() -> None:
     assert set(bench.CASES) == {
         "forward", "scan", "compare", "fidelity", "sweep", "reading", "devices", "zoo", "probe", "quick",
+        "accelerator",
     }  # fmt: skip
 
 
@@ -265,9 +267,29 @@ def test_a_failed_child_process_is_an_error() -> None:
         devices._simulated((1, "not a number", 1, "float32"))
 
 
+def test_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "matmul_peak", lambda precision: 1e9)
+    monkeypatch.setattr(accelerator, "PROBE", ProbeOptions(queries=1000))
+    for case in (accelerator, forward, scans):
+        monkeypatch.setattr(case, "classifier", lambda _, seed=0: factory.tiny_classifier(seed=seed))
+    with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+        found = run("accelerator", dataclasses.replace(SMALL, together=2))
+    assert [name for name in found if name != "matrix-product peak"] == [
+        "preactresnet-small, batch 2",
+        *(f"preactresnet-small, {kind}" for kind in ("grid", "refine", "probe")),
+        *(f"preactresnet-small, {precision} / float32" for precision in ("tf32", "bfloat16")),
+        *(f"2 x preactresnet-small, {how}" for how in ("one after the other", "at once")),
+        "2 x preactresnet-small, at once / one after the other",
+        "training preactresnet-small, 1 alone",
+        "training preactresnet-small, 2 together",
+    ]
+    assert found["preactresnet-small, tf32 / float32"].note.startswith("labels equal to float32's: 100.00 % of 8")
+    assert found["preactresnet-small, grid"].note.startswith("200 queries")
+
+
 def test_sweep() -> None:
     found = run("sweep", dataclasses.replace(SMALL, checkpoints=3, planes=1, sampling="sketch"))
-    assert "3 x demo net, sketch, N=1, S=10" in found
+    assert "3 x demo net, planes, sketch, N=1, S=10" in found
     assert found["programs compiled during the sweep"].value == 0
     assert 0 <= found["time without a query on the device"].value <= 100
 

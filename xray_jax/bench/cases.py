@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from xray_jax.bench import compare, devices, fidelity, forward, probing, quick, reading, scans, sweeps, zoo
+from xray_jax.bench import accelerator, compare, devices, fidelity, forward, probing, quick, reading, scans, sweeps, zoo
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options as Options
 
@@ -17,4 +17,5 @@ CASES: Mapping[str, Callable[[Options], Iterator[Figure]]] = {
     "zoo": zoo.run,
     "probe": probing.run,
     "quick": quick.run,
+    "accelerator": accelerator.run,
 }

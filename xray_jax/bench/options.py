@@ -21,6 +21,8 @@ class Options:
         For the fidelity case a glob of such files.
       checkpoints: of the sweep, at least 1.
       sampling: of the sweep's planes.
+      together: networks of the accelerator case that run side by side, at least 1.
+      detectors: of the sweep.
       zoo: manifest with labels and targets, of the probe case.
       samples: file of clean images, of the probe case.
 
@@ -39,10 +41,12 @@ class Options:
     maps: str | None = None
     checkpoints: int = 200
     sampling: str = "refine"
+    together: int = 8
+    detectors: tuple[str, ...] = ("planes",)
     zoo: str | None = None
     samples: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "planes", "density", "points", "checkpoints"):
+        for name in ("repeats", "planes", "density", "points", "checkpoints", "together"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")

@@ -21,6 +21,8 @@ from xray_jax import samples as samples_lib
 from xray_jax.bench.harness import Figure
 from xray_jax.bench.options import Options
 from xray_jax.classifier import Classifier, Model
+from xray_jax.detectors import registry
+from xray_jax.detectors.detection import Detector
 from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.run import scan_model
@@ -67,9 +69,10 @@ def run(options: Options) -> Iterator[Figure]:
     """Wall time against the devices' bare time, their idle share, memory after a tenth and after all, compilations."""
     demo = resources.files("xray_jax") / "demo"
     samples = samples_lib.read(str(demo / "samples.npz"))
-    detector = Planes(PlanesOptions(planes=options.planes, density=options.density, sampling=options.sampling))
+    planes = PlanesOptions(planes=options.planes, density=options.density, sampling=options.sampling)
+    detectors = registry.make(options.detectors, configured={"planes": lambda _: Planes(planes)})
     inference = InferenceOptions(options.batch_size, precision=options.precision)
-    scan = functools.partial(_scan, detector, inference, samples)
+    scan = functools.partial(_scan, detectors, inference, samples)
     paths = [json.loads(line)["path"] for line in (demo / "manifest.jsonl").read_text().splitlines()]
     models = [checkpoints.load(str(demo / path)) for path in paths]
     with tempfile.TemporaryDirectory() as folder:
@@ -77,20 +80,25 @@ def run(options: Options) -> Iterator[Figure]:
         scan(models[0])
         bare = [_bare(scan, models) for _ in range(options.repeats)]
         memory: dict[int, float] = {}
+        queries: list[int] = []
         early = max(1, options.checkpoints // 10)
         with _watch() as watch, _count_compilations() as compiled:
             started = time.perf_counter()
-            for number, finished in enumerate(BatchScan(samples, [detector], inference=inference).run(entries), 1):
+            for number, finished in enumerate(BatchScan(samples, detectors, inference=inference).run(entries), 1):
                 if finished.row["status"] != OK:
                     raise RuntimeError(f"{finished.row['id']} was not scanned: {finished.row['reason']}")
+                queries.append(finished.row["queries"])
                 if number in (early, options.checkpoints):
                     memory[number] = resident()
             wall = time.perf_counter() - started
         bare += [_bare(scan, models) for _ in range(options.repeats)]
     ideal = np.array(bare) * options.checkpoints
     low, median, high = np.percentile(wall / ideal, [25, 50, 75])
-    what = f"{options.checkpoints} x {NETWORK}, {options.sampling}, N={options.planes}, S={options.density}"
-    yield Figure("sweep", what, wall, "s", note=f"{wall / options.checkpoints:.4g} s a checkpoint")
+    asked = "+".join(options.detectors)
+    what = f"{options.checkpoints} x {NETWORK}, {asked}, {options.sampling}, N={options.planes}, S={options.density}"
+    note = f"{wall / options.checkpoints:.4g} s and {np.median(queries):,.0f} queries (median) a checkpoint"
+    yield Figure("sweep", what, wall, "s", note=note)
+    yield Figure("sweep", "checkpoints an hour", 3600 * options.checkpoints / wall, "")
     note = "bare: the same queries with nothing beside them, from dispatch to answer"
     yield Figure("sweep", "wall time / bare device time", median, "x", (high - low) / 2 / median, note)
     yield Figure("sweep", "time without a query on the device", 100 * (1 - watch.busy(started) / wall), "% of wall")
@@ -118,8 +126,8 @@ def _copies(models: Sequence[Any], count: int, folder: Path) -> list[Entry]:
     return entries
 
 
-def _scan(detector: Planes, inference: InferenceOptions, samples: Samples, model: Model) -> None:
-    scan_model(model, samples, [detector], inference)
+def _scan(detectors: Sequence[Detector], inference: InferenceOptions, samples: Samples, model: Model) -> None:
+    scan_model(model, samples, detectors, inference)
 
 
 def _bare(scan: Callable[[Model], None], models: Sequence[Model]) -> float:
