@@ -181,7 +181,8 @@ def _places(sizes: Any, kernel: Any, strides: Any, pads: Any) -> tuple[int, ...]
 
 def _by_columns(images: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     count, (down, step) = _columns(images, kernel, window), window.strides
-    shifted = [jnp.pad(kernel, ((0, 0), (n * step, (count - 1 - n) * step), (0, 0), (0, 0))) for n in range(count)]
+    zero, same = jnp.zeros((), kernel.dtype), (0, 0, 0)
+    shifted = [lax.pad(kernel, zero, (same, (n * step, (count - 1 - n) * step, 0), same, same)) for n in range(count)]
     wide = dataclasses.replace(window, strides=(down, count * step))
     found = _direct(images, jnp.concatenate(shifted, -1), wide)
     return found.reshape(*found.shape[:2], -1, kernel.shape[-1])

@@ -42,13 +42,23 @@ def hard_labels(logits: jax.Array, dtype: np.dtype) -> jax.Array:
 
 def forward(network: Network, variables: Variables, images: jax.Array, options: ResolvedOptions) -> jax.Array:
     """Logits `[B, num_classes]`; to be called inside jit."""
-    given = images.astype(jnp.bfloat16) if options.precision == "bfloat16" else images
-    with (
-        jax.default_matmul_precision(_MATMUL_PRECISION[options.precision]),
-        winograd.convolutions(),
-        convolution.faster(options.fast_convolutions),
-    ):
-        return network.apply(variables, given)
+    return _traced_once(network, options.precision, options.fast_convolutions)(variables, images)
+
+
+@functools.lru_cache(maxsize=256)
+def _traced_once(network: Network, precision: str, fast_convolutions: bool) -> Callable[..., jax.Array]:
+    """Jitted, so that JAX keeps its trace: the Python of a network runs once for all programs that it is in."""
+
+    def logits(variables: Variables, images: jax.Array) -> jax.Array:
+        given = images.astype(jnp.bfloat16) if precision == "bfloat16" else images
+        with (
+            jax.default_matmul_precision(_MATMUL_PRECISION[precision]),
+            winograd.convolutions(),
+            convolution.faster(fast_convolutions),
+        ):
+            return network.apply(variables, given)
+
+    return jax.jit(logits)
 
 
 def in_batches(
