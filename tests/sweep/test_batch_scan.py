@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from tests import commands, factory
-from tests.processes import compiled_once
 from tests.sweep.scans import OPTIONS, run, stable, whole
 from xray_jax import checkpoints
 from xray_jax.detectors.planes.detector import Planes, scores
@@ -207,7 +206,7 @@ def test_killed_at_any_moment_a_sweep_ends_with_the_same_rows(tmp_path: Path, ex
     samples, out = factory.save_samples(tmp_path / "s.npz"), tmp_path / "rows.jsonl"
     flags = [f"--checkpoints={zoo}", f"--samples={samples}", "--planes=2", "--density=12", "--detectors=planes"]
     command = [sys.executable, "-m", "xray_jax.scripts.scan", *flags, f"--out={out}"]
-    environment = {**os.environ, "XLA_FLAGS": "", **compiled_once(tmp_path / "cache")}
+    environment = {**os.environ, "XLA_FLAGS": ""}
     chooser = random.Random(0)
     for _ in range(10 if exhaustive else 2):
         before = out.stat().st_size if out.exists() else 0
