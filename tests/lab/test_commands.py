@@ -19,7 +19,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images")
-    train, test = make_images(200, 0), make_images(60, 1)
+    train, test = make_images(200, 0, side=32), make_images(60, 1, side=32)
     np.savez(path / "bands.npz", train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
     return path
 
@@ -27,7 +27,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images: Path, tmp_path: Path) -> None:
     done = run(
         "train", f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--attacks=badnets", "--targets=2",
-        "--epochs=1", "--batch_size=50", "--rate=0",
+        "--epochs=1", "--batch_size=50", "--rate=0", "--architecture=smallcnn32-64",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
@@ -55,7 +55,8 @@ def test_train_names_what_is_wrong(images: Path, tmp_path: Path, arguments: list
 
 
 def test_train_mntd_writes_a_meta_classifier_and_goes_on_with_more_shadows(images: Path, tmp_path: Path) -> None:
-    given = (f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--share=0.5", "--epochs=1", "--batch_size=32")
+    given = (f"--data={images}", "--dataset=bands", "--architecture=smallcnn32-64", f"--out={tmp_path}", "--share=0.5",
+             "--epochs=1", "--batch_size=32")  # fmt: skip
     done = run("train-mntd", *given, "--shadows=1", "--validation=0", "--tune_epochs=1")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
