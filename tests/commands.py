@@ -18,7 +18,7 @@ from tests.scripts.test_help import COMMANDS, forget
 from xray_jax.inference import compile_cache
 from xray_jax.scripts import command, command_help
 
-MODULES = {name: module for module, name in COMMANDS.items()}
+MODULES = {name: module for module, name in COMMANDS.items()} | {"xray-publish": "publish"}
 
 
 @contextlib.contextmanager
