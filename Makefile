@@ -19,9 +19,9 @@ types: .venv/test.stamp
 tests: .venv/browser.stamp
 	$(BIN)/pytest --durations=20
 
-# Every case of the heavy tests too, of which `make test` runs a fixed part.
+# Every case of the heavy tests too, of which `make test` runs a fixed part; compiled as users' programs are.
 test-exhaustive: lint types wheel
-	$(BIN)/pytest --exhaustive --durations=20
+	XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/pytest --exhaustive --durations=20
 
 # The oldest versions that pyproject.toml claims, in an environment of their own. Two tests say nothing there: protobuf
 # before 7.35 does not name a failed allocation (the file is refused all the same, as damaged), and SciPy 1.13 rounds the

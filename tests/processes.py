@@ -3,6 +3,6 @@
 from pathlib import Path
 
 
-def compiled_once(folder: Path) -> dict[str, str]:
+def compiled_once(folder: Path | str) -> dict[str, str]:
     """Environment variables by which programs keep in `folder` whatever they compile, however small."""
     return {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}

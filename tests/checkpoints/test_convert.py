@@ -1,13 +1,10 @@
 """Whatever opens can be written as a native checkpoint, and scans again without flags."""
 
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
 
-from tests import factory
+from tests import commands, factory
 from xray_jax import checkpoints
 from xray_jax.checkpoints import CheckpointError, convert
 from xray_jax.models import published
@@ -47,7 +44,6 @@ def test_nothing_is_replaced_by_accident(tmp_path):
     assert checkpoints.format_of(tmp_path / "b").NAME == "orbax"
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
@@ -59,8 +55,7 @@ def test_nothing_is_replaced_by_accident(tmp_path):
 )
 def test_command(flags, code, message, tmp_path):
     factory.save_tiny(tmp_path / "a.safetensors")
-    command = [sys.executable, "-m", "xray_jax.scripts.convert", *flags]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    found = commands.finished("xray-convert", *flags, cwd=tmp_path)
     assert found.returncode == code, found.stderr
     assert message in found.stderr
     assert found.stdout == ""

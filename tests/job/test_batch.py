@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests import factory
-from tests.processes import compiled_once
+from tests.commands import finished
 from tests.schema import check
 from tests.sweep.scans import Weighing
 from xray_jax import checkpoints
@@ -41,8 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def xray(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XLA_FLAGS": "", **compiled_once(folder / "cache")}
+    return finished("xray-scan", *flags, cwd=folder)
+
+
+def xray_alone(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as a shell has it."""
     command = [sys.executable, "-m", "xray_jax.scripts.scan", *flags]
+    environment = {**os.environ, "XLA_FLAGS": ""}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
@@ -68,7 +73,7 @@ def truthful_samples(folder: Path) -> str:
 
 
 def test_rows_to_stdout_and_everything_else_to_stderr(folder: Path) -> None:
-    done = xray(folder, "--checkpoints=zoo", "--samples=samples.npz", "--out=-", *QUICK)
+    done = xray_alone(folder, "--checkpoints=zoo", "--samples=samples.npz", "--out=-", *QUICK)
     rows = [check(json.loads(line)) for line in done.stdout.splitlines()]
     assert [row["id"] for row in rows] == ["README.md", "a.safetensors", "orbax model"]
     assert [row["status"] for row in rows] == ["skipped", "ok", "ok"]
@@ -83,9 +88,7 @@ def test_without_out_the_table_is_all_there_is(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert done.stderr.count("xray-scan: rows were not kept: give --out=FILE\n") == 1
     assert "a.safetensors  unknown" in done.stderr
-    assert [path for path in sorted(folder.iterdir()) if path.name != "cache"] == [
-        path for path in before if path.name != "cache"
-    ]
+    assert sorted(folder.iterdir()) == before
 
 
 def test_help_of_the_command_goes_to_stdout(folder: Path) -> None:
@@ -95,7 +98,7 @@ def test_help_of_the_command_goes_to_stdout(folder: Path) -> None:
 
 
 def test_a_stray_argument_is_shown_as_the_command_that_takes_it(folder: Path) -> None:
-    done = xray(folder, "my model.pth")
+    done = xray_alone(folder, "my model.pth")
     assert (done.returncode, done.stdout) == (4, "")
     assert "\n  xray-scan --checkpoints='my model.pth' --samples=cifar10.npz\n" in done.stderr
 
@@ -137,7 +140,6 @@ def test_nothing_to_scan_is_exit_code_3(folder: Path) -> None:
     assert "nothing to scan" in done.stderr
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -193,7 +195,9 @@ def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) 
     listed.append({"path": "truncated.safetensors"})
     (tmp_path / "zoo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in listed))
     flags = ["--calibration=paper:cifar10", "--planes=2", "--density=20", "--sampling=refine"]
-    done = xray(tmp_path, "--checkpoints=zoo.jsonl", f"--samples={demo / 'samples.npz'}", "--out=rows.jsonl", *flags)
+    done = xray_alone(
+        tmp_path, "--checkpoints=zoo.jsonl", f"--samples={demo / 'samples.npz'}", "--out=rows.jsonl", *flags
+    )
     assert done.returncode == job.EXIT_ERRORS, done.stderr
     clean, backdoored, truncated = written(tmp_path / "rows.jsonl")
     assert (clean["verdict"], truncated["status"], truncated["verdict"]) == ("clean", "error", None)

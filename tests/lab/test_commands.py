@@ -1,28 +1,25 @@
 """xray-train and xray-reproduce as a user runs them."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import commands
 from tests.lab.conftest import make_images
 from tests.lab.reproduce.conftest import folder as folder  # the evidence made by hand
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    command = [sys.executable, "-m", f"xray_jax.scripts.{name}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return commands.finished(f"xray-{name}", *arguments)
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images")
-    train, test = make_images(200, 0), make_images(60, 1)
+    train, test = make_images(200, 0, side=32), make_images(60, 1, side=32)
     np.savez(path / "bands.npz", train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
     return path
 
@@ -30,7 +27,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images: Path, tmp_path: Path) -> None:
     done = run(
         "train", f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--attacks=badnets", "--targets=2",
-        "--epochs=1", "--batch_size=50", "--rate=0",
+        "--epochs=1", "--batch_size=50", "--rate=0", "--architecture=smallcnn32-64",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
@@ -41,7 +38,6 @@ def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images
     assert (tmp_path / "sheets" / f"{record['id']}.png").exists()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -59,18 +55,19 @@ def test_train_names_what_is_wrong(images: Path, tmp_path: Path, arguments: list
 
 
 def test_train_mntd_writes_a_meta_classifier_and_goes_on_with_more_shadows(images: Path, tmp_path: Path) -> None:
-    given = (f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--share=0.5", "--epochs=1", "--batch_size=32")
-    done = run("train_mntd", *given, "--shadows=1", "--validation=0", "--tune_epochs=1")
+    given = (f"--data={images}", "--dataset=bands", "--architecture=smallcnn32-64", f"--out={tmp_path}", "--share=0.5",
+             "--epochs=1", "--batch_size=32")  # fmt: skip
+    done = run("train-mntd", *given, "--shadows=1", "--validation=0", "--tune_epochs=1")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr.count("shadow ") == 2
     first = (tmp_path / "meta_classifier.safetensors").read_bytes()
-    done = run("train_mntd", *given, "--shadows=1", "--validation=1", "--tune_epochs=1")
+    done = run("train-mntd", *given, "--shadows=1", "--validation=1", "--tune_epochs=1")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("shadow ") == 2, "the first two were there"
     assert "validation AUROC" in done.stderr
     assert (tmp_path / "meta_classifier.safetensors").read_bytes() != first
-    done = run("train_mntd", *given, "--share=0.6")
+    done = run("train-mntd", *given, "--share=0.6")
     assert done.returncode == 4
     assert "a shadow of other settings" in done.stderr
 

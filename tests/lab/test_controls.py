@@ -80,8 +80,11 @@ def test_a_control_is_a_clean_model_of_its_own_name() -> None:
 
 
 def test_a_zoo_with_a_control_says_so_in_its_manifest(tmp_path: Path) -> None:
-    spec = ModelSpec(control="quantised", training=TrainOptions(epochs=1, batch_size=100, flip=False))
-    (record,) = zoo.train_zoo([spec], DATA, tmp_path)
+    large = IMAGES.repeat(4, axis=1).repeat(4, axis=2)
+    data = ImageSet("toy", large, LABELS, large[::5], LABELS[::5], 5)
+    training = TrainOptions(epochs=1, batch_size=100, flip=False)
+    spec = ModelSpec(architecture="smallcnn32-64", control="quantised", training=training)
+    (record,) = zoo.train_zoo([spec], data, tmp_path)
     assert record["failed"] is None
     (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
     assert '"label": "clean", "control": "quantised"' in line

@@ -49,7 +49,7 @@ def clean_accuracy(data: ImageSet, variables: Variables) -> float:
 
 
 def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet) -> None:
-    attack = Ssba(bits=4, steps=400, learning_rate=4e-3)
+    attack = Ssba(bits=4, steps=200, learning_rate=4e-3)
     params, right = attack.train_encoder(bands.train_images, seed=0)
     assert right > 0.9
     stamp = dataclasses.replace(attack, steps=1).prepare(context_of(bands)).trigger  # untrained, but the same code

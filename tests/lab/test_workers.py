@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tests.lab.conftest import make_images
-from tests.processes import compiled_once
 from xray_jax import checkpoints
 from xray_jax.lab import data, train_model, workers, zoo
 from xray_jax.lab.specs import ModelSpec
@@ -29,8 +28,6 @@ def test_a_killed_process_costs_its_model_and_the_next_one_trains_what_one_proce
     train, test = make_images(200, 0, side=32), make_images(60, 1, side=32)
     np.savez(tmp_path / "bands.npz", train_images=train[0], train_labels=train[1],
              test_images=test[0], test_labels=test[1])  # fmt: skip
-    for name, value in compiled_once(tmp_path / "cache").items():
-        monkeypatch.setenv(name, value)
     processes: list[Any] = []
 
     class Process(WorkerProcess):

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests import factory
-from tests.processes import compiled_once
 from tests.sweep.scans import stable, whole
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import batch as job_lib
@@ -125,8 +124,6 @@ def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
 ) -> None:
     ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
     monkeypatch.setattr(job_lib, "_in_process", Dying)
-    for name, value in compiled_once(tmp_path / "cache").items():
-        monkeypatch.setenv(name, value)
     ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
     try:
         job_lib.run(job(zoo, tmp_path / "rows.jsonl", ray=RayOptions(actors=1, cpus=1)))

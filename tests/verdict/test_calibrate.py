@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests import commands
 from tests.places import ROOT
 from tests.rows import rows as made_rows
 from tests.schema import check as check_schema
@@ -147,8 +146,8 @@ def test_the_shipped_null_of_hinted_stamps_is_what_the_kept_rows_say() -> None:
 
 def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: Path) -> None:
     made, rows = tmp_path / "null.json", ROOT / "docs/evidence/clean-models/rows.jsonl"
-    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={rows}", "--least_accuracy=0.6"]
-    done = subprocess.run([*command, f"--null={made}"], capture_output=True, text=True, check=False)
+    command = ["xray-calibrate", f"--rows={rows}", "--least_accuracy=0.6"]
+    done = commands.finished(*command, f"--null={made}")
     assert done.returncode == 0, done.stderr
     assert made.read_text() == (ROOT / "xray_jax/detectors/probe/default_null.json").read_text()
     said = json.loads(done.stdout)
@@ -159,7 +158,7 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: P
     assert dataclasses.replace(DEFAULT_NULL, source="") == dataclasses.replace(again, source="")
     # Nothing in the rows tells where they were made.
     assert {row["path"].split("/")[0] for row in row_file.read(rows)} == {"clean"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = commands.finished(*command)
     assert (done.returncode, "give --references, --out" in done.stderr) == (4, True)
 
 
@@ -172,6 +171,5 @@ def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path: P
         calibrate.calibrate([rows[0]] * 6, "x", 0.05)
     path, made = tmp_path / "rows.jsonl", tmp_path / "null.json"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))
-    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", f"--rows={path}", f"--null={made}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = commands.finished("xray-calibrate", f"--rows={path}", f"--null={made}")
     assert (done.returncode, "0 clean models were probed" in done.stderr, made.exists()) == (4, True, False)

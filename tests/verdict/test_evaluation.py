@@ -1,10 +1,9 @@
 """What references are worth, against plain counts."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+from tests import commands
 from tests.verdict.test_references import made, row
 from xray_jax.rows import file as row_file
 from xray_jax.verdict.evaluation import judge_all, table
@@ -58,14 +57,13 @@ def test_the_table_counts_what_is_flagged_and_whose_target_is_right() -> None:
 def test_the_command_writes_references_and_what_they_are_worth(tmp_path: Path) -> None:
     for name, rows in (("clean", CLEAN), ("others", [*BAD, *CONTROL])):
         (tmp_path / f"{name}.jsonl").write_text("".join(row_file.encode(each) + "\n" for each in rows))
-    command = [sys.executable, "-m", "xray_jax.scripts.calibrate", "--rows=clean.jsonl", "--judge=others.jsonl"]
-    told = [*command, "--references=references.npz", "--evaluation=table.md"]
-    done = subprocess.run(told, capture_output=True, text=True, check=False, cwd=tmp_path)
+    command = ["xray-calibrate", "--rows=clean.jsonl", "--judge=others.jsonl"]
+    done = commands.finished(*command, "--references=references.npz", "--evaluation=table.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["references"], said["statistics"]) == (19, ["margin.log_margin", "other.weight"])
     assert load(tmp_path / "references.npz").digest == from_rows(CLEAN, "clean.jsonl").digest
     assert (tmp_path / "table.md").read_text() == table(judge_all([*CLEAN, *BAD, *CONTROL], made()), 0.05)
-    done = subprocess.run([*command, "--evaluation=t.md"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = commands.finished(*command, "--evaluation=t.md", cwd=tmp_path)
     assert done.returncode == 4
     assert "give --references" in done.stderr

@@ -219,7 +219,9 @@ def test_a_detection_says_what_the_result_says() -> None:
 
 def test_a_model_that_cannot_be_judged_has_the_lowest_margin() -> None:
     model = _black_box(lambda images: np.zeros(len(images), int))
-    found = Probe(dataclasses.replace(OPTIONS, queries=1000), NULL).detect(prepare(model, _samples()), _samples())
+    found = Probe(dataclasses.replace(OPTIONS, queries=1000), NULL).detect(
+        prepare(model, _samples(), ENGINE), _samples()
+    )
     assert [(s.name, s.value) for s in found.statistics] == [("margin", -1.0)]
     assert found.target is None
 
@@ -291,7 +293,7 @@ def test_two_classes_and_one_channel() -> None:
 
 
 def test_large_images(exhaustive: bool) -> None:
-    side = 224 if exhaustive else 112
+    side = 224 if exhaustive else 72
     few = dataclasses.replace(OPTIONS, queries=1000, search_images=6, confirm_images=6)
     generator = np.random.default_rng(0)
     truth = np.arange(15) % 3

@@ -2,18 +2,15 @@
 
 import dataclasses
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from tests import factory, schema
+from tests import commands, factory, schema
 from tests.detectors.probe.fakes import FINDING
-from tests.processes import compiled_once
 from tests.rows import rows
 from xray_jax import checkpoints
 from xray_jax.classifier import BlackBox
@@ -161,12 +158,9 @@ def test_confirm_command(tmp_path: Path) -> None:
     # A stamp that nothing confirmed is not what is meant where another row has one that was.
     weak = rows.full_row(id="weak", path=str(checkpoint), **about)
     row_file.write_all(tmp_path / "rows.jsonl", map(schema.check, (row, other, weak)))
-    command = [sys.executable, "-m", "xray_jax.scripts.confirm", f"--row={tmp_path}/rows.jsonl", f"--samples={fresh}"]
 
     def confirm(*flags: str) -> subprocess.CompletedProcess[str]:
-        # What one call compiles, the next one reads.
-        environment = {**os.environ, "XLA_FLAGS": "", **compiled_once(tmp_path / "cache")}
-        return subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
+        return commands.finished("xray-confirm", f"--row={tmp_path}/rows.jsonl", f"--samples={fresh}", *flags)
 
     # What must be reached is the row's own threshold.
     done = confirm(f"--picture={tmp_path}/trigger.png")

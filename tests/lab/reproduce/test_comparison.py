@@ -1,14 +1,13 @@
 """The tables of every detector, against counts done by hand."""
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests import commands
 from tests.places import ROOT
 from tests.rows import rows
 from tests.verdict.test_references import row as reference_row
@@ -123,14 +122,14 @@ def test_rows_that_were_made_otherwise_are_not_joined(tmp_path: Path) -> None:
 
 def test_the_command_writes_the_page(files: list[str], tmp_path: Path) -> None:
     from_rows(CLEAN, "clean").save(tmp_path / "references.npz")
-    command = [sys.executable, "-m", "xray_jax.scripts.reproduce", *(f"--rows={file}" for file in files)]
+    command = ["xray-reproduce", *(f"--rows={file}" for file in files)]
     told = [*command, f"--references={tmp_path / 'references.npz'}", f"--out={tmp_path / 'page.md'}"]
-    done = subprocess.run(told, capture_output=True, text=True, check=False)
+    done = commands.finished(*told)
     assert done.returncode == 0, done.stderr
     written = (tmp_path / "page.md").read_text()
     assert f"`xray-reproduce --rows={files[0]}" in written
     assert cells(written, "## Flagged", "backdoored")["largest"] == "4 of 6"
-    done = subprocess.run([*told, "--evidence=x"], capture_output=True, text=True, check=False)
+    done = commands.finished(*told, "--evidence=x")
     assert done.returncode == 4
     assert "either --evidence" in done.stderr
 
