@@ -21,6 +21,7 @@ from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.options import ProbeOptions
 from xray_jax.inference.compile_cache import enable_compile_cache
+from xray_jax.inference.cores import use_all_cores
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.report import console
 from xray_jax.rows import file as row_file
@@ -187,6 +188,8 @@ def run(job: Job) -> int:
         return EXIT_NOTHING
     if job.report is not None:
         _check_report()
+    if len(listed) == 1 and job.ray is None and job.isolation is None:
+        use_all_cores()
     # Made here even where others do the work: what cannot be used is found before they are started.
     worker = Worker(job)
     entries = job.shard.of(listed)
