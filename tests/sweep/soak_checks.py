@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 from tests.sweep.scans import stable
 from xray_jax.rows.row import OK
 
-PILL_REASONS = ("killed by signal", "timed out after", "MemoryError", "attempts ended without a row")
+PILL_REASONS = ("killed by signal", "timed out after", "MemoryError", "2 attempts ended without a row")
 """A pill's row says how it ended; which of these it was may depend on when somebody else killed its process."""
+
+SAME = ("id", "sha256", "status", "verdict", "detectors", "settings_hash", "version")
+"""What such a row has all the same."""
 
 
 @dataclass
@@ -60,10 +63,10 @@ def compare(expected: Mapping[str, str], before: Iterable[Any], after: Iterable[
         if bad and (row["status"] == OK or row["verdict"] is not None):
             found.silently_clean.append(row["id"])
         mine, other = stable([row]), stable([alone[row["id"]]]) if row["id"] in alone else []
-        if kind.startswith("pill") and other and any(known in str(row["reason"]) for known in PILL_REASONS):
-            if row["reason"] != other[0]["reason"]:
-                found.other_reasons[str(row["reason"])[:80]] += 1
-            mine, other = ([{**each[0], "reason": None}] for each in (mine, other))
+        if kind.startswith("pill") and other and mine != other and str(row["reason"]).startswith(PILL_REASONS):
+            found.other_reasons[str(row["reason"])[:80]] += 1
+            # How far it came before that is in the row too.
+            mine, other = ([{name: each[0][name] for name in SAME}] for each in (mine, other))
         if mine != other:
             found.different.append(row["id"])
     return found

@@ -24,6 +24,8 @@ from xray_jax.samples import Samples, from_arrays
 
 TOLD = {"num_classes": 5, "input_shape": [factory.SIDE, factory.SIDE, 3], "preprocess": {"preset": "cifar10"}}
 HOSTILE_SHARE = 0.02
+_SELDOM = {"several": 0.3, "keras": 0.2, "onnx": 0.3}
+"""How often, beside the other formats: a Keras file has network variants to be tried, which take a second."""
 Variables = Any
 
 
@@ -46,7 +48,8 @@ def write(folder: Path, count: int, pills: int, seed: int) -> dict[str, str]:
         raise ValueError(f"{count} checkpoints cannot hold {len(kinds)} pills and hostile files")
     kinds += ["good"] * (count - len(kinds))
     writers, hostile, demo = _writers(), _hostile(folder.parent / "canary"), _demo()
-    names = list(writers)
+    names, weights = list(writers), np.array([_SELDOM.get(name, 1.0) for name in writers])
+    shares = weights / weights.sum()
     expected: dict[str, str] = {}
     for number, kind in enumerate(generator.permutation(np.array(kinds, object))):
         if kind in MARKERS:
@@ -58,10 +61,10 @@ def write(folder: Path, count: int, pills: int, seed: int) -> dict[str, str]:
             expected[f"{number:05d}-hostile{suffix}"] = kind
         else:
             draw = np.random.default_rng((seed, number))
-            name = names[int(draw.integers(len(names)))] if number % 50 else "demo"
+            name = str(draw.choice(names, p=shares)) if number % 100 else "demo"
             if name == "demo":
                 path = folder / f"{number:05d}-demo.safetensors"
-                source = demo[number // 50 % len(demo)]
+                source = demo[number // 100 % len(demo)]
                 checkpoints.save_safetensors(path, shaken(source.variables, draw, 0.01), _told_of(source))
             else:
                 path = folder / f"{number:05d}-{name}{writers[name][0]}"
