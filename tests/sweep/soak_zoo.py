@@ -1,5 +1,6 @@
 """Thousands of small checkpoints of a soak: seeded perturbations of a few networks, hostile and broken files, pills."""
 
+import functools
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +48,7 @@ def write(folder: Path, count: int, pills: int, seed: int) -> dict[str, str]:
     if len(kinds) > count:
         raise ValueError(f"{count} checkpoints cannot hold {len(kinds)} pills and hostile files")
     kinds += ["good"] * (count - len(kinds))
-    writers, hostile, demo = _writers(), _hostile(folder.parent / "canary"), _demo()
+    writers, hostile = _writers(), _hostile(folder.parent / "canary")
     names, weights = list(writers), np.array([_SELDOM.get(name, 1.0) for name in writers])
     shares = weights / weights.sum()
     expected: dict[str, str] = {}
@@ -64,7 +65,7 @@ def write(folder: Path, count: int, pills: int, seed: int) -> dict[str, str]:
             name = str(draw.choice(names, p=shares)) if number % 100 else "demo"
             if name == "demo":
                 path = folder / f"{number:05d}-demo.safetensors"
-                source = demo[number // 100 % len(demo)]
+                source = _demo(number // 100)
                 checkpoints.save_safetensors(path, shaken(source.variables, draw, 0.01), _told_of(source))
             else:
                 path = folder / f"{number:05d}-{name}{writers[name][0]}"
@@ -156,9 +157,10 @@ def _writers() -> dict[str, tuple[str, Callable[[Path, Variables, np.random.Gene
     }
 
 
-def _demo() -> list[Any]:
-    zoo = Path(str(resources.files("xray_jax") / "demo" / "zoo"))
-    return [checkpoints.load(path) for path in sorted(zoo.iterdir())]
+@functools.cache
+def _demo(number: int) -> Any:
+    paths = sorted(Path(str(resources.files("xray_jax") / "demo" / "zoo")).iterdir())
+    return checkpoints.load(paths[number % len(paths)])
 
 
 def _told_of(model: Any) -> dict[str, Any]:
