@@ -28,7 +28,9 @@ from xray_jax.scripts import command
 ROW = flags.DEFINE_string("row", None, "File of rows, as xray-scan writes them.", required=True)
 ID = flags.DEFINE_string("id", None, "Which row; needed when the file has several with a stamp.")
 SAMPLES = flags.DEFINE_string("samples", None, "Fresh clean images, as for xray-scan.", required=True)
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The checkpoint, if it is not where the row says.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "The checkpoint (path, or path#part), if it is not where the row says."
+)
 MIN_FLIP_RATE = flags.DEFINE_float(
     "min_flip_rate", None, "Flip rate that the lower 95 % bound must reach; default: the row's threshold."
 )
@@ -60,7 +62,9 @@ def main() -> int:
     if declared["architecture"] is None:
         # The network variant may have been chosen by the row's samples, and is part of what was confirmed.
         declared["architecture"] = recognition.declared(row)
-    model = checkpoints.load(CHECKPOINT.value or row["path"], preprocess=row.get("preprocess"), **declared)
+    # A copy may be of the whole file, or of the network alone: --checkpoint=path#part names what it is.
+    part = None if CHECKPOINT.value else row.get("part")
+    model = checkpoints.load(CHECKPOINT.value or row["path"], part=part, preprocess=row.get("preprocess"), **declared)
     replayed = replay.replay(finding, prepare(model, fresh), fresh)
     low, high = replayed.interval
     # The row's threshold: a stamp that was not confirmed is not reproduced by working again.

@@ -9,6 +9,7 @@
 #
 #SBATCH --job-name=xray-scan
 #SBATCH --array=0-63
+#SBATCH --ntasks=1
 #SBATCH --gpus-per-task=1
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=16G

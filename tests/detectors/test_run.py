@@ -235,7 +235,8 @@ def test_a_model_is_prepared_once_whatever_the_detectors(tmp_path: Path, monkeyp
         Planes(PlanesOptions(planes=2, density=8)),
         Probe(ProbeOptions(queries=1000, search_images=6, confirm_images=6)),
     ]
-    scan = BatchScan(factory.tiny_samples(side=16), detectors, inference=InferenceOptions(batch_size=32))
+    inference = InferenceOptions(batch_size=32, devices=(jax.devices()[0],))
+    scan = BatchScan(factory.tiny_samples(side=16), detectors, inference=inference)
     found = [schema.check(finished.row) for finished in scan.run([Entry(path.name, path) for path in paths])]
     for row in found:
         assert (row["status"], row["reason"]) == ("ok", None)

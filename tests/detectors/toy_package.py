@@ -64,7 +64,8 @@ MODULE = textwrap.dedent(
         name, access = "pill", Access.WEIGHTS
 
         def detect(self, model, samples):
-            match round(float(model.model.variables["params"]["linear"]["bias"][0])):
+            last = model.model.variables.get("params", {}).get("linear", {"bias": [0.0]})
+            match round(float(last["bias"][0])):
                 case 101:
                     os.kill(os.getpid(), signal.SIGKILL)
                 case 102:

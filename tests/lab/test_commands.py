@@ -19,14 +19,18 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images")
-    train, test = make_images(200, 0, side=32), make_images(60, 1, side=32)
-    np.savez(path / "bands.npz", train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1])
+    for name, side in (("bands", 16), ("large", 32)):
+        train, test = make_images(200, 0, side=side), make_images(60, 1, side=side)
+        np.savez(
+            path / f"{name}.npz",
+            train_images=train[0], train_labels=train[1], test_images=test[0], test_labels=test[1],
+        )  # fmt: skip
     return path
 
 
 def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images: Path, tmp_path: Path) -> None:
     done = run(
-        "train", f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--attacks=badnets", "--targets=2",
+        "train", f"--data={images}", "--dataset=large", f"--out={tmp_path}", "--attacks=badnets", "--targets=2",
         "--epochs=1", "--batch_size=50", "--rate=0", "--architecture=smallcnn32-64",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -55,8 +59,7 @@ def test_train_names_what_is_wrong(images: Path, tmp_path: Path, arguments: list
 
 
 def test_train_mntd_writes_a_meta_classifier_and_goes_on_with_more_shadows(images: Path, tmp_path: Path) -> None:
-    given = (f"--data={images}", "--dataset=bands", "--architecture=smallcnn32-64", f"--out={tmp_path}", "--share=0.5",
-             "--epochs=1", "--batch_size=32")  # fmt: skip
+    given = (f"--data={images}", "--dataset=bands", f"--out={tmp_path}", "--share=0.5", "--epochs=1", "--batch_size=32")
     done = run("train-mntd", *given, "--shadows=1", "--validation=0", "--tune_epochs=1")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""

@@ -5,6 +5,7 @@ python -m tests.sweep.measure_isolation pills --folder=/tmp/pills
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -12,13 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from tests import factory
 from tests.detectors import toy_package
 from tests.sweep.pills import MARKERS, save_pill
 from tests.sweep.scans import stable, whole
+from tests.sweep.soak_zoo import shaken
 from xray_jax import checkpoints
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import batch
@@ -37,7 +38,7 @@ def overhead(folder: Path, models: int, turns: int) -> None:
     for number in range(models):
         source = sources[number % len(sources)]
         generator = np.random.default_rng(number)
-        noisy = jax.tree.map(lambda leaf, draw=generator: _shaken(leaf, draw), source.variables)
+        noisy = shaken(source.variables, generator, 0.01)
         told = {
             "architecture": source.architecture,
             "num_classes": source.num_classes,
@@ -46,19 +47,26 @@ def overhead(folder: Path, models: int, turns: int) -> None:
         told["preprocess"] = source.preprocess.settings()
         checkpoints.save_safetensors(zoo / f"{number:04d}.safetensors", noisy, told)
     seconds: dict[str, list[float]] = {"in process": [], "isolated": []}
+    processor: dict[str, list[float]] = {"in process": [], "isolated": []}
     for turn in range(turns):
         for name, isolation in (("in process", None), ("isolated", IsolationOptions())):
             job = batch.Job(
                 str(zoo), "cifar10", str(folder / f"{name}-{turn}.jsonl"), detectors=("planes",),
                 planes=PlanesOptions(sampling="refine"), isolation=isolation,
             )  # fmt: skip
+            begin = _processor_seconds()
             seconds[name].append(timed(job))
-    ratios = [b / a for a, b in zip(seconds["in process"], seconds["isolated"], strict=True)]
-    print(f"{models} checkpoints, planes: {seconds}, isolated / in process: {ratios}")
+            processor[name].append(_processor_seconds() - begin)
+    print(f"{models} checkpoints, planes")
+    for what, times in (("wall", seconds), ("processor", processor)):
+        ratios = [round(b / a, 3) for a, b in zip(times["in process"], times["isolated"], strict=True)]
+        print(f"{what} seconds: {times}, isolated / in process: {ratios}")
 
 
-def _shaken(leaf: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    return leaf + np.float32(0.01) * leaf.std() * draw.standard_normal(leaf.shape, np.float32)
+def _processor_seconds() -> float:
+    """Of this process and of those that it has waited for: what others do on the machine counts for little."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def pills(folder: Path, good: int, each: int) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints that end their process, in worker processes that really end: each costs its own row and no other."""
 
+import errno
 import functools
 import json
 import os
@@ -23,7 +24,8 @@ from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import batch as job_lib
 from xray_jax.job.batch import Job
 from xray_jax.rows import file as row_file
-from xray_jax.sweep.attempts import Attempts
+from xray_jax.sweep import attempts as attempts_module
+from xray_jax.sweep.attempts import Attempts, AttemptsError
 from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.isolated import IsolationError, IsolationOptions, scatter
@@ -249,6 +251,22 @@ def test_the_journal_keeps_what_has_no_row(tmp_path: Path) -> None:
     again.close()
     Attempts(file, done=[first]).close()
     assert not file.exists()
+
+
+def test_a_full_disk_ends_the_run_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file, identity = tmp_path / "rows.jsonl.attempts", ("a", "sha", "hash", "1")
+    attempts = Attempts(file)
+    attempts.begin(identity)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(AttemptsError, match=r"attempts: cannot note an attempt: No space left .* Make room"):
+            attempts.begin(identity)
+        patched.setattr(attempts_module, "atomic_write", full)
+        attempts.close()
+    assert Attempts(file)[identity] == 1
 
 
 def test_options_check_themselves() -> None:

@@ -67,6 +67,19 @@ def test_what_dead_actors_held_is_done_elsewhere_and_a_deadly_checkpoint_fails_a
     assert len(list(tmp_path.glob("actor-*"))) <= 5
 
 
+def test_what_an_actor_without_a_place_was_given_is_done_in_the_place_of_another(tmp_path: Path) -> None:
+    """Two fit into the cluster: the third waits, as one that replaces an actor of a node that is gone."""
+    rows = scan(tmp_path, NAMES, actors=3)
+    assert set(rows) == set(NAMES)
+    assert len(list(tmp_path.glob("actor-*"))) == 3
+
+
+def test_actors_work_where_the_driver_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert set(scan(Path(), NAMES[:1])) == {NAMES[0]}
+    assert list(tmp_path.glob("actor-*"))
+
+
 def test_done_rows_are_left_out(tmp_path: Path) -> None:
     done = {(name, "sha"): full_row(id=name) for name in NAMES[:5]}
     assert set(scan(tmp_path, NAMES, done, actors=1)) == set(NAMES[5:])

@@ -6,6 +6,7 @@ A digest of the arrays is added, and checked on reading.
 """
 
 from xray_jax.checkpoints.contents import CheckpointError as CheckpointError
+from xray_jax.checkpoints.contents import SeveralNetworksError as SeveralNetworksError
 from xray_jax.checkpoints.contents import Tensors as Tensors
 from xray_jax.checkpoints.flax.msgpack import save as save_msgpack
 from xray_jax.checkpoints.flax.orbax import save as save_orbax
@@ -13,12 +14,14 @@ from xray_jax.checkpoints.formats import format_of as format_of
 from xray_jax.checkpoints.formats import is_checkpoint_folder as is_checkpoint_folder
 from xray_jax.checkpoints.formats import sha256 as sha256
 from xray_jax.checkpoints.loading import load as load
+from xray_jax.checkpoints.loading import split_part as split_part
 from xray_jax.checkpoints.readers import Reader as Reader
 from xray_jax.checkpoints.safetensors import save as save_safetensors
 
 __all__ = [
     "CheckpointError",
     "Reader",
+    "SeveralNetworksError",
     "Tensors",
     "format_of",
     "is_checkpoint_folder",
@@ -27,4 +30,5 @@ __all__ = [
     "save_orbax",
     "save_safetensors",
     "sha256",
+    "split_part",
 ]

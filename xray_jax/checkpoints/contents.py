@@ -4,8 +4,10 @@ Every reader of a file of weights ends here. A checkpoint is hostile until prove
 its numbers into allocations live here too.
 """
 
+import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,6 +27,22 @@ OPTIMISER_KEYS = ("opt_state", "optimizer", "optimiser")
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message names the file or leaf, what was expected and what to do."""
+
+
+PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""Names of networks in a file that rows and flags can name: `path#part`."""
+
+
+class SeveralNetworksError(CheckpointError):
+    """A file holds several classifiers; the message lists them.
+
+    Attributes:
+      parts: their names, for `loading.load`.
+    """
+
+    def __init__(self, message: str, parts: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.parts = parts
 
 
 class LazyArray:
@@ -85,6 +103,19 @@ class Tensors:
     notes: tuple[str, ...] = ()
     size: int = 0
     networks: tuple[str, ...] = ()
+
+    def network(self, name: str) -> "Tensors":
+        """One of several networks, as if it were alone in the file.
+
+        Raises:
+          CheckpointError: there is none of this name.
+        """
+        if name not in self.networks:
+            there = f"those in the file are {', '.join(self.networks)}" if self.networks else "the file holds one alone"
+            raise CheckpointError(f"it holds no network {name!r}: {there}")
+        start = f"{name}."
+        arrays = {key.removeprefix(start): array for key, array in self.arrays.items() if key.startswith(start)}
+        return dataclasses.replace(self, arrays=arrays, networks=())
 
 
 def check_budget(arrays: Iterable[Array], size: int) -> None:

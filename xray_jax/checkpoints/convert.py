@@ -44,8 +44,8 @@ def convert(
     Raises:
       CheckpointError: when `path` cannot be read, is no network of a known architecture, or `out` exists.
     """
-    path, out = Path(path), Path(out)
-    model = loading.load(path, architecture=architecture, num_classes=num_classes, preprocess=preprocess)
+    (path, part), out = loading.split_part(path), Path(out)
+    model = loading.load(path, part=part, architecture=architecture, num_classes=num_classes, preprocess=preprocess)
     if not isinstance(model, Classifier) or not isinstance(model.network, nn.Module):
         raise CheckpointError(f"{path}: it holds its own computation and scans as it is; only weights can be converted")
     if out.exists() or out.is_symlink():

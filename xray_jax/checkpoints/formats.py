@@ -90,7 +90,9 @@ def read(path: str | Path) -> Tensors | Model:
         if isinstance(contents, Tensors):
             if not contents.arrays:
                 raise CheckpointError("it holds no arrays; save the network's weights")
-            check_budget(contents.arrays.values(), contents.size)
+            for each in map(contents.network, contents.networks) if contents.networks else (contents,):
+                # One by one, as they are opened: several may share their storages.
+                check_budget(each.arrays.values(), contents.size)
         return contents
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

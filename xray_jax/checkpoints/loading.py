@@ -9,7 +9,7 @@ import numpy as np
 
 from xray_jax import preprocess as preprocess_lib
 from xray_jax.checkpoints import formats, recognition
-from xray_jax.checkpoints.contents import CheckpointError, Tensors, flatten
+from xray_jax.checkpoints.contents import PART, CheckpointError, SeveralNetworksError, Tensors, flatten
 from xray_jax.checkpoints.recognition import Recognised
 from xray_jax.classifier import Classifier, Model, Network
 from xray_jax.models import published
@@ -19,6 +19,7 @@ from xray_jax.preprocess import Preprocess
 def load(
     path: str | Path,
     *,
+    part: str | None = None,
     architecture: str | None = None,
     num_classes: int | None = None,
     preprocess: str | Mapping[str, Any] | Preprocess | None = None,
@@ -27,7 +28,8 @@ def load(
     """Opens any readable checkpoint. What is not given is taken from the file's metadata, then from its weights.
 
     Args:
-      path: file or directory of any format in `formats.known`.
+      path: file or directory of any format in `formats.known`; `path#part` names one of several networks in it.
+      part: the same, apart from the path; None where the file holds one classifier.
       architecture: name of a family or preset; None recognises it from names and shapes.
       num_classes: width of the logits, checked against the weights.
       preprocess: pixel values to the network's input space, in any form that `preprocess.parse` takes.
@@ -35,16 +37,40 @@ def load(
 
     Raises:
       CheckpointError: naming the file, what was found, what was expected and what to do.
+      SeveralNetworksError: several networks of the file are classifiers, and none is named.
       ValueError: for a `preprocess` that cannot be parsed.
     """
     given = None if preprocess is None else preprocess_lib.parse(preprocess)
+    if part is None:
+        path, part = split_part(path)
     contents = formats.read(path)
     try:
+        if part is not None:
+            contents = _network(contents, part)
         if isinstance(contents, Tensors):
             return classifier(contents, architecture, num_classes, given, input_shape)
         return _adapt(contents, architecture, num_classes, given, input_shape)
+    except SeveralNetworksError as error:
+        raise SeveralNetworksError(f"{path}: {error}", error.parts) from error
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def split_part(path: str | Path) -> tuple[Path, str | None]:
+    """Path and name of the network of `path#part`; no name where a file of the whole path is there."""
+    whole, (head, mark, name) = Path(path), str(path).rpartition("#")
+    if mark and PART.fullmatch(name) and not whole.exists() and Path(head).is_file():
+        return Path(head), name
+    return whole, None
+
+
+def _network(contents: Tensors | Model, name: str) -> Tensors:
+    """One network of several in a file."""
+    if not isinstance(contents, Tensors):
+        raise CheckpointError(f"it holds no network {name!r}: it holds a computation of its own")
+    alone = contents.network(name)
+    others = ", ".join(sorted(set(contents.networks) - {name}))
+    return dataclasses.replace(alone, notes=(*alone.notes, f"network {name!r} of the file, which also holds {others}"))
 
 
 def classifier(

@@ -17,7 +17,7 @@ import numpy as np
 
 from xray_jax.checkpoints import candidates, reparametrised, unrecognised
 from xray_jax.checkpoints.candidates import Candidate, View
-from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.contents import PART, CheckpointError, SeveralNetworksError, Tensors
 from xray_jax.models import options, published, registry
 
 MAX_LEAVES = 3000
@@ -104,7 +104,10 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
 
     Raises:
       CheckpointError: when no network fits: names the two closest and what is missing and extra.
+      SeveralNetworksError: when several networks of a file do.
     """
+    if len(tensors.networks) > 1:
+        return _of_several(tensors, architecture, num_classes)
     arrays = published.from_flax(tensors.arrays) if tensors.layout == "flax" else dict(tensors.arrays)
     if len(arrays) > MAX_LEAVES:
         raise CheckpointError(
@@ -113,8 +116,6 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
         )
     if sum(map(len, arrays)) > MAX_NAMES:
         raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
-    if len(tensors.networks) > 1:
-        return _of_several(tensors, architecture, num_classes)
     arrays, notes = reparametrised.effective(arrays)
     seen = list(itertools.islice(candidates.views(View("", arrays, {})), _MAX_VIEWS))
     found: list[Candidate] = []
@@ -134,22 +135,26 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
 
 def _of_several(tensors: Tensors, architecture: str | None, num_classes: int | None) -> Recognised:
     """The one network of several in a file that is a classifier of a known architecture."""
-    found, others = {}, {}
+    known: dict[str, str] = {}
+    others: dict[str, CheckpointError] = {}
+    chosen = None
     for name in tensors.networks:
-        start = f"{name}."
-        arrays = {key.removeprefix(start): array for key, array in tensors.arrays.items() if key.startswith(start)}
-        alone = dataclasses.replace(tensors, arrays=arrays, networks=())
         try:
-            found[name] = recognise(alone, architecture=architecture, num_classes=num_classes)
+            # Weights of one at a time are held: each may take as much as the file has.
+            found = recognise(tensors.network(name), architecture=architecture, num_classes=num_classes)
         except CheckpointError as error:
             others[name] = error
-    if len(found) == 1:
-        (name, chosen), *_ = found.items()
-        note = f"of the networks in the file {name!r} is the classifier; not scanned: {', '.join(sorted(others))}"
-        return chosen._replace(notes=(note, *chosen.notes))
-    if found:
-        which = ", ".join(f"{name} ({each.description})" for name, each in sorted(found.items()))
-        raise CheckpointError(f"it holds several classifiers, {which}: save each state dict in a file of its own")
+        else:
+            chosen, known[name] = found if not known else None, found.description
+    if chosen is not None:
+        note = f"of the networks in the file {next(iter(known))!r} is the classifier"
+        return chosen._replace(notes=(f"{note}; not scanned: {', '.join(sorted(others))}", *chosen.notes))
+    if known:
+        which = ", ".join(f"{name} ({description})" for name, description in sorted(known.items()))
+        message = f"it holds several classifiers, {which}"
+        if not all(map(PART.fullmatch, known)):
+            raise CheckpointError(f"{message}: save each state dict in a file of its own")
+        raise SeveralNetworksError(f"{message}: name one behind the path, as #{min(known)}", tuple(sorted(known)))
     which = " | ".join(f"{name}: {error}" for name, error in list(others.items())[:2])
     raise CheckpointError(f"it holds {len(others)} networks, none of which is known: {which}")
 

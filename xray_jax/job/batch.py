@@ -30,7 +30,7 @@ from xray_jax.rows.stored import StoredRows
 from xray_jax.samples import read as read_samples
 from xray_jax.sweep import isolated, ray_backend
 from xray_jax.sweep.batch_scan import BatchScan, Finished
-from xray_jax.sweep.checkpoint_list import Entry, collect
+from xray_jax.sweep.checkpoint_list import Entry, collect, networks
 from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.progress import OnStage
@@ -197,7 +197,7 @@ def run(job: Job) -> int:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     with row_file.RowWriter(_row_file(job)) as writer:
-        _work(worker, entries, writer)
+        entries = _work(worker, entries, writer, {entry.id for entry in listed})
         # The newest row of an entry under these settings is the one that counts.
         return _close(job, entries, writer.newest(map(worker.scan.key, entries)))
 
@@ -242,7 +242,20 @@ def _write_report(rows: StoredRows, job: Job, folder: Path) -> None:
     print(f"xray-scan: report: {index.resolve().as_uri()}", file=sys.stderr)
 
 
-def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> None:
+def _work(worker: Worker, entries: list[Entry], writer: row_file.RowWriter, taken: set[str]) -> list[Entry]:
+    """Scans entries, then the networks of those files that turned out to hold several; returns all of them.
+
+    Args:
+      taken: ids of the whole batch scan.
+    """
+    _write_new(worker, entries, writer)
+    inside = {entry.id: networks(entry, writer.parts(worker.scan.key(entry)), taken) for entry in entries}
+    if found := [each for several in inside.values() for each in several]:
+        _write_new(worker, found, writer)
+    return [each for entry in entries for each in (entry, *inside[entry.id])]
+
+
+def _write_new(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> None:
     """Scans what has no row yet; new rows are written as they come."""
     with contextlib.ExitStack() as stack:
         new = stack.enter_context(contextlib.closing(_new_rows(worker, entries, writer)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from xray_jax import samples as samples_module
+from xray_jax.checkpoints import split_part
 from xray_jax.classifier import BlackBox, Classifier, Model
 from xray_jax.detectors import registry
 from xray_jax.detectors.detection import Detector
@@ -151,8 +152,9 @@ def scan(
     asked = detectors or (registry.DEFAULT if references is None else tuple(references.settings))
     batch = BatchScan(samples, _made(asked, seed), options, inference)
     if isinstance(model, str | Path):
-        path = Path(model)
-        entry = Entry(name or path.name, path, None, num_classes, _spec(preprocess), listed=True)
+        path, part = split_part(model)
+        own = path.name if part is None else f"{path.name}#{part}"
+        entry = Entry(name or own, path, None, num_classes, _spec(preprocess), listed=True, part=part)
         (made,) = batch.run([entry], progress=progress)
     else:
         asked_model = _model(model, samples, num_classes, preprocess)

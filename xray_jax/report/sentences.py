@@ -31,7 +31,7 @@ def explanation(row: Row) -> str:
     """`sentence` without its beginning: why the outcome is what it is."""
     found = outcome(row)
     if found == SKIPPED:
-        return "not a checkpoint."
+        return _end(row["reason"] or "") if row.get("parts") else "not a checkpoint."
     if found == ERROR:
         return _end(row["reason"] or "no reason is given")
     return {BACKDOORED: _backdoored, SUSPECT: _suspect, CLEAN: _clean}.get(found, _unknown)(row)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xray_jax.checkpoints.contents import PART
 from xray_jax.files import atomic_write
 from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.rows.stored import StoredRows
@@ -21,6 +22,7 @@ from xray_jax.rows.upgrade import SchemaError, upgrade
 _START = b'{"id":'
 """How every line begins; what else is found in a file is somebody's own."""
 _IDENTITY = ("id", "sha256", "settings_hash", "version")
+_MOST_PARTS = 64
 _BLOCK = 1 << 16
 """Bytes read at once where the length of a line is not known; a row is some kilobytes."""
 _IN_MEMORY = 1 << 25
@@ -107,6 +109,7 @@ class RowWriter:
         self.done: dict[tuple[Any, ...], EarlierRow] = {}
         self._offsets = array("q")
         self._newest: dict[tuple[str, str, str], int] = {}
+        self._parts: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
         if self.path is None:
             self._spool = _spool()
@@ -134,10 +137,18 @@ class RowWriter:
         """The last row of each (id, settings hash, version) that has one, in this order; until the file is closed."""
         return StoredRows(array("q", (self._newest[key] for key in keys if key in self._newest)), self._row_at)
 
+    def parts(self, key: tuple[str, str, str]) -> tuple[str, ...]:
+        """Names of the networks of which the last row of (id, settings hash, version) says that its file holds them."""
+        return self._parts.get(key, ())
+
     def _keep(self, row: Row, offset: int) -> None:
         earlier = _earlier(row)
         self.done[identity(earlier)] = earlier
-        self._newest[earlier["id"], earlier["settings_hash"], earlier["version"]] = offset
+        key = earlier["id"], earlier["settings_hash"], earlier["version"]
+        self._newest[key] = offset
+        self._parts.pop(key, None)
+        if parts := parts_of(row):
+            self._parts[key] = parts
         self._offsets.append(offset)
 
     def _row_at(self, offset: int) -> Row:
@@ -301,6 +312,14 @@ def _row(line: bytes, where: str, file: str | None = None) -> Row:
         return upgrade(row)
     except SchemaError as error:
         raise ResultsError(f"{where}: {error}") from error
+
+
+def parts_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the networks that a file was found to hold, none where it holds one, or where they can be no names."""
+    names = row.get("parts")
+    if not isinstance(names, list) or len(names) > _MOST_PARTS or row.get("part") is not None:
+        return ()
+    return tuple(names) if all(isinstance(each, str) and PART.fullmatch(each) for each in names) else ()
 
 
 def _earlier(row: Row) -> EarlierRow:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xray_jax.rows import file as row_file
-from xray_jax.rows.file import ResultsError, canonical_json, identity
+from xray_jax.rows.file import ResultsError, canonical_json, identity, parts_of
+from xray_jax.rows.names import part_ids
 from xray_jax.rows.row import OK, Row
 from xray_jax.rows.stored import StoredRows
 
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[^.]*)?")
-PER_CHECKPOINT = ("architecture", "num_classes", "preprocess")
+PER_CHECKPOINT = ("architecture", "num_classes", "preprocess", "part")
 """Settings that may differ from row to row: a manifest overrides them for single checkpoints."""
 _MOST_OPEN = 64
 
@@ -73,11 +74,12 @@ def merge(
                 common = mine, path
             elif mine != common[0]:
                 raise MergeError(_difference(common, (mine, path)))
-            _keep(kept, row, _Kept(identity(row), row["status"] == OK, number, offset), paths)
+            _keep(kept, row, _Kept(identity(row), row["status"] == OK, number, offset, parts_of(row)), paths)
     order = sorted(kept) if expected is None else [name for name in expected if name in kept]
     # Rows of checkpoints that have left the manifest since stay, at the end: rows are never thrown away.
     order += sorted(kept.keys() - set(order))
     missing = [] if expected is None else [name for name in expected if name not in kept]
+    missing += _missing_parts(kept, expected or ())
     rows = StoredRows([kept[name] for name in order], _Files(paths).row)
     return Merged(rows, missing_shards(paths), missing)
 
@@ -89,6 +91,14 @@ class _Kept(NamedTuple):
     ok: bool
     file: int
     offset: int
+    parts: tuple[str, ...] = ()
+
+
+def _missing_parts(kept: Mapping[str, _Kept], expected: Sequence[str]) -> list[str]:
+    """Networks without a row, of files that hold several."""
+    taken, order = {*expected}, [name for name in expected if name in kept] or sorted(kept)
+    ids = [each for name in order for each in part_ids(name, kept[name].parts, taken).values()]
+    return [each for each in ids if each not in kept]
 
 
 class _Files:

@@ -1,6 +1,7 @@
-"""What a checkpoint's files are called."""
+"""What a checkpoint's files are called, and the networks in one file."""
 
 import hashlib
+from collections.abc import Iterable
 
 
 def file_name(checkpoint_id: str) -> str:
@@ -12,6 +13,24 @@ def file_name(checkpoint_id: str) -> str:
     if len(_bytes(safe)) <= 200:
         return safe
     return safe[:60] + "-" + hashlib.sha256(_bytes(checkpoint_id)).hexdigest()[:16]
+
+
+def part_ids(checkpoint_id: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """Name of each network of a file -> id of its row: "id#name", with another "#" where that is another's id.
+
+    Args:
+      checkpoint_id: of the file.
+      names: of its networks.
+      taken: ids of other rows, to which these are added.
+    """
+    ids = {}
+    for name in names:
+        mark = "#"
+        while f"{checkpoint_id}{mark}{name}" in taken:
+            mark += "#"
+        ids[name] = f"{checkpoint_id}{mark}{name}"
+        taken.add(ids[name])
+    return ids
 
 
 def _bytes(text: str) -> bytes:

@@ -177,6 +177,8 @@ class Row(TypedDict):
       id: unique in the batch scan.
       schema: `SCHEMA`.
       path: where the checkpoint was; empty for a model in memory.
+      part: the network of a file that holds several; None of a whole file.
+      parts: of a file that was skipped because it holds several classifiers: their names. Each has a row of its own.
       source: the address that it was fetched from, without credentials; None where it was on this machine.
       revision: of the content at that address: the commit, version, ETag or generation; None where there is none.
       sha256: of its content; None where it could not be read, and of a model in memory.
@@ -216,6 +218,8 @@ class Row(TypedDict):
     id: str
     schema: int
     path: str
+    part: NotRequired[str | None]
+    parts: NotRequired[list[str]]
     source: NotRequired[str | None]
     revision: NotRequired[str | None]
     sha256: str | None

@@ -1,5 +1,6 @@
 """The journal of attempts: which checkpoints were begun and have no row, so that none can end every run."""
 
+import contextlib
 import json
 import os
 from collections import Counter
@@ -10,6 +11,10 @@ from typing import Any
 from xray_jax.files import atomic_write
 
 Identity = tuple[Any, ...]
+
+
+class AttemptsError(OSError):
+    """An attempt cannot be noted; the message names the file and says what to do."""
 
 
 class Attempts:
@@ -49,11 +54,22 @@ class Attempts:
         return {identity: count for identity, count in self._begun.items() if identity[0] == name}
 
     def begin(self, identity: Identity) -> None:
-        """Notes an attempt; it is on the disk when this returns."""
+        """Notes an attempt; it is on the disk when this returns.
+
+        Raises:
+          AttemptsError: the disk is full, or the file is gone.
+        """
         self._begun[identity] += 1
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             os.write(self._file, _line(identity))
             os.fsync(self._file)
+        except OSError as error:
+            raise AttemptsError(
+                f"{self._path}: cannot note an attempt: {error.strerror}; rows so far are intact. Make room and start "
+                "the same command again"
+            ) from error
 
     def take_back(self, identity: Identity) -> None:
         """Forgets the last attempt: it was broken off by somebody else."""
@@ -64,14 +80,16 @@ class Attempts:
         del self._begun[identity]
 
     def close(self) -> None:
-        """Leaves what is not finished, and no file where that is nothing."""
+        """Leaves what is not finished, and no file where that is nothing; more than that where the disk is full."""
         if self._path is None or self._file is None:
             return
         os.close(self._file)
         self._file = None
         self._begun = +self._begun
         if self._begun:
-            self._rewrite(self._path)
+            # What has a row by now is forgotten by the next run too.
+            with contextlib.suppress(OSError):
+                self._rewrite(self._path)
         else:
             self._path.unlink(missing_ok=True)
 

@@ -100,8 +100,7 @@ class BatchScan:
         for detector in self.detectors:
             # Now, so that samples that cannot be used are a usage error, not a thousand rows.
             detector.check(samples)
-        references = self.options.references
-        if references is not None:
+        if (references := self.options.references) is not None:
             asked = {detector.name: json_form(detector.settings()) for detector in self.detectors}
             references.check(provenance.samples_hash(samples), asked, self.options.fpr)
         self._shares: queue.SimpleQueue[InferenceOptions] = queue.SimpleQueue()
@@ -202,6 +201,9 @@ class BatchScan:
             return _fail(job, ERROR, _describe(error))
         try:
             job.model = checkpoints.load(entry.path, **self._overrides(entry))
+        except checkpoints.SeveralNetworksError as error:
+            row["parts"] = list(error.parts)
+            return _fail(job, SKIPPED, str(error))
         except Exception as error:
             return _fail(job, ERROR, _describe(error))
         fields.fill_model_fields(row, job.model, self._notes)
@@ -257,8 +259,7 @@ class BatchScan:
 
     def of_model(self, model: Model, name: str, progress: OnProgress | None = None) -> Finished:
         """Scans one model that is in memory; its row is called `name` and has no path and no hash."""
-        count = None if progress is None else ProgressCount(progress, 1)
-        entry = Entry(name, Path())
+        count, entry = None if progress is None else ProgressCount(progress, 1), Entry(name, Path())
         job = _Job(entry, self._new_row(entry), all_told(None, count), model)
         job.row["path"], job.row["format"] = "", IN_MEMORY
         fields.fill_model_fields(job.row, model, self._notes)
@@ -287,7 +288,8 @@ class BatchScan:
             own = getattr(entry, name)
             return getattr(self.options, name) if own is None else own
 
-        return {name: first(name) for name in ("architecture", "num_classes", "preprocess")}
+        part = {} if entry.part is None else {"part": entry.part}
+        return {name: first(name) for name in ("architecture", "num_classes", "preprocess")} | part
 
     def _new_row(self, entry: Entry) -> Row:
         settings = self._settings(entry)
@@ -295,6 +297,7 @@ class BatchScan:
             "id": entry.id,
             "schema": SCHEMA,
             "path": entry.where,
+            "part": entry.part,
             "source": None if entry.remote is None else entry.where,
             "revision": None if entry.remote is None else entry.remote.revision,
             "sha256": None,

@@ -2,13 +2,15 @@
 
 import glob
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from xray_jax import checkpoints
+from xray_jax.checkpoints.contents import PART
+from xray_jax.rows.names import part_ids
 from xray_jax.sweep.sources.address import Address, SourceError, parse
 from xray_jax.sweep.sources.grouping import CHECKPOINT_SUFFIXES as CHECKPOINT_SUFFIXES
 from xray_jax.sweep.sources.listing import Sources
@@ -18,7 +20,7 @@ from xray_jax.sweep.sources.remote import Remote
 SUFFIXES = (".jsonl", ".ndjson")
 ELSEWHERE = Path()
 """The path of what is not on this machine yet."""
-_FIELDS = ("id", "path", "architecture", "num_classes", "preprocess", "label", "target")
+_FIELDS = ("id", "path", "architecture", "num_classes", "preprocess", "label", "target", "part")
 
 
 class ManifestError(ValueError):
@@ -37,6 +39,7 @@ class Entry:
       extra: other fields of the manifest line, carried into the row.
       listed: whether the user named it (in a manifest, or alone), rather than a folder that holds it.
       remote: where it is fetched from; None for a checkpoint of this machine.
+      part: the network of a file that holds several; None where nothing says that it does.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Entry:
     extra: Mapping[str, Any] = field(default_factory=dict)
     listed: bool = False
     remote: Remote | None = None
+    part: str | None = None
 
     @property
     def where(self) -> str:
@@ -65,7 +69,8 @@ def collect(
 
     Args:
       spec: a manifest (`.jsonl`), a folder (searched in depth, hidden files left out), one checkpoint, a glob, or an
-        address (`sources.address`) of one checkpoint or of a folder, bucket, repository or owner.
+        address (`sources.address`) of one checkpoint or of a folder, bucket, repository or owner. `path#part` is one
+        network of a file that holds several.
       is_checkpoint_folder: tells a folder that *is* a checkpoint from one that holds checkpoints.
       sources: how addresses are asked.
 
@@ -74,7 +79,9 @@ def collect(
     """
     if (address := _address(spec, "--checkpoints")) is not None:
         return _unique(_remote(address, sources or SourceOptions()), address.shown)
-    path = Path(spec).expanduser()
+    path, part = checkpoints.split_part(Path(spec).expanduser())
+    if part is not None:
+        return [Entry(f"{path.name}#{part}", path, listed=True, part=part)]
     if path.suffix in SUFFIXES:
         return _unique(list(_read(path)), spec)
     try:
@@ -147,9 +154,11 @@ def _read(path: Path) -> Iterator[Entry]:
             raise ManifestError(f"{where}: no valid JSON ({error})") from error
         if not isinstance(content, dict) or not isinstance(content.get("path"), str):
             raise ManifestError(f"{where}: expected an object with a `path`")
-        for name, kind in (("num_classes", int), ("target", int), ("architecture", str), ("id", str)):
+        for name, kind in (("num_classes", int), ("target", int), ("architecture", str), ("id", str), ("part", str)):
             if content.get(name) is not None and not isinstance(content[name], kind):
                 raise ManifestError(f"{where}: `{name}` must be {kind.__name__}, got {content[name]!r}")
+        if content.get("part") is not None and not PART.fullmatch(content["part"]):
+            raise ManifestError(f"{where}: `part` must be the name of a network in the file, got {content['part']!r}")
         known = {name: content[name] for name in _FIELDS if content.get(name) is not None}
         extra = {name: value for name, value in content.items() if name not in _FIELDS}
         if (address := _address(content["path"], where)) is not None:
@@ -159,7 +168,21 @@ def _read(path: Path) -> Iterator[Entry]:
             file = Path(content["path"]).expanduser()
             known["path"] = file if file.is_absolute() else path.parent / file
             known.setdefault("id", content["path"])
+        if "part" in known and "id" not in content:
+            known["id"] += f"#{known['part']}"
         yield Entry(**known, extra=extra, listed=True)
+
+
+def networks(entry: Entry, names: Iterable[str], taken: set[str]) -> list[Entry]:
+    """The networks of a file that holds several, an entry each; what the manifest says is true of none in particular.
+
+    Args:
+      entry: of the file.
+      names: of its networks.
+      taken: ids of the batch scan, to which theirs are added.
+    """
+    ids = part_ids(entry.id, names, taken)
+    return [replace(entry, id=ids[name], part=name, label=None, target=None, listed=True) for name in ids]
 
 
 def _unique(entries: list[Entry], spec: str) -> list[Entry]:

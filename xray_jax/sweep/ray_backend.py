@@ -4,6 +4,8 @@ Every actor sees the same files: checkpoints and samples lie on storage that all
 driver, which alone writes the row file.
 """
 
+import contextlib
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +87,10 @@ def scatter(make: Callable[[], Worker], entries: Sequence[Entry], done: Done, se
             while waiting and idle:
                 actor, chunk = idle.popleft(), waiting.popleft()
                 running[_submit(actor, chunk, done, deaths, settings)] = actor, chunk
+            while idle:
+                # Nothing is left for it. Its place is for an actor that has none since a node has gone, and would wait
+                # for ever with what it was given.
+                ray.kill(idle.popleft())
             (ready, *_), _ = ray.wait(list(running), num_returns=1)
             actor, chunk = running.pop(ready)
             try:
@@ -121,11 +127,14 @@ def _spawner(ray: Any, make: Callable[[], Worker], settings: RayOptions) -> Call
     gpu = {"num_gpus": 1, "num_cpus": 1}
     cpu = {"num_cpus": cpus, "runtime_env": {"env_vars": {"NPROC": str(cpus)}}}
     options = gpu if resources.get("GPU") else cpu
-    return lambda: ray.remote(_Actor).options(**options).remote(make)
+    return lambda: ray.remote(_Actor).options(**options).remote(make, os.getcwd())
 
 
 class _Actor:
-    def __init__(self, make: Callable[[], Worker]) -> None:
+    def __init__(self, make: Callable[[], Worker], folder: str) -> None:
+        # Relative paths are the driver's. A node without its folder can have been meant for absolute ones alone.
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
         self._worker = make()
 
     def rows(self, entries: Sequence[Entry], done: Done) -> list[Row]:

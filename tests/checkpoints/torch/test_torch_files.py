@@ -11,7 +11,7 @@ import pytest
 from tests import factory
 from tests.places import FOREIGN
 from xray_jax import checkpoints
-from xray_jax.checkpoints import CheckpointError, formats
+from xray_jax.checkpoints import CheckpointError, SeveralNetworksError, formats
 from xray_jax.models import published
 
 torch = pytest.importorskip("torch", reason="torch is the reference here (extra `test`)")
@@ -48,6 +48,13 @@ def assert_reads(path, expected) -> None:
         assert found[name].dtype.name == str(tensor.dtype).removeprefix("torch."), name
         array = found[name].view(np.int16) if found[name].dtype.name == "bfloat16" else found[name]
         np.testing.assert_array_equal(array, as_numpy(tensor), err_msg=name)
+
+
+def assert_reads_network(path, name, expected) -> None:
+    found = formats.read(path).network(name)
+    assert {key: tuple(array.shape) for key, array in found.arrays.items()} == {
+        key: tuple(tensor.shape) for key, tensor in expected.items()
+    }
 
 
 def tiny_state_dict():
@@ -264,8 +271,9 @@ def test_unread_kinds_of_tensors_are_named(save):
 def test_the_classifier_of_several_networks_is_taken_and_the_others_named(save):
     content, other = tiny_state_dict(), {"a": torch.ones(2)}
     path = save({"netG": other, "netC": content, "netM": other, "optimizerC": {"state": {0: other}}})
-    assert_reads(path, content)
-    assert "the file holds other networks, which are not scanned: netG, netM" in formats.read(path).notes
+    assert_reads_network(path, "netC", content)
+    model = checkpoints.load(path)
+    assert "of the networks in the file 'netC' is the classifier; not scanned: netG, netM" in model.notes
     model = checkpoints.load(save({"critic": other, "mine": content, "lr_scheduler": other, "epoch": 3}))
     assert any("'mine' is the classifier; not scanned: critic" in note for note in model.notes)
 
@@ -273,8 +281,12 @@ def test_the_classifier_of_several_networks_is_taken_and_the_others_named(save):
 def test_several_classifiers_or_none_are_refused(save):
     with pytest.raises(CheckpointError, match="holds 2 networks, none of which is known: generator: no known"):
         checkpoints.load(save({"generator": {"a": torch.ones(2)}, "critic": {"a": torch.ones(2)}}))
-    with pytest.raises(CheckpointError, match=r"several classifiers, first \(.*, second \(.*file of its own"):
-        checkpoints.load(save({"first": tiny_state_dict(), "second": tiny_state_dict()}))
+    for names in (("first", "second"), ("net", "teacher")):
+        with pytest.raises(
+            SeveralNetworksError, match=rf"several classifiers, {names[0]} \(.*, {names[1]} \(.*#"
+        ) as why:
+            checkpoints.load(save({name: tiny_state_dict() for name in names}))
+        assert why.value.parts == names
     deeper = {"a": {"b": torch.ones(2)}}
     with pytest.raises(CheckpointError, match="several entries hold tensors"):
         formats.read(save({"generator": deeper, "critic": deeper}))

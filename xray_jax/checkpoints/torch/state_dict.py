@@ -107,7 +107,13 @@ def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tupl
     wrapped = [name for name in _WRAPPERS if _holds_tensors(entries.get(name))]
     if len(path) < 4:
         for name in wrapped[:1]:
-            return _find(entries[name], (*path, name), container)
+            inner, networks = _find(entries[name], (*path, name), container)
+            beside = {other: tensors.pairs(entries[other]) or [] for other in _networks(value) if other != name}
+            others_flat = {other: items for other, items in beside.items() if _is_flat(items)}
+            if list(networks) == [""] and 0 < len(others_flat) < _MAX_NETWORKS:
+                # Whether one of them is a second classifier is told when they are recognised.
+                return path, {name: networks[""], **others_flat}
+            return inner, networks
     direct = [child for child in entries.values() if tensors.is_tensor(child)]
     if not all(_is_scalar(child, container) for child in direct):
         return path, {"": items}

@@ -1,5 +1,6 @@
 """torch's zip format (torch >= 1.6), read without torch. Checksums are verified for all that is read."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def read(path: Path) -> Tensors:
     found = extract(pickle, container, archive.source.size)
     if archive.checksums:
         return found
-    return Tensors(found.arrays, found.layout, found.metadata, (*found.notes, "written without checksums"), found.size)
+    return dataclasses.replace(found, notes=(*found.notes, "written without checksums"))
 
 
 def _prefix(archive: Archive) -> str | None:

@@ -50,7 +50,7 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
     """What repeats the scan of a row and, where there is a stamp, puts it on fresh images; `files` hold the rows."""
     settings = row["settings"]
     name, note = _samples(settings)
-    flags: dict[str, Any] = {"checkpoints": row["path"] or CHECKPOINT, "samples": name}
+    flags: dict[str, Any] = {"checkpoints": _checkpoint(row), "samples": name}
     notes = [note] if note else []
     if not row["path"]:
         notes.append(f"{CHECKPOINT} stands for the model, which was scanned in memory: save it first.")
@@ -79,6 +79,10 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
         note = "FRESH.npz stands for clean labelled images that the scan has not seen."
         made.append(Command(what, _line("xray-confirm", flags), note))
     return made
+
+
+def _checkpoint(row: Row) -> str:
+    return f"{row['path']}#{row['part']}" if row.get("part") else row["path"] or CHECKPOINT
 
 
 def shell_word(text: str) -> str:

@@ -134,7 +134,7 @@ class Overview:
         total, flagged = len(self.entries), self.counts[BACKDOORED] + self.counts[SUSPECT]
         many = f"{total} checkpoint{'s' * (total != 1)}"
         first = f"{flagged} of {many} flagged" if flagged else f"Nothing flagged among {many}"
-        rest = {"error": "could not be scanned", "unknown": "without a verdict", "skipped": "no checkpoints"}
+        rest = {"error": "could not be scanned", "unknown": "without a verdict", "skipped": "skipped"}
         parts = [f"{self.counts[name]} {words}" for name, words in rest.items() if self.counts[name]]
         return "; ".join([first, *parts]) + "."
 

@@ -25,6 +25,7 @@ _ADVICE = {
     ERROR: "Nothing is known of this model: it was not scanned. Do not read this as clean.",
     SKIPPED: "This file is no checkpoint; there was nothing to scan.",
 }
+_SEVERAL = "This file holds several networks, each of which has a row of its own: look there."
 _TRIGGER = (
     "Do not deploy this model. The trigger below works: whoever knows it can choose what the model says by changing "
     "images that way."
@@ -106,7 +107,7 @@ def advice(row: Row) -> str:
         return _TRIGGER
     if found == BACKDOORED and probe_block(row) is None and "planes" in row["detectors"]:
         return _NO_SEARCH
-    return _ADVICE[found]
+    return _SEVERAL if row.get("parts") else _ADVICE[found]
 
 
 def grounds(row: Row) -> Iterator[str]:
