@@ -28,5 +28,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-def pytest_unconfigure() -> None:
+def pytest_sessionfinish() -> None:
+    # While a worker of xdist is still waited for.
     shutil.rmtree(jax.config.jax_compilation_cache_dir, ignore_errors=True)

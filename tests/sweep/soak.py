@@ -32,7 +32,6 @@ from xray_jax.rows import file as row_file
 
 LOOK = 0.5
 WORKERS = 2
-TIMEOUT = 15
 FULL = 48 << 10
 """Bytes that are left on a disk that fills up."""
 
@@ -45,14 +44,14 @@ class Scan:
       samples: what was seen of its processes so far.
     """
 
-    def __init__(self, folder: Path, out: Path, clock: Path | None = None) -> None:
+    def __init__(self, folder: Path, out: Path, timeout: float, clock: Path | None = None) -> None:
         self.out, self.samples = out, list[Sample]()
         self.log = folder / f"{out.stem}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [
             sys.executable, "-m", "xray_jax.scripts.scan", f"--checkpoints={folder / 'zoo'}", f"--out={out}",
             f"--samples={folder / 'samples.npz'}", f"--calibration={folder / 'calibration.json'}", "--isolate",
-            f"--workers={WORKERS}", f"--timeout={TIMEOUT}", "--memory=4", "--detectors=pill,planes", "--planes=4",
+            f"--workers={WORKERS}", f"--timeout={timeout:g}", "--memory=4", "--detectors=pill,planes", "--planes=4",
             "--sampling=sketch",
         ]  # fmt: skip
         paths = os.pathsep.join((str(folder / "site"), str(ROOT)))
@@ -201,7 +200,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def soak(folder: Path, checkpoints: int, pills: int, kills: int, seed: int) -> dict[str, Any]:
+def soak(folder: Path, checkpoints: int, pills: int, kills: int, seed: int, timeout: float) -> dict[str, Any]:
     """Both runs and what came of them."""
     folder.mkdir(parents=True)
     toy_package.install(folder / "site")
@@ -213,7 +212,7 @@ def soak(folder: Path, checkpoints: int, pills: int, kills: int, seed: int) -> d
     begin = time.monotonic()
     expected = soak_zoo.write(folder / "zoo", checkpoints, pills, seed)
     print(f"{checkpoints} checkpoints written in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    with contextlib.closing(Scan(folder, folder / "undisturbed.jsonl")) as alone:
+    with contextlib.closing(Scan(folder, folder / "undisturbed.jsonl", timeout)) as alone:
         seconds = undisturbed(alone)
     print(f"undisturbed: {alone.rows()} rows in {seconds:.0f} s", file=sys.stderr, flush=True)
     clock = folder / "clock"
@@ -224,7 +223,7 @@ def soak(folder: Path, checkpoints: int, pills: int, kills: int, seed: int) -> d
     size = 8 + 2 * (alone.out.stat().st_size >> 20)
     with (
         small_disk(folder / "disk", size) as disk,
-        contextlib.closing(Scan(folder, disk / "disturbed.jsonl", clock)) as scan,
+        contextlib.closing(Scan(folder, disk / "disturbed.jsonl", timeout, clock)) as scan,
     ):
         run = disturbed(scan, moments, seed, disk, clock)
         found = soak_checks.compare(expected, row_file.read(alone.out), row_file.read(scan.out))
@@ -262,6 +261,7 @@ def main() -> int:
     parser.add_argument("--pills", type=int, default=10, help="Of each kind.")
     parser.add_argument("--kills", type=int, default=30, help="Of workers and the supervisor.")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timeout", type=float, default=60.0, help="Seconds that a checkpoint may take.")
     given = vars(parser.parse_args())
     summary = soak(**{**given, "folder": given["folder"].resolve()})
     (given["folder"] / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")

@@ -218,10 +218,8 @@ def test_a_detection_says_what_the_result_says() -> None:
 
 
 def test_a_model_that_cannot_be_judged_has_the_lowest_margin() -> None:
-    model = _black_box(lambda images: np.zeros(len(images), int))
-    found = Probe(dataclasses.replace(OPTIONS, queries=1000), NULL).detect(
-        prepare(model, _samples(), ENGINE), _samples()
-    )
+    prepared = prepare(_black_box(lambda images: np.zeros(len(images), int)), _samples(), ENGINE)
+    found = Probe(dataclasses.replace(OPTIONS, queries=1000), NULL).detect(prepared, _samples())
     assert [(s.name, s.value) for s in found.statistics] == [("margin", -1.0)]
     assert found.target is None
 
