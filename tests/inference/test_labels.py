@@ -8,7 +8,7 @@ from tests import factory
 from tests.inference.scene import IMAGES, Scaled, Scene, on
 from xray_jax.classifier import BlackBox, Classifier
 from xray_jax.detectors.planes.queries import label_points
-from xray_jax.inference import winograd
+from xray_jax.inference import programs, winograd
 from xray_jax.inference.labels import bare, label_images, to_device
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.preprocess import Preprocess, parse
@@ -51,6 +51,7 @@ def test_no_query_gives_no_label(scene: Scene) -> None:
 
 def test_one_trace_for_many_checkpoints_and_query_counts(scene: Scene) -> None:
     planes, index, coordinates = scene.points
+    programs.network_program.cache_clear()
     traces: list[tuple[int, ...]] = []
     options = InferenceOptions(batch_size=4, capacity=32)
     for count in range(1, 41):

@@ -15,7 +15,7 @@ from xray_jax.inference import programs, split, whitebox
 from xray_jax.inference.labels import PreprocessedImages, label_images, to_device
 
 WAYS = {"pmap": split.by_pmap, "shard_map": split.by_shard_map}
-CACHED = (programs.label_program, programs.logit_program, whitebox._gradient_step)
+CACHED = (programs.network_program, programs.label_program, programs.logit_program, whitebox._gradient_step)
 
 
 @pytest.fixture

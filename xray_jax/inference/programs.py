@@ -42,11 +42,11 @@ def hard_labels(logits: jax.Array, dtype: np.dtype) -> jax.Array:
 
 def forward(network: Network, variables: Variables, images: jax.Array, options: ResolvedOptions) -> jax.Array:
     """Logits `[B, num_classes]`; to be called inside jit."""
-    return _traced_once(network, options.precision, options.fast_convolutions)(variables, images)
+    return network_program(network, options.precision, options.fast_convolutions)(variables, images)
 
 
 @functools.lru_cache(maxsize=256)
-def _traced_once(network: Network, precision: str, fast_convolutions: bool) -> Callable[..., jax.Array]:
+def network_program(network: Network, precision: str, fast_convolutions: bool) -> Callable[..., jax.Array]:
     """Jitted, so that JAX keeps its trace: the Python of a network runs once for all programs that it is in."""
 
     def logits(variables: Variables, images: jax.Array) -> jax.Array:
