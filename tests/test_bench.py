@@ -285,6 +285,7 @@ def test_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert found["preactresnet-small, tf32 / float32"].note.startswith("labels equal to float32's: 100.00 % of 8")
     assert found["preactresnet-small, grid"].note.startswith("200 queries")
+    assert int(found["preactresnet-small, probe"].note.split()[0].replace(",", "")) > 500
 
 
 def test_sweep() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from xray_jax.bench import forward, scans
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
 from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.classifier import Classifier
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.detectors.probe.detector import Probe
 from xray_jax.detectors.probe.options import ProbeOptions
@@ -44,11 +46,41 @@ def run(options: Options) -> Iterator[Figure]:
     yield from _training(options)
 
 
+@dataclass(frozen=True)
+class Varied:
+    """A network with random weights whose logits are standardised: else all images have one label, and the probe asks
+    nothing.
+
+    Attributes:
+      network: with random weights.
+    """
+
+    network: Any
+
+    def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
+        """Logits `[B, num_classes]`, each class's with mean 0 and deviation 1 over images of noise."""
+        return (self.network.apply(variables["network"], images) - variables["mean"]) / variables["deviation"]
+
+
+def varied(model: Classifier, samples: Samples) -> Classifier:
+    """The model with standardised logits.
+
+    Args:
+      model: with random weights.
+      samples: over which its logits are standardised.
+    """
+    logits = jax.device_get(jax.jit(model.network.apply)(model.variables, samples.images))
+    spread = {"mean": logits.mean(0, keepdims=True), "deviation": logits.std(0, keepdims=True) + np.float32(1e-12)}
+    return dataclasses.replace(model, network=Varied(model.network), variables={"network": model.variables, **spread})
+
+
 def _verdict(architecture: str, options: Options) -> Iterator[Figure]:
     """Seconds of one model's planes, whole and refined, and of its probe."""
     model = classifier(architecture)
     samples = noise(model.input_shape, model.num_classes)
-    prepared = prepare(model, samples, InferenceOptions(options.batch_size, precision=options.precision))
+    prepared = prepare(
+        varied(model, samples), samples, InferenceOptions(options.batch_size, precision=options.precision)
+    )
     probe = Probe(PROBE)
     asked: dict[str, Callable[[], Any]] = {
         kind: scans.asker(architecture, options, kind) for kind in ("grid", "refine")
