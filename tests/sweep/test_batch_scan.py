@@ -119,9 +119,9 @@ def test_one_trace_for_a_whole_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyP
     traced = []
     original = programs.forward
 
-    def counting(network: Any, variables: Any, images: Any, precision: str) -> Any:
+    def counting(network: Any, variables: Any, images: Any, options: Any) -> Any:
         traced.append(images.shape)
-        return original(network, variables, images, precision)
+        return original(network, variables, images, options)
 
     monkeypatch.setattr(programs, "forward", counting)
     rows = run(entries, scanners=3)
