@@ -8,8 +8,8 @@ plain loops, ten to a hundred times slower. Three forms with the same sums avoid
 - depthwise: the sum of shifted images, each times its weight;
 - other groups: one convolution each.
 
-Columns that are computed together share zeros of their kernels, so beside an infinite activation more pixels of the same
-image become NaN than in the direct form.
+Columns that are computed together have zeros between their kernels, so beside an infinite activation more pixels of the
+same image become NaN than in the direct form.
 
 Nothing changes outside `faster()`, which is for CPUs: accelerators have better kernels of their own.
 """
