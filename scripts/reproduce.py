@@ -24,6 +24,7 @@ from xray_jax.verdict.references import load
 
 F = flags
 EVIDENCE = F.DEFINE_string("evidence", None, "Folder with records.jsonl, rows.jsonl and maps/.")
+ZOO = F.DEFINE_multi_string("zoo", [], "Published zoos, for models of --evidence that have no training record there.")
 ROWS = F.DEFINE_multi_string("rows", [], "Row files with ground truth, for the tables of every detector.")
 REFERENCES = F.DEFINE_string("references", None, "File of reference models, to fuse the detectors of --rows with.")
 FPR = F.DEFINE_float("fpr", 0.05, "False-positive rate that p-values are held against.", 0, 1)
@@ -55,7 +56,7 @@ def _of_the_planes(evidence: str, again: str) -> None:
     figures = [] if some and unnamed["figure"] else FIGURE.value
     if unknown := sorted(set(tables) - set(page.TABLES)) + sorted(set(figures) - set(page.FIGURES)):
         raise ValueError(f"unknown table or figure {unknown}; known: tables {page.TABLES}, figures {(*page.FIGURES,)}")
-    page.write(Path(evidence), Path(OUT.value), tables, figures, again)
+    page.write(Path(evidence), Path(OUT.value), tables, figures, again, [Path(zoo) for zoo in ZOO.value])
 
 
 def run() -> None:

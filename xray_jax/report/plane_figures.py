@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -19,6 +20,33 @@ def _name(label: int, names: Sequence[str] | None) -> str:
     return names[label] if names is not None and label < len(names) else str(label)
 
 
+def draw_label_map(axis: Axes, maps: LabelMaps, plane: int, names: Sequence[str] | None = None) -> None:
+    """One label map in the colours of its labels, in plane coordinates, with the samples at their places.
+
+    Args:
+      axis: drawn on.
+      maps: of N planes.
+      plane: which of them, from 0.
+      names: of the classes; their numbers unless given.
+    """
+    axis1, axis2, labels = maps.axis1[plane], maps.axis2[plane], maps.labels[plane]
+    present = np.unique(labels)
+    colours = label_colours([int(label) for label in present])
+    palette = ListedColormap([colours[int(label)] for label in present])
+    # Edges half a step beyond the outer nodes: a node is the centre of its cell.
+    edges = [np.append(a - (a[1] - a[0]) / 2, a[-1] + (a[1] - a[0]) / 2) for a in (axis1, axis2)]
+    # The map's row runs along e1, drawn to the right.
+    index = np.searchsorted(present, labels).T
+    axis.pcolormesh(edges[0], edges[1], index, cmap=palette, vmin=-0.5, vmax=len(present) - 0.5)
+    for (row, column), label in zip(maps.sample_nodes[plane], maps.sample_labels[plane], strict=True):
+        place = (axis1[row], axis2[column])
+        axis.plot(*place, "o", color="white", markeredgecolor="black", markersize=4)
+        axis.annotate(
+            _name(int(label), names), place, xytext=(3, 3), textcoords="offset points", fontsize=6, color="black",
+            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0},
+        )  # fmt: skip
+
+
 def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None = None) -> Figure:
     """The label maps of one checkpoint, in plane coordinates, with the samples at their places.
 
@@ -30,28 +58,14 @@ def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None =
     count = len(maps.labels)
     columns = min(count, 5)
     rows = -(-count // columns)
-    present = np.unique(maps.labels)
-    shares = {int(label): float(np.mean(maps.labels == label)) for label in present}
-    colours = label_colours([int(label) for label in present])
-    palette = ListedColormap([colours[int(label)] for label in present])
+    shares = {int(label): float(np.mean(maps.labels == label)) for label in np.unique(maps.labels)}
+    colours = label_colours(list(shares))
     figure = Figure(figsize=(2.4 * columns + 2.0, 2.4 * rows + 0.8), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     for n, axis in enumerate(axes.flat[:count]):
-        axis1, axis2 = maps.axis1[n], maps.axis2[n]
-        # Edges half a step beyond the outer nodes: a node is the centre of its cell.
-        edges = [np.append(a - (a[1] - a[0]) / 2, a[-1] + (a[1] - a[0]) / 2) for a in (axis1, axis2)]
-        index = np.searchsorted(present, maps.labels[n])
-        # The map's row runs along e1, drawn to the right.
-        axis.pcolormesh(edges[0], edges[1], index.T, cmap=palette, vmin=-0.5, vmax=len(present) - 0.5)
-        for (row, column), label in zip(maps.sample_nodes[n], maps.sample_labels[n], strict=True):
-            place = (axis1[row], axis2[column])
-            axis.plot(*place, "o", color="white", markeredgecolor="black", markersize=4)
-            axis.annotate(
-                _name(int(label), names), place, xytext=(3, 3), textcoords="offset points", fontsize=6, color="black",
-                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0},
-            )  # fmt: skip
+        draw_label_map(axis, maps, n, names)
         axis.tick_params(labelsize=5)
     largest = sorted(shares, key=lambda label: -shares[label])
     handles = [

@@ -38,7 +38,7 @@ def backdoored(number: int, surprise: float, attack: str = "badnets", strategy: 
     return row(number, surprise, label="backdoored", target=3, manifest=manifest, **more)
 
 
-CLEAN = [row(n, n / 10, re=2.0) for n in range(20)]
+CLEAN = [row(n, n / 10, re=2.0, manifest={"spec": {"dataset": "cifar10"}}) for n in range(20)]
 BAD = [
     *(backdoored(20 + n, 9.0 if n else 0.05, re=1.0) for n in range(4)),
     backdoored(30, 9.0, "lf"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.reproduce.methods import METHODS, Method
-from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, STRATEGY_ALIASES, markdown, worst_and_average
+from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, STRATEGY_ALIASES, average, markdown
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import OK, Row, is_backdoored
 from xray_jax.verdict import conformal
@@ -124,11 +124,14 @@ def _by_attack(rows: Sequence[Row], references: References | None, published: Ma
     others = sorted(name for name in set(groups) - set(published["columns"]) - {CLEAN} if EVADING not in name)
     attacks = [*published["columns"], *others]
     table = _ours(rows, references, groups, attacks)
-    for title, values in published["rows"].items():
+    data_set = rows[0]["manifest"].get("spec", {}).get("dataset")
+    theirs = published["data_sets"].get(data_set, {"title": "none of this data set", "rows": {}})
+    for title, values in theirs["rows"].items():
         known = dict(zip(published["columns"], values, strict=True))
         cells = [f"{known[attack]:.3f}" if attack in known else "-" for attack in attacks]
-        table.append([f"{title}, paper", *cells, *worst_and_average(values)])
-    note = f"The paper's rows: {published['where']}. Worst and average are over all attacks that the line has.\n"
+        table.append([f"{title}, paper", *cells, *_worst_and_average(values)])
+    where = f"The paper's rows: {theirs['title']}; {published['where']}."
+    note = f"{where} Worst and average are over all attacks that the line has.\n"
     return markdown(["", *attacks, "worst", "average"], table) + "\n" + note
 
 
@@ -175,7 +178,11 @@ def _aurocs(scores: Mapping[str, float], groups: Mapping[str, Sequence[Row]], na
     of = {name: [scores[row["id"]] for row in group if row["id"] in scores] for name, group in groups.items()}
     found = [auroc(of.get(name, []), of.get(CLEAN, [])) for name in names]
     cells = ("-" if f is None else f"{f.value:.3f}" if f.few else str(f) for f in found)
-    return [*cells, *worst_and_average([f.value for f in found if f])]
+    return [*cells, *_worst_and_average([f.value for f in found if f])]
+
+
+def _worst_and_average(values: Sequence[float]) -> list[str]:
+    return [f"{min(values):.3f}" if values else "-", average(values)]
 
 
 def _samples(rows: Sequence[Row], published: Mapping[str, Any]) -> str:

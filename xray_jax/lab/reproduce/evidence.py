@@ -1,7 +1,10 @@
-"""The evidence of one zoo: training records, rows of the batch scan and label maps, joined by model."""
+"""The evidence of one zoo: training records, rows of the batch scan and label maps, joined by model.
+
+Models that the paper has none of (clean ones trained in unusual ways, adaptive attackers) are no part of it.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 from xray_jax.detectors.planes import metrics
 from xray_jax.detectors.planes.label_maps import LabelMaps
 from xray_jax.lab import zoo
+from xray_jax.lab.published import read_manifest
 from xray_jax.lab.specs import CLEAN
 from xray_jax.rows import file as row_file
 from xray_jax.rows.names import file_name
@@ -131,23 +135,39 @@ class Model:
         return float(metrics.ats(labels, nodes, self.maps.sample_labels[:planes], cap=cap).mean())
 
 
-def load(folder: Path) -> list[Model]:
+def load(folder: Path, zoos: Sequence[Path] = ()) -> list[Model]:
     """The models of `folder`: `records.jsonl`, `rows.jsonl` and `maps/`.
+
+    Args:
+      folder: of the evidence.
+      zoos: published zoos, whose manifests stand in for the records of models that were scanned and have none here.
 
     Raises:
       EvidenceError: no records, or rows made with different settings.
+      PublishedError: a zoo without a readable manifest.
     """
-    records = zoo.read_records(folder)
-    if not records:
-        raise EvidenceError(f"no training records in {folder / zoo.RECORDS}; train with xray-train")
     rows: dict[str, Mapping[str, Any]] = {}
     if (folder / ROWS).exists():
         rows = {row["id"]: row for row in row_file.read(folder / ROWS) if row["status"] == OK}
     if len({json.dumps(scan_settings(row), sort_keys=True) for row in rows.values()}) > 1:
         raise EvidenceError(f"{folder / ROWS}: rows made with different settings cannot be compared; scan again")
+    records = {record["id"]: record for record in zoo.read_records(folder)}
+    for line in (line for published in zoos for line in read_manifest(published) if line["id"] in rows):
+        records.setdefault(line["id"], _record(line))
+    if not records:
+        raise EvidenceError(f"no training records in {folder / zoo.RECORDS}; train with xray-train, or give --zoo")
+    of_the_paper = [r for r in records.values() if not r["spec"].get("control") and not r["spec"].get("adaptive")]
     return [
-        Model(record, rows.get(record["id"]), folder / MAPS / f"{file_name(record['id'])}.npz") for record in records
+        Model(record, rows.get(record["id"]), folder / MAPS / f"{file_name(record['id'])}.npz")
+        for record in of_the_paper
     ]
+
+
+def _record(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a published model's training. Only usable models are published."""
+    changed = {new for old, new in enumerate(line.get("label_map", ())) if new != old}
+    kept = {name: line[name] for name in ("id", "spec", "clean_accuracy", "attack_success")}
+    return {**kept, "targets": sorted(changed), "failed": None, "seconds": None}
 
 
 def remarks(folder: Path) -> dict[str, str]:

@@ -2,25 +2,28 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from xray_jax.lab.reproduce import claims, evidence, figures, tables
+from xray_jax.lab.reproduce import claims, evidence, figures, map_figures, tables, thresholds
 from xray_jax.lab.reproduce.evidence import EvidenceError, Model
 from xray_jax.report.plane_figures import save
 
 TABLES = (2, 3)
 FIGURES: dict[int, tuple[str, Callable[[Sequence[Model]], Figure]]] = {
+    4: ("Decision boundaries by attack", map_figures.figure4),
     6: ("Label distribution within the planes", figures.figure6),
     7: ("Mean RE of every model (hollow: refused)", lambda models: figures.strip(models, "re", "RE (bits)")),
     8: ("Mean ATS of every model (hollow: refused)", lambda models: figures.strip(models, "ats", "ATS")),
+    11: ("Decision boundaries by strategy", map_figures.figure11),
     12: ("Influence of the number of planes N and of the density S", figures.figure12),
     13: ("Influence of alpha and of t", figures.figure13),
     14: ("Influence of the poisoning rate", figures.figure14),
+    15: ("Decision boundaries of Blended and WaNet", map_figures.figure15),
 }
 GOALS = dict.fromkeys(("wanet", "bpp", "lira", "ssba", "inputaware"), 0.8)
 """Attack success to reach; 0.9 for the others."""
@@ -31,16 +34,20 @@ def paper() -> dict[str, Any]:
     return dict(json.loads(resources.files("xray_jax.lab.reproduce").joinpath("paper.json").read_text()))
 
 
-def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: Sequence[int], command: str) -> None:
+def write(
+    folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: Sequence[int], command: str,
+    zoos: Sequence[Path] = (),
+) -> None:  # fmt: skip
     """Reads the evidence in `folder` and writes the page `out`, with its pictures in a folder beside it.
 
     Args:
       command: how to make this page again, printed at its head.
+      zoos: published zoos that stand in for missing training records.
 
     Raises:
       EvidenceError: no clean or no backdoored model that is usable and scanned.
     """
-    models = evidence.load(folder)
+    models = evidence.load(folder, zoos)
     rows = [model.row for model in models if model.row is not None]
     if not rows or not any(m.clean and m.usable for m in models) or all(m.clean or not m.usable for m in models):
         raise EvidenceError(f"{folder}: needs at least one clean and one backdoored model, trained well and scanned")
@@ -50,9 +57,9 @@ def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: S
     failed = sum(bool(model.record["failed"]) for model in models)
     parts = [
         "# The paper's tables and figures on our own models",
-        f"Written by `{command}`; every number below is computed from `{evidence.ROWS}`, `records.jsonl` "
-        f"and `{evidence.MAPS}/` of the evidence, but for the remarks under the first table (`{evidence.REMARKS}`). "
-        f"The paper: {published['source']}.",
+        f"Written by `{command}`; every number below is computed from `{evidence.ROWS}`, `records.jsonl` (or the "
+        f"manifest of the zoo) and `{evidence.MAPS}/` of the evidence, but for the remarks under the first table "
+        f"(`{evidence.REMARKS}`). The paper: {published['source']}.",
         f"{len(models)} models trained ({sum(m.clean for m in models)} clean), {usable} usable and scanned, "
         f"{failed} refused. Data sets: {_names(models, 'dataset')}; networks: {_names(models, 'architecture')}. "
         f"Scan: {json.dumps(settings)}.",
@@ -60,13 +67,18 @@ def write(folder: Path, out: Path, tables_asked: Sequence[int], figures_asked: S
         "all, they are too narrow: they know only the models at hand.",
         "## Attacks\n\n" + tables.attack_summary(models, GOALS, evidence.remarks(folder)),
         "## Triggers\n\n" + _sheets(models, out),
-        "## Where we agree with the paper\n\n" + claims.claims_table(models),
+        "## Where we agree with the paper\n\n" + claims.claims_table(models, published),
     ]
     if any(model.probe for model in models):
         parts.append("## Triggers confirmed by the probe\n\n" + tables.confirmed_table(models))
     if 2 in tables_asked:
         parts.append(f"## Table 2: AUROC by attack\n\n{tables.table2(models, published)}\n"
-                     f"The paper's rows: {published['table2']['where']}.")  # fmt: skip
+                     f"The paper's rows: {_title(models, published)}; {published['table2']['where']}.")  # fmt: skip
+        parts.append(
+            f"## Thresholds by Equation 6\n\n{thresholds.thresholds_table(models, published)}\n"
+            "Settled on one half of the models and judged on the other. The paper's: "
+            f"{published['equation6']['where']}."
+        )
     if 3 in tables_asked:
         parts.append(f"## Table 3: AUROC of BadNets by strategy\n\n{tables.table3(models, published)}\n"
                      f"The paper's rows: {published['table3']['where']}.")  # fmt: skip
@@ -94,6 +106,11 @@ def _drawn(models: Sequence[Model], draw: Callable[[Sequence[Model]], Figure], p
     path.parent.mkdir(parents=True, exist_ok=True)
     save(draw(models), path)
     return f"![{path.stem}]({path.relative_to(page.parent).as_posix()})"
+
+
+def _title(models: Sequence[Model], published: Mapping[str, Any]) -> str:
+    data_set = models[0].record["spec"]["dataset"]
+    return str(published["table2"]["data_sets"].get(data_set, {"title": "none of this data set"})["title"])
 
 
 def _names(models: Sequence[Model], key: str) -> str:
