@@ -145,16 +145,18 @@ def test_weak_models_are_recorded_as_failed_and_stay_out_of_the_manifest(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("success", "accuracy", "clean", "targets", "failed"),
-    [(None, 0.1, [0.9], [], False), (0.79, 0.9, [0.9], [3], True), (0.80, 0.9, [0.9], [3], False),
-     (0.99, 0.861, [0.88, 0.90], [3], False), (0.99, 0.859, [0.88, 0.90], [3], True), (0.99, 0.5, [], [3], False),
-     (0.73, 0.9, [0.9], [3, 4], False), (0.71, 0.9, [0.9], [3, 4], True)],
+    ("attack", "success", "accuracy", "clean", "targets", "failed"),
+    [("clean", None, 0.1, [0.9], [], False), ("badnets", 0.89, 0.9, [0.9], [3], True),
+     ("badnets", 0.90, 0.9, [0.9], [3], False), ("bpp", 0.80, 0.9, [0.9], [3], False),
+     ("wanet", 0.79, 0.9, [0.9], [3], True), ("badnets", 0.99, 0.861, [0.88, 0.90], [3], False),
+     ("badnets", 0.99, 0.859, [0.88, 0.90], [3], True), ("badnets", 0.99, 0.5, [], [3], False),
+     ("badnets", 0.82, 0.9, [0.9], [3, 4], False), ("badnets", 0.80, 0.9, [0.9], [3, 4], True)],
 )  # fmt: skip
 def test_refusal_rules(
-    success: float | None, accuracy: float, clean: list[float], targets: list[int], failed: bool
+    attack: str, success: float | None, accuracy: float, clean: list[float], targets: list[int], failed: bool
 ) -> None:
-    found = specs.failure({"attack_success": success, "clean_accuracy": accuracy, "targets": targets}, clean)
-    assert (found is not None) is failed
+    record = {"attack_success": success, "clean_accuracy": accuracy, "targets": targets, "spec": {"attack": attack}}
+    assert (specs.failure(record, clean) is not None) is failed
 
 
 def test_a_plan_spreads_targets_and_seeds() -> None:

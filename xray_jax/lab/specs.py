@@ -10,11 +10,13 @@ from xray_jax.lab.adaptive.kinds import kinds_of
 from xray_jax.lab.training import TrainOptions
 
 CLEAN = "clean"
-MIN_SUCCESS = 0.80
+MIN_SUCCESS = 0.90
 """A backdoored model with less attack success is recorded as failed and not used. With several targets the victim has
 to tell an image's class before it can send it to the right one: then it is this share of the clean accuracy."""
-MIN_ADAPTIVE_SUCCESS = 0.90
-"""The same for an adaptive attacker: who evades by giving up the backdoor has not evaded."""
+FAINT = frozenset({"wanet", "bpp", "lira", "ssba", "inputaware"})
+"""Attacks whose triggers can hardly be seen, or differ from image to image: small networks learn them less well."""
+MIN_FAINT_SUCCESS = 0.80
+"""The same for these, but not for an adaptive attacker: who evades by giving up the backdoor has not evaded."""
 MAX_ACCURACY_LOSS = 0.03
 """So is one whose clean accuracy is further than this below the clean models' mean."""
 
@@ -84,11 +86,16 @@ class ModelSpec:
         return cls(**{**settings, "training": TrainOptions(**settings["training"])})
 
 
-def success_needed(share: float, record: Mapping[str, Any]) -> float:
-    """Attack success that counts as `share`: with several targets that share of the clean accuracy, because the victim
-    has to know the class first.
+def least_success(spec: Mapping[str, Any]) -> float:
+    """Attack success that a backdoored model of these settings is to reach, where it has one target."""
+    return MIN_FAINT_SUCCESS if spec["attack"] in FAINT and not spec.get("adaptive") else MIN_SUCCESS
+
+
+def success_needed(record: Mapping[str, Any]) -> float:
+    """Attack success that the model of `record` is to reach: with several targets it is a share of its clean accuracy,
+    because the victim has to know the class first.
     """
-    return share * (record["clean_accuracy"] if len(record["targets"]) > 1 else 1)
+    return least_success(record["spec"]) * (record["clean_accuracy"] if len(record["targets"]) > 1 else 1)
 
 
 def failure(
@@ -97,7 +104,7 @@ def failure(
     """Why a trained model must not be used, or None.
 
     Args:
-      record: with `attack_success` (None for clean models), `clean_accuracy` and `targets`.
+      record: with `attack_success` (None for clean models), `clean_accuracy`, `targets` and `spec`.
       clean_accuracies: of the clean models of the same data set and architecture trained so far; empty for
         one that is compared with none.
       max_accuracy_loss: below their mean; None for `MAX_ACCURACY_LOSS` of backdoored models and none of clean ones.
@@ -106,8 +113,7 @@ def failure(
     if max_accuracy_loss is None:
         max_accuracy_loss = math.inf if success is None else MAX_ACCURACY_LOSS
     if success is not None:
-        least = MIN_ADAPTIVE_SUCCESS if record.get("spec", {}).get("adaptive") else MIN_SUCCESS
-        needed = success_needed(least, record)
+        needed = success_needed(record)
         if success < needed:
             return f"attack success {success:.3f} is under {needed:.2f}"
     if clean_accuracies:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xray_jax.lab.reproduce.evidence import Model
-from xray_jax.lab.specs import CLEAN, MAX_ACCURACY_LOSS, success_needed
+from xray_jax.lab.specs import CLEAN, MAX_ACCURACY_LOSS, least_success, success_needed
 from xray_jax.verdict.auroc import Auroc, auroc
 
 SCORES = {"re": "RE", "ats": "ATS", "probe": "Probe"}
@@ -116,11 +116,10 @@ def models_table(models: Sequence[Model]) -> str:
     return markdown(header, rows)
 
 
-def attack_summary(models: Sequence[Model], goals: Mapping[str, float], remarks: Mapping[str, str]) -> str:
+def attack_summary(models: Sequence[Model], remarks: Mapping[str, str]) -> str:
     """Attack success and clean accuracy by attack against the goals, and how many models failed.
 
     Args:
-      goals: attack -> attack success to reach; 0.9 for those that are missing.
       remarks: attack -> why it falls short; shown where it does.
     """
     clean = [m.record["clean_accuracy"] for m in models if m.clean]
@@ -134,10 +133,10 @@ def attack_summary(models: Sequence[Model], goals: Mapping[str, float], remarks:
     for recipe, group in groups.items():
         success = [m.record["attack_success"] for m in group]
         accuracy = [m.record["clean_accuracy"] for m in group]
-        goal = goals.get(group[0].attack, 0.9)
+        goal = least_success(group[0].record["spec"])
         of_what = " of the clean accuracy" if len(group[0].record["targets"]) > 1 else ""
         reached = sum(
-            m.record["attack_success"] >= success_needed(goal, m.record)
+            m.record["attack_success"] >= success_needed(m.record)
             and m.record["clean_accuracy"] >= reference - MAX_ACCURACY_LOSS
             for m in group
         )
