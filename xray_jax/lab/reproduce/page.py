@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from xray_jax.lab.reproduce import claims, evidence, figures, map_figures, tables, thresholds
+from xray_jax.lab.reproduce import claims, evidence, figures, map_figures, summary, tables, thresholds
 from xray_jax.lab.reproduce.evidence import EvidenceError, Model
 from xray_jax.report.plane_figures import save
 
@@ -89,6 +89,21 @@ def write(
     parts.append("## All models\n\n" + tables.models_table(models))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n\n".join(part.rstrip() for part in parts) + "\n")
+
+
+def write_all(folders: Sequence[Path], out: Path, command: str, zoos: Sequence[Path] = ()) -> None:
+    """A page for each evidence in `folders`, in a folder beside `out` named as it, and `out` as their summary.
+
+    Raises:
+      EvidenceError: as `write`, or two folders of one name.
+    """
+    pages = {out.parent / out.stem / f"{folder.name}.md": folder for folder in folders}
+    if len(pages) < len(folders):
+        raise EvidenceError(f"{', '.join(map(str, folders))}: pages are named as the folders, and two have one name")
+    for path, folder in pages.items():
+        write(folder, path, TABLES, list(FIGURES), command, zoos)
+    loaded = {path: evidence.load(folder, zoos) for path, folder in pages.items()}
+    out.write_text(summary.text(loaded, out, paper(), command))
 
 
 def _sheets(models: Sequence[Model], page: Path) -> str:
