@@ -199,7 +199,7 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_the_shipped_references_are_what_the_command_makes_of_the_kept_rows() -> None:
-    folder = ROOT / "docs/evidence/references"
+    folder = ROOT / "docs/evidence/cifar10"
     rows_kept = [check(row) for row in row_file.read(folder / "rows.jsonl")]
     shipped = load("cifar10-preactresnet-small")
     assert shipped.digest == from_rows(rows_kept, "rows.jsonl").digest
