@@ -25,6 +25,13 @@ def average_pool(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]
     return sums / jnp.asarray(window[0] * window[1], x.dtype)
 
 
+def average_pool_ceil(x: jax.Array, side: int) -> jax.Array:
+    """Average pool of `side` x `side` with the same stride; windows that reach over the edge average what they see."""
+    padding = [(0, -length % side) for length in x.shape[1:3]]
+    pool = partial(nn.pool, init=0.0, reduce_fn=jax.lax.add, window_shape=(side, side), strides=(side, side))
+    return pool(x, padding=padding) / pool(jnp.ones_like(x[:1, ..., :1]), padding=padding)
+
+
 def flatten(x: jax.Array) -> jax.Array:
     """`[B, H, W, C]` to `[B, C*H*W]`: channels first, as published linear layers expect it."""
     return x.transpose(0, 3, 1, 2).reshape(len(x), -1)

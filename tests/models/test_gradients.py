@@ -30,6 +30,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
         ResNet(3, (1, 1), (8, 16), stem_width=8),
         ResNet(3, (1, 1), (4, 8), bottleneck=True, stem="cifar", stem_width=4),
         ResNet(3, (1, 1), (4, 8), stem="cifar", stem_width=4, projection=False),
+        ResNet(3, (1, 1), (4, 8), True, 2, 2, "deep", 4, (4, 4), shortcut_pool=True),
     ],
     "wideresnet": [WideResNet(3, (1, 1), (4, 4, 8))],
     "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],

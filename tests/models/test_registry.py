@@ -7,6 +7,7 @@ from xray_jax.models import ARCHITECTURES, build, expected_shapes, lookup, names
 # Parameters with 1000 classes on 3 channels, as the publishers state them.
 PUBLISHED = {
     "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032,
+    "resnet18d": 11_708_744, "resnet50d": 25_576_264, "resnext50_32x4d": 25_028_904, "wide_resnet50_2": 68_883_240,
     "vgg11": 132_863_336, "vgg13": 133_047_848, "vgg16": 138_357_544, "vgg19": 143_667_240,
     "vgg11_bn": 132_868_840, "vgg13_bn": 133_053_736, "vgg16_bn": 138_365_992, "vgg19_bn": 143_678_248,
     "mobilenet_v3_large": 5_483_032, "mobilenet_v3_small": 2_542_856,

@@ -1,0 +1,53 @@
+"""Writes `published.jsonl`: `python -m tests.oracles.make_published`, where torchvision, timm and transformers are.
+
+Networks are the packages' own, with few blocks and narrow where they can be.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from timm.models import resnet as timm_resnet
+from torch import nn
+
+from tests.oracles.published import FILE, images, weights
+
+
+def _resnet(block: type[nn.Module], **options: Any) -> nn.Module:
+    return timm_resnet.ResNet(block, (1, 1, 1, 1), 7, channels=(4, 8, 8, 16), **options)
+
+
+def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, int]]]:
+    """(name, package, constructor, height and width of its images) of each network."""
+    basic, bottleneck = timm_resnet.BasicBlock, timm_resnet.Bottleneck
+    deep = {"stem_type": "deep", "stem_width": 4, "avg_down": True}
+    tiered = {**deep, "stem_type": "deep_tiered", "cardinality": 4, "base_width": 32}
+    yield "resnet-d", "timm", lambda: _resnet(basic, **deep), (62, 70)
+    yield "resnext-t", "timm", lambda: _resnet(bottleneck, **tiered), (62, 70)
+    yield "wide_resnet", "timm", lambda: _resnet(bottleneck, base_width=128), (32, 32)
+
+
+def _line(name: str, package: str, network: nn.Module, image: tuple[int, int]) -> dict[str, Any]:
+    shapes = {}
+    for key, tensor in network.state_dict().items():
+        # Integers are counters and tables of positions, which follow from the sizes.
+        if tensor.is_floating_point():
+            shapes[key] = list(tensor.shape)
+            tensor.copy_(torch.from_numpy(weights(key, tuple(tensor.shape))))
+    with torch.no_grad():
+        logits = network.eval()(torch.from_numpy(images(*image)).permute(0, 3, 1, 2))
+    logits = getattr(logits, "logits", logits).tolist()
+    by = f"{package} {version(package)}"
+    return {"network": name, "by": by, "image": image, "logits": logits, "shapes": shapes}
+
+
+def main() -> None:
+    """Writes all lines anew."""
+    lines = [json.dumps(_line(name, package, make(), image)) for name, package, make, image in _networks()]
+    FILE.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
