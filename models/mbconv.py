@@ -17,7 +17,7 @@ Function = Callable[[jax.Array], jax.Array]
 
 
 class ConvNorm(nn.Module):
-    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side.
+    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side, or `same`.
 
     Attributes:
       width: channels out.
@@ -26,6 +26,7 @@ class ConvNorm(nn.Module):
       groups: of its channels.
       epsilon: of the norm.
       activation: None is none.
+      same: padded as TensorFlow does, on a stride of 2 more below and to the right.
     """
 
     width: int
@@ -34,6 +35,7 @@ class ConvNorm(nn.Module):
     groups: int = 1
     epsilon: float = 1e-5
     activation: Function | None = None
+    same: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -41,7 +43,7 @@ class ConvNorm(nn.Module):
             self.width,
             (self.kernel, self.kernel),
             self.stride,
-            padding=self.kernel // 2,
+            padding="SAME" if self.same else self.kernel // 2,
             feature_group_count=self.groups,
             use_bias=False,
             name="0",

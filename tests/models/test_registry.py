@@ -10,7 +10,7 @@ PUBLISHED = {
     "resnet18d": 11_708_744, "resnet50d": 25_576_264, "resnext50_32x4d": 25_028_904, "wide_resnet50_2": 68_883_240,
     "vgg11": 132_863_336, "vgg13": 133_047_848, "vgg16": 138_357_544, "vgg19": 143_667_240,
     "vgg11_bn": 132_868_840, "vgg13_bn": 133_053_736, "vgg16_bn": 138_365_992, "vgg19_bn": 143_678_248,
-    "mobilenet_v3_large": 5_483_032, "mobilenet_v3_small": 2_542_856,
+    "mobilenet_v2": 3_504_872, "mobilenet_v3_large": 5_483_032, "mobilenet_v3_small": 2_542_856,
     "densenet121": 7_978_856, "densenet161": 28_681_000,
     "efficientnet_b0": 5_288_548, "efficientnet_b3": 12_233_232, "efficientnet_b7": 66_347_960,
     "convnext_tiny": 28_589_128, "convnext_small": 50_223_688,
@@ -42,7 +42,7 @@ def test_number_of_tensors(name: str, leaves: int) -> None:
     assert len(shapes) + sum(key.endswith("running_mean") for key in shapes) == leaves
 
 
-HIDDEN = {"cnn6-bn-relu"}
+HIDDEN = {"cnn6-bn-relu", "mobilenet_v2-cifar"}
 """Presets that differ from another network only in what weights do not show."""
 
 

@@ -9,6 +9,9 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+import torchvision.models as tv
+import transformers
+from timm import create_model
 from timm.models import resnet as timm_resnet
 from torch import nn
 
@@ -27,6 +30,15 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "resnet-d", "timm", lambda: _resnet(basic, **deep), (62, 70)
     yield "resnext-t", "timm", lambda: _resnet(bottleneck, **tiered), (62, 70)
     yield "wide_resnet", "timm", lambda: _resnet(bottleneck, base_width=128), (32, 32)
+    yield "mobilenetv2", "torchvision", lambda: tv.MobileNetV2(7, 0.25), (40, 36)
+    yield "mobilenetv2-timm", "timm", lambda: create_model("mobilenetv2_035", num_classes=7), (40, 36)
+    mobile = {"depth_multiplier": 0.35}
+    yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
+
+
+def _transformers(name: str, **sizes: Any) -> nn.Module:
+    config = getattr(transformers, f"{name}Config")(num_labels=7, **sizes)
+    return getattr(transformers, f"{name}ForImageClassification")(config)
 
 
 def _line(name: str, package: str, network: nn.Module, image: tuple[int, int]) -> dict[str, Any]:
