@@ -13,6 +13,7 @@ from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
 from xray_jax.models.encoder_vit import EncoderViT
+from xray_jax.models.googlenet import GoogLeNet
 from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
@@ -38,6 +39,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "mobilenetv2": [MobileNetV2(3, 4, ((4, 0, False), (4, 8, False), (6, 8, True)), 8, small=True, same=True)],
     "mobilenetv3": [MobileNetV3(3, 4, ((4, 8, 3, 4, True, 2), (4, 8, 5, 0, False, 1)), 8, 8)],
     "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8)],
+    "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
     "vit": [Resized(_VIT, (20, 20))],

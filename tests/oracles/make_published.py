@@ -32,6 +32,7 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "wide_resnet", "timm", lambda: _resnet(bottleneck, base_width=128), (32, 32)
     yield "mobilenetv2", "torchvision", lambda: tv.MobileNetV2(7, 0.25), (40, 36)
     yield "mobilenetv2-timm", "timm", lambda: create_model("mobilenetv2_035", num_classes=7), (40, 36)
+    yield "googlenet", "torchvision", lambda: tv.GoogLeNet(7, init_weights=False), (48, 40)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 

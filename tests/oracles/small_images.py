@@ -43,3 +43,50 @@ class CifarMobileNetV2(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.layers(F.relu(self.bn1(self.conv1(x))))
         return self.linear(F.relu(self.bn2(self.conv2(x))).mean((2, 3)))
+
+
+def _layers(*parts: nn.Module) -> nn.Sequential:
+    """Each convolution followed by its norm and a ReLU."""
+    found: list[nn.Module] = []
+    for part in parts:
+        found.append(part)
+        if isinstance(part, nn.Conv2d):
+            found += [nn.BatchNorm2d(part.out_channels), nn.ReLU()]
+    return nn.Sequential(*found)
+
+
+class CifarInception(nn.Module):
+    def __init__(self, inside: int, widths: tuple[int, int, int, int, int, int], slips: bool) -> None:
+        super().__init__()
+        one, reduced_3, three, reduced_5, five, pooled = widths
+        self.b1 = _layers(nn.Conv2d(inside, one, 1))
+        self.b2 = _layers(nn.Conv2d(inside, reduced_3, 1), nn.Conv2d(reduced_3, three, 3, padding=1))
+        fifth = (nn.Conv2d(reduced_5, five, 3, padding=1), nn.Conv2d(five, five, 3, padding=1))
+        self.b3 = _layers(nn.Conv2d(inside, reduced_5, 1), *fifth)
+        if slips:
+            self.b3[4].eps = float(five)
+        self.b4 = _layers(nn.MaxPool2d(3, 1, 1), nn.Conv2d(inside, pooled, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.b1(x), self.b2(x), self.b3(x), self.b4(x)], 1)
+
+
+class CifarGoogLeNet(nn.Module):
+    """pytorch-cifar's; `slips`: pytorch-cifar100's, with the width of a norm as its epsilon and an unpadded stem."""
+
+    def __init__(self, widths: list[tuple[int, int, int, int, int, int]], stem: int, slips: bool) -> None:
+        super().__init__()
+        self.stem = "prelayer" if slips else "pre_layers"
+        self.add_module(self.stem, _layers(nn.Conv2d(3, stem, 3, padding=0 if slips else 1)))
+        before, self.places = stem, ("a3", "b3", "a4", "b4", "c4", "d4", "e4", "a5", "b5")
+        for place, sizes in zip(self.places, widths, strict=True):
+            self.add_module(place, CifarInception(before, sizes, slips))
+            before = sizes[0] + sizes[2] + sizes[4] + sizes[5]
+        self.linear = nn.Linear(before, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = getattr(self, self.stem)(x)
+        for place in self.places:
+            x = F.max_pool2d(x, 3, 2, 1) if place in ("a4", "a5") else x
+            x = getattr(self, place)(x)
+        return self.linear(x.mean((2, 3)))
