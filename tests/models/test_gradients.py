@@ -20,6 +20,7 @@ from xray_jax.models.plain import _ACTIVATIONS, small
 from xray_jax.models.preactresnet import PreActResNet
 from xray_jax.models.resnet import ResNet
 from xray_jax.models.spatial_transformer import SpatialTransformer
+from xray_jax.models.swin import SwinTransformer
 from xray_jax.models.vgg import VGG
 from xray_jax.models.vit import Resized, VisionTransformer
 from xray_jax.models.wideresnet import WideResNet
@@ -42,6 +43,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
+    "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
     "vit": [Resized(_VIT, (20, 20))],
     "encoder-vit": [
         EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),

@@ -15,15 +15,18 @@ PUBLISHED = {
     "densenet121": 7_978_856, "densenet161": 28_681_000,
     "efficientnet_b0": 5_288_548, "efficientnet_b3": 12_233_232, "efficientnet_b7": 66_347_960,
     "convnext_tiny": 28_589_128, "convnext_small": 50_223_688,
+    "swin_t": 28_288_354, "swin_b": 87_768_224,
     "vit_b_16": 86_567_656, "vit_b_32": 88_224_232, "vit_l_16": 304_326_632,
 }  # fmt: skip
 # Tracing them all takes a minute and proves nothing more: the rest differ by the same formulas.
-BIG = {f"efficientnet_b{n}" for n in (1, 2, 4, 5, 6)} | {"densenet169", "densenet201", "convnext_base", "vit_l_32"}
+BIG = {f"efficientnet_b{n}" for n in (1, 2, 4, 5, 6)} | {
+    "densenet169", "densenet201", "convnext_base", "vit_l_32", "swin_s",
+}  # fmt: skip
 PRESETS = [name for name in names() if lookup(name)[1] is not None and name not in BIG]
 
 
 def _shapes(name: str) -> dict[str, tuple[int, ...]]:
-    side, channels = (28, 1) if "mnist" in name else (224, 3) if name.startswith("vit") else (32, 3)
+    side, channels = (28, 1) if "mnist" in name else (224, 3) if name.startswith(("vit", "swin")) else (32, 3)
     return expected_shapes(build(name, 1000), (side, side, channels))
 
 

@@ -1,6 +1,5 @@
 """Runs a torch network and what recognition makes of its state dict on the same images."""
 
-import json
 import re
 
 import jax
@@ -95,7 +94,7 @@ def assert_published(network: str, expected: str, *, architecture: str | None = 
 
     Within 1e-4 of the largest logit. `expected` must be the beginning of the description.
     """
-    stored = {each["network"]: each for each in map(json.loads, published.FILE.read_text().splitlines())}[network]
+    stored = published.read(network)
     arrays = {key: published.weights(key, tuple(shape)) for key, shape in stored["shapes"].items()}
     found = recognise(Tensors(arrays), architecture=architecture)
     assert found.description.startswith(expected), found.description

@@ -13,6 +13,7 @@ import torchvision.models as tv
 import transformers
 from timm import create_model
 from timm.models import resnet as timm_resnet
+from timm.models import swin_transformer as timm_swin
 from torch import nn
 
 from tests.oracles.published import FILE, images, weights
@@ -33,6 +34,10 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "mobilenetv2", "torchvision", lambda: tv.MobileNetV2(7, 0.25), (40, 36)
     yield "mobilenetv2-timm", "timm", lambda: create_model("mobilenetv2_035", num_classes=7), (40, 36)
     yield "googlenet", "torchvision", lambda: tv.GoogLeNet(7, init_weights=False), (48, 40)
+    yield "swin", "torchvision", lambda: tv.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [7, 7], num_classes=7), (64, 52)
+    swin = {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4)}
+    yield "swin-timm", "timm", lambda: timm_swin.SwinTransformer(56, num_classes=7, **swin), (56, 56)
+    yield "swin-transformers", "transformers", lambda: _transformers("Swin", image_size=56, **swin), (56, 56)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 

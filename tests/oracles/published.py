@@ -5,14 +5,21 @@ logits for weights and images that depend on names and shapes alone, so a test m
 `make_published.py` wrote the file.
 """
 
+import json
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 FILE = Path(__file__).with_name("published.jsonl")
 """One JSON object a line: network, by (package and version), shapes, image, logits."""
+
+
+def read(network: str) -> dict[str, Any]:
+    """The line of one network."""
+    return next(line for line in map(json.loads, FILE.read_text().splitlines()) if line["network"] == network)
 
 
 def weights(key: str, shape: tuple[int, ...]) -> np.ndarray:
