@@ -38,6 +38,7 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     swin = {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4)}
     yield "swin-timm", "timm", lambda: timm_swin.SwinTransformer(56, num_classes=7, **swin), (56, 56)
     yield "swin-transformers", "transformers", lambda: _transformers("Swin", image_size=56, **swin), (56, 56)
+    yield "shufflenetv2", "torchvision", lambda: tv.ShuffleNetV2([2, 1, 2], [8, 16, 24, 32, 48], 7), (40, 36)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 
