@@ -18,6 +18,7 @@ from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
 from xray_jax.models.preactresnet import PreActResNet
+from xray_jax.models.regnet import RegNet
 from xray_jax.models.resnet import ResNet
 from xray_jax.models.shufflenetv2 import ShuffleNetV2
 from xray_jax.models.spatial_transformer import SpatialTransformer
@@ -45,6 +46,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
     "shufflenetv2": [ShuffleNetV2(3, (2, 1), (8, 12), stem_width=4, last_width=8, small=True, bias=True)],
+    "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
     "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
     "vit": [Resized(_VIT, (20, 20))],
     "encoder-vit": [

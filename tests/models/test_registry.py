@@ -16,7 +16,7 @@ PUBLISHED = {
     "efficientnet_b0": 5_288_548, "efficientnet_b3": 12_233_232, "efficientnet_b7": 66_347_960,
     "convnext_tiny": 28_589_128, "convnext_small": 50_223_688,
     "shufflenet_v2_x0_5": 1_366_792, "shufflenet_v2_x1_0": 2_278_604, "shufflenet_v2_x1_5": 3_503_624,
-    "swin_t": 28_288_354, "swin_b": 87_768_224,
+    "regnet_x_400mf": 5_495_976, "regnet_y_400mf": 4_344_144, "swin_t": 28_288_354, "swin_b": 87_768_224,
     "vit_b_16": 86_567_656, "vit_b_32": 88_224_232, "vit_l_16": 304_326_632,
 }  # fmt: skip
 # Tracing them all takes a minute and proves nothing more: the rest differ by the same formulas.

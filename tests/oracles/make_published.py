@@ -15,6 +15,7 @@ from timm import create_model
 from timm.models import resnet as timm_resnet
 from timm.models import swin_transformer as timm_swin
 from torch import nn
+from torchvision.models.regnet import BlockParams
 
 from tests.oracles.published import FILE, images, weights
 
@@ -39,6 +40,11 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "swin-timm", "timm", lambda: timm_swin.SwinTransformer(56, num_classes=7, **swin), (56, 56)
     yield "swin-transformers", "transformers", lambda: _transformers("Swin", image_size=56, **swin), (56, 56)
     yield "shufflenetv2", "torchvision", lambda: tv.ShuffleNetV2([2, 1, 2], [8, 16, 24, 32, 48], 7), (40, 36)
+    regnet = BlockParams([1, 2], [8, 16], [4, 8], [1.0, 1.0], [2, 2], 0.25)
+    yield "regnet-y", "torchvision", lambda: tv.RegNet(regnet, 7), (32, 28)
+    yield "regnet-x", "timm", lambda: create_model("regnetx_002", num_classes=7), (32, 28)
+    regnet_y = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "groups_width": 4}
+    yield "regnet-transformers", "transformers", lambda: _transformers("RegNet", **regnet_y), (32, 28)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 
