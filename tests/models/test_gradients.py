@@ -41,7 +41,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],
     "mobilenetv2": [MobileNetV2(3, 4, ((4, 0, False), (4, 8, False), (6, 8, True)), 8, small=True, same=True)],
     "mobilenetv3": [MobileNetV3(3, 4, ((4, 8, 3, 4, True, 2), (4, 8, 5, 0, False, 1)), 8, 8)],
-    "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8)],
+    "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8, same=True)],
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],

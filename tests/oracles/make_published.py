@@ -1,4 +1,5 @@
-"""Writes `published.jsonl`: `python -m tests.oracles.make_published`, where torchvision, timm and transformers are.
+"""Writes `published.jsonl`: `python -m tests.oracles.make_published`, where torchvision, timm, transformers and
+efficientnet_pytorch are.
 
 Networks are the packages' own, with few blocks and narrow where they can be.
 """
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 import torchvision.models as tv
 import transformers
+from efficientnet_pytorch import EfficientNet
 from timm import create_model
 from timm.models import resnet as timm_resnet
 from timm.models import swin_transformer as timm_swin
@@ -45,6 +47,12 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "regnet-x", "timm", lambda: create_model("regnetx_002", num_classes=7), (32, 28)
     regnet_y = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "groups_width": 4}
     yield "regnet-transformers", "transformers", lambda: _transformers("RegNet", **regnet_y), (32, 28)
+    yield "tf_efficientnet_b0", "timm", lambda: create_model("tf_efficientnet_b0", num_classes=7), (38, 32)
+    yield "tf_mobilenetv3", "timm", lambda: create_model("tf_mobilenetv3_small_075", num_classes=7), (38, 32)
+    narrow = {"image_size": 64, "width_coefficient": 0.5, "depth_coefficient": 1.0, "hidden_dim": 640}
+    yield "efficientnet-transformers", "transformers", lambda: _transformers("EfficientNet", **narrow), (64, 64)
+    efficientnet = EfficientNet.from_name("efficientnet-b0", image_size=64, num_classes=7)
+    yield "efficientnet-pytorch", "efficientnet_pytorch", lambda: efficientnet, (64, 64)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 

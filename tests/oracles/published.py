@@ -1,4 +1,4 @@
-"""Logits of networks as torchvision, timm and transformers compute them, kept in `published.jsonl`.
+"""Logits of networks as torchvision, timm and other packages compute them, kept in `published.jsonl`.
 
 Those packages are no dependency of the tests. Each line has the names and shapes of one network's state dict and its
 logits for weights and images that depend on names and shapes alone, so a test makes the same ones and compares.
