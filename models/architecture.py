@@ -83,6 +83,7 @@ class Architecture:
       naming: who publishes the plain names, for people.
       namings: other published namings; the plain one (no renames) is always tried first.
       variants: other networks that the same weights fit; None when weights leave nothing open.
+      open_namings: names of the namings that leave these open; None is all.
       note: what is assumed of a network where weights do not show it, for rows; None with `variants` None.
     """
 
@@ -93,6 +94,7 @@ class Architecture:
     naming: str = "torchvision"
     namings: tuple[Naming, ...] = field(default=())
     variants: Variants | None = None
+    open_namings: tuple[str, ...] | None = None
     note: Callable[[nn.Module], str] | None = None
 
 

@@ -1,4 +1,8 @@
-"""EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming; timm's is renamed."""
+"""EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming; others are renamed.
+
+EfficientNet-PyTorch and Hugging Face count the blocks through, without stages: which they belong to follows from how
+many there are. Both pad as TensorFlow does.
+"""
 
 import math
 from functools import partial
@@ -7,8 +11,17 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
-from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block, timm_block
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, count_children, dim
+from xray_jax.models.mbconv import (
+    PARTS,
+    SAME_EPSILON,
+    ConvNorm,
+    InvertedResidual,
+    padding_note,
+    padding_variants,
+    read_block,
+    timm_block,
+)
 
 Block = tuple[int, int, int, int, int]
 """(width, expanded, kernel, squeezed, stride)"""
@@ -37,6 +50,8 @@ class EfficientNet(nn.Module):
       stages: of each stage its blocks, each (width, expanded, kernel, squeezed, stride).
       last_width: channels of the last convolution.
       epsilon: of all norms; torchvision has 1e-3 in B5 to B7.
+      same: padded as TensorFlow does, and with its epsilon, 1e-3.
+      flat: blocks are counted through, and their parts have names.
     """
 
     num_classes: int = 10
@@ -44,10 +59,14 @@ class EfficientNet(nn.Module):
     stages: tuple[tuple[Block, ...], ...] = ()
     last_width: int = 1280
     epsilon: float = 1e-5
+    same: bool = False
+    flat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        x = ConvNorm(self.stem_width, 3, 2, 1, self.epsilon, nn.silu, name="features.0")(x, train)
+        epsilon = SAME_EPSILON if self.same else self.epsilon
+        x = ConvNorm(self.stem_width, 3, 2, 1, epsilon, nn.silu, self.same, name="features.0")(x, train)
+        before = 0
         for stage, blocks in enumerate(self.stages, 1):
             for number, (width, expanded, kernel, squeezed, stride) in enumerate(blocks):
                 block = InvertedResidual(
@@ -59,11 +78,14 @@ class EfficientNet(nn.Module):
                     activation=nn.silu,
                     squeeze_activation=nn.silu,
                     gate=nn.sigmoid,
-                    epsilon=self.epsilon,
-                    name=f"features.{stage}.{number}",
+                    epsilon=epsilon,
+                    same=self.same,
+                    named=self.flat,
+                    name=f"blocks.{before + number}" if self.flat else f"features.{stage}.{number}",
                 )
                 x = block(x, train)
-        last = ConvNorm(self.last_width, 1, 1, 1, self.epsilon, nn.silu, name=f"features.{len(self.stages) + 1}")
+            before += len(blocks)
+        last = ConvNorm(self.last_width, 1, 1, 1, epsilon, nn.silu, name=f"features.{len(self.stages) + 1}")
         x = layers.average(last(x, train))
         return nn.Dense(self.num_classes, name="classifier.1")(x)
 
@@ -92,19 +114,33 @@ _PRESETS = {
     for number, scale in enumerate(_SCALES)
 }
 
+_DEPTHS = {sum(sizes): sizes for sizes in (tuple(map(len, p.keywords["stages"])) for p in _PRESETS.values())}
+"""Blocks in all -> blocks of each stage."""
+
 
 def infer(shapes: Shapes) -> Inferred | None:
     """Reads all sizes; strides are those of the paper's stages, and the norms' epsilon that of the preset."""
-    if "classifier.1.weight" not in shapes or "features.1.0.block.0.0.weight" not in shapes:
+    flat = "blocks.0.block.depthwise.0.weight" in shapes
+    if "classifier.1.weight" not in shapes or not (flat or "features.1.0.block.0.0.weight" in shapes):
         return None
-    stages: list[tuple[Block, ...]] = []
-    for stage, (_, _, stride, _, _) in enumerate(_STAGES, 1):
-        blocks = range(count_children(shapes, f"features.{stage}"))
-        stages.append(tuple((*read_block(shapes, f"features.{stage}.{n}"), stride if n == 0 else 1) for n in blocks))
+    if flat:
+        sizes = _DEPTHS.get(count_children(shapes, "blocks"))
+        if sizes is None:
+            return None
+        numbers = iter(range(sum(sizes)))
+        names = [[f"blocks.{next(numbers)}" for _ in range(size)] for size in sizes]
+    else:
+        counts = [count_children(shapes, f"features.{stage}") for stage in range(1, len(_STAGES) + 1)]
+        names = [[f"features.{stage}.{n}" for n in range(count)] for stage, count in enumerate(counts, 1)]
+    stages = tuple(
+        tuple((*read_block(shapes, name), stride if n == 0 else 1) for n, name in enumerate(blocks))
+        for (_, _, stride, _, _), blocks in zip(_STAGES, names, strict=True)
+    )
     module = EfficientNet(
         num_classes=dim(shapes, "classifier.1.weight"),
         stem_width=dim(shapes, "features.0.0.weight"),
-        stages=tuple(stages),
+        stages=stages,
+        flat=flat,
         last_width=dim(shapes, f"features.{len(_STAGES) + 1}.0.weight"),
     )
     for preset in _PRESETS.values():
@@ -127,12 +163,69 @@ _TIMM = (
     ),
 )
 
+
+def _flat(blocks: str, expand: str, depthwise: str, squeeze: str, project: str, top: Renames) -> Renames:
+    """Names of blocks counted through; each part's two layers with a space between, `top` those outside of blocks."""
+    start = r"^(blocks\.\d+)\."
+    inner = ("0", "1"), ("0", "1"), ("fc1", "fc2"), ("0", "1")
+    parts = zip(PARTS, (expand, depthwise, squeeze, project), inner, strict=True)
+    names = [(f"{part}.{to}", old) for part, olds, tos in parts for old, to in zip(olds.split(), tos, strict=True)]
+    return (
+        (rf"^{blocks}\.(\d+)\.", r"blocks.\1."),
+        *((rf"{start}{old}\.", rf"\1.block.{new}.") for new, old in names),
+        *top,
+    )
+
+
+_EFFICIENTNET_PYTORCH = _flat(
+    "_blocks",
+    "_expand_conv _bn0",
+    "_depthwise_conv _bn1",
+    "_se_reduce _se_expand",
+    "_project_conv _bn2",
+    (
+        (r"^_conv_stem\.", "features.0.0."),
+        (r"^_bn0\.", "features.0.1."),
+        (r"^_conv_head\.", "features.8.0."),
+        (r"^_bn1\.", "features.8.1."),
+        (r"^_fc\.", "classifier.1."),
+    ),
+)
+_HUGGING_FACE = (
+    (r"^efficientnet\.", ""),
+    *_flat(
+        r"encoder\.blocks",
+        r"expansion\.expand_conv expansion\.expand_bn",
+        r"depthwise_conv\.depthwise_conv depthwise_conv\.depthwise_norm",
+        r"squeeze_excite\.reduce squeeze_excite\.expand",
+        r"projection\.project_conv projection\.project_bn",
+        (
+            (r"^embeddings\.convolution\.", "features.0.0."),
+            (r"^embeddings\.batchnorm\.", "features.0.1."),
+            (r"^encoder\.top_conv\.", "features.8.0."),
+            (r"^encoder\.top_bn\.", "features.8.1."),
+            (r"^classifier\.(weight|bias)$", r"classifier.1.\1"),
+        ),
+    ),
+)
+_SAME = (("epsilon", 1e-5), ("same", True))
+
 ARCHITECTURE = Architecture(
     name="efficientnet",
     # B3 comes first: the one that backdoor benchmarks train.
-    presets={name: _PRESETS[name] for name in sorted(_PRESETS, key=lambda name: name != "efficientnet_b3")},
+    presets={
+        **{name: _PRESETS[name] for name in sorted(_PRESETS, key=lambda name: name != "efficientnet_b3")},
+        **{f"tf_{name}": partial(preset, epsilon=1e-5, same=True) for name, preset in _PRESETS.items()},
+    },
     infer=infer,
     input_shape=(32, 32, 3),
-    # Those that timm took from TensorFlow pad otherwise, which weights do not show.
-    namings=(Naming("timm", _TIMM, fields=(("epsilon", 1e-5),)),),
+    namings=(
+        Naming("timm", _TIMM, fields=(("epsilon", 1e-5),)),
+        Naming("EfficientNet-PyTorch", _EFFICIENTNET_PYTORCH, fields=_SAME),
+        Naming("Hugging Face", _HUGGING_FACE, fields=_SAME),
+    ),
+    variants=padding_variants,
+    # timm has networks of its own and those that it took from TensorFlow, as `tf_efficientnet_b0`.
+    open_namings=("timm",),
+    note=padding_note,
 )

@@ -19,10 +19,30 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
     return nn.max_pool(x, (window, window), (stride, stride), [(padding, padding)] * 2)
 
 
+def max_pool_ceil(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """Max pooling without padding, whose last windows may reach over the edge: torch's `ceil_mode`."""
+    steps = (max(math.ceil((length - window) / stride), 0) for length in x.shape[1:3])
+    padding = [(0, max(step * stride + window - length, 0)) for step, length in zip(steps, x.shape[1:3], strict=True)]
+    return nn.max_pool(x, (window, window), (stride, stride), padding)
+
+
 def average_pool(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
     """Unpadded average pool; Flax's divides by an integer, which strict type promotion refuses."""
     sums = nn.pool(x, 0.0, jax.lax.add, window, strides, "VALID")
     return sums / jnp.asarray(window[0] * window[1], x.dtype)
+
+
+def average_pool_ceil(x: jax.Array, side: int) -> jax.Array:
+    """Average pool of `side` x `side` with the same stride; windows that reach over the edge average what they see."""
+    padding = [(0, -length % side) for length in x.shape[1:3]]
+    pool = partial(nn.pool, init=0.0, reduce_fn=jax.lax.add, window_shape=(side, side), strides=(side, side))
+    return pool(x, padding=padding) / pool(jnp.ones_like(x[:1, ..., :1]), padding=padding)
+
+
+def torchvision_scale(x: jax.Array) -> jax.Array:
+    """Images standardised by ImageNet's mean and deviation to those by 0.5 and 0.5: torchvision's `transform_input`."""
+    means, deviations = np.array([[[[0.485, 0.456, 0.406]]]]), np.array([[[[0.229, 0.224, 0.225]]]])
+    return x * jnp.asarray(deviations / 0.5, x.dtype) + jnp.asarray((means - 0.5) / 0.5, x.dtype)
 
 
 def flatten(x: jax.Array) -> jax.Array:

@@ -5,19 +5,24 @@ parts behind it.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Renames, Shapes, count_children, dim
+from xray_jax.models.architecture import Renames, Shape, Shapes, count_children, dim
 
 Function = Callable[[jax.Array], jax.Array]
 
 
+SAME_EPSILON = 1e-3
+"""Of norms in networks that come from TensorFlow, with its padding."""
+
+
 class ConvNorm(nn.Module):
-    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side.
+    """Convolution `0` without bias, batch norm `1`, activation; padded by half the kernel on every side, or `same`.
 
     Attributes:
       width: channels out.
@@ -26,6 +31,7 @@ class ConvNorm(nn.Module):
       groups: of its channels.
       epsilon: of the norm.
       activation: None is none.
+      same: padded as TensorFlow does, on a stride of 2 more below and to the right.
     """
 
     width: int
@@ -34,6 +40,7 @@ class ConvNorm(nn.Module):
     groups: int = 1
     epsilon: float = 1e-5
     activation: Function | None = None
+    same: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -41,7 +48,7 @@ class ConvNorm(nn.Module):
             self.width,
             (self.kernel, self.kernel),
             self.stride,
-            padding=self.kernel // 2,
+            padding="SAME" if self.same else self.kernel // 2,
             feature_group_count=self.groups,
             use_bias=False,
             name="0",
@@ -70,6 +77,10 @@ class SqueezeExcitation(nn.Module):
         return x * self.gate(nn.Conv(x.shape[-1], (1, 1), name="fc2")(scale))
 
 
+PARTS = ("expand", "depthwise", "squeeze", "project")
+"""Of an inverted residual, for those that do not number them."""
+
+
 class InvertedResidual(nn.Module):
     """Expand (1x1), depthwise, squeeze-excitation, project (1x1); the input is added when the shape allows it.
 
@@ -83,6 +94,8 @@ class InvertedResidual(nn.Module):
       squeeze_activation: inside the squeeze-excitation.
       gate: of the squeeze-excitation, to [0, 1].
       epsilon: of the norms.
+      same: padded as TensorFlow does.
+      named: its parts are called by `PARTS`, not by numbers.
     """
 
     width: int
@@ -94,38 +107,46 @@ class InvertedResidual(nn.Module):
     squeeze_activation: Function
     gate: Function
     epsilon: float
+    same: bool = False
+    named: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        out, number = x, 0
-        if self.expanded != x.shape[-1]:
-            out = ConvNorm(self.expanded, 1, 1, 1, self.epsilon, self.activation, name=f"block.{number}")(out, train)
-            number += 1
-        out = ConvNorm(
+        expands = self.expanded != x.shape[-1]
+        parts = [name for name, there in zip(PARTS, (expands, True, self.squeezed, True), strict=True) if there]
+        names = {part: f"block.{part if self.named else number}" for number, part in enumerate(parts)}
+        conv = partial(ConvNorm, epsilon=self.epsilon)
+        out = x
+        if expands:
+            out = conv(self.expanded, 1, activation=self.activation, name=names["expand"])(out, train)
+        depthwise = conv(
             self.expanded,
             self.kernel,
             self.stride,
             self.expanded,
-            self.epsilon,
-            self.activation,
-            name=f"block.{number}",
-        )(out, train)
-        number += 1
+            activation=self.activation,
+            same=self.same,
+            name=names["depthwise"],
+        )
+        out = depthwise(out, train)
         if self.squeezed:
-            squeeze = SqueezeExcitation(self.squeezed, self.squeeze_activation, self.gate, name=f"block.{number}")
-            out = squeeze(out)
-            number += 1
-        out = ConvNorm(self.width, 1, epsilon=self.epsilon, name=f"block.{number}")(out, train)
+            out = SqueezeExcitation(self.squeezed, self.squeeze_activation, self.gate, name=names["squeeze"])(out)
+        out = conv(self.width, 1, name=names["project"])(out, train)
         return out + x if self.stride == 1 and x.shape[-1] == self.width else out
 
 
 def read_block(shapes: Shapes, prefix: str) -> tuple[int, int, int, int]:
     """What the weights show of the block at `prefix`: (width, expanded, kernel, squeezed)."""
     count = count_children(shapes, f"{prefix}.block")
-    project = f"{prefix}.block.{count - 1}.0.weight"
-    squeezed = dim(shapes, f"{prefix}.block.{count - 2}.fc1.weight")
-    depthwise = f"{prefix}.block.{count - (3 if squeezed else 2)}.0.weight"
-    return dim(shapes, project), dim(shapes, depthwise), dim(shapes, depthwise, 2), squeezed
+    if count:
+        squeeze = f"{prefix}.block.{count - 2}"
+        depthwise = f"{prefix}.block.{count - (3 if f'{squeeze}.fc1.weight' in shapes else 2)}"
+        project = f"{prefix}.block.{count - 1}"
+    else:
+        _, depthwise, squeeze, project = (f"{prefix}.block.{part}" for part in PARTS)
+    kernel = f"{depthwise}.0.weight"
+    squeezed = dim(shapes, f"{squeeze}.fc1.weight")
+    return dim(shapes, f"{project}.0.weight"), dim(shapes, kernel), dim(shapes, kernel, 2), squeezed
 
 
 def timm_block(stage: int, features: str, expands: bool, squeezes: bool) -> Renames:
@@ -144,3 +165,17 @@ def timm_block(stage: int, features: str, expands: bool, squeezes: bool) -> Rena
     parts += [("conv_pwl" if expands else "conv_pw", f"{project}.0"), (f"bn{depthwise + 2}", f"{project}.1")]
     parts += [(r"se\.conv_reduce", f"{depthwise + 1}.fc1"), (r"se\.conv_expand", f"{depthwise + 1}.fc2")]
     return tuple((rf"^blocks\.{stage}\.(\d+)\.{part}\.", f"{features}.block.{to}.") for part, to in parts)
+
+
+def padding_variants(
+    module: nn.Module, own: Shape, shown: Shape, usual: bool = False
+) -> tuple[tuple[nn.Module, ...], ...]:
+    """TensorFlow's padding and epsilon, or torch's, of a network that has a field for it."""
+    same = bool(vars(module)["same"])
+    return (tuple(module.clone(same=padding) for padding in (same, not same)),)
+
+
+def padding_note(module: nn.Module) -> str:
+    """What is assumed of such a network, for rows."""
+    whose = "TensorFlow's" if vars(module)["same"] else "torch's"
+    return f"assumed, weights do not show it: {whose} padding"

@@ -9,7 +9,15 @@ import jax
 
 from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
-from xray_jax.models.mbconv import ConvNorm, InvertedResidual, read_block, timm_block
+from xray_jax.models.mbconv import (
+    SAME_EPSILON,
+    ConvNorm,
+    InvertedResidual,
+    padding_note,
+    padding_variants,
+    read_block,
+    timm_block,
+)
 
 Block = tuple[int, int, int, int, bool, int]
 """(width, expanded, kernel, squeezed, hard swish instead of ReLU, stride)"""
@@ -56,6 +64,7 @@ class MobileNetV3(nn.Module):
       last_width: channels of the last convolution.
       hidden: width of the linear layer before the last one.
       epsilon: of all norms; 1e-5 in timm.
+      same: padded as TensorFlow does, and with its epsilon, 1e-3.
     """
 
     num_classes: int = 10
@@ -64,10 +73,12 @@ class MobileNetV3(nn.Module):
     last_width: int = 960
     hidden: int = 1280
     epsilon: float = 1e-3
+    same: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        stem = ConvNorm(self.stem_width, 3, 2, 1, self.epsilon, nn.hard_swish, name="features.0")
+        epsilon = SAME_EPSILON if self.same else self.epsilon
+        stem = ConvNorm(self.stem_width, 3, 2, 1, epsilon, nn.hard_swish, self.same, name="features.0")
         x = stem(x, train)
         for number, (width, expanded, kernel, squeezed, swish, stride) in enumerate(self.blocks, 1):
             block = InvertedResidual(
@@ -79,14 +90,18 @@ class MobileNetV3(nn.Module):
                 activation=nn.hard_swish if swish else nn.relu,
                 squeeze_activation=nn.relu,
                 gate=nn.hard_sigmoid,
-                epsilon=self.epsilon,
+                epsilon=epsilon,
+                same=self.same,
                 name=f"features.{number}",
             )
             x = block(x, train)
-        last = ConvNorm(self.last_width, 1, 1, 1, self.epsilon, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
+        last = ConvNorm(self.last_width, 1, 1, 1, epsilon, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
         x = layers.average(last(x, train))
         x = nn.hard_swish(nn.Dense(self.hidden, name="classifier.0")(x))
         return nn.Dense(self.num_classes, name="classifier.3")(x)
+
+
+_SMALL_NET = partial(MobileNetV3, blocks=_SMALL, last_width=576, hidden=1024)
 
 
 def infer(shapes: Shapes) -> Inferred | None:
@@ -138,9 +153,14 @@ ARCHITECTURE = Architecture(
     name="mobilenetv3",
     presets={
         "mobilenet_v3_large": MobileNetV3,
-        "mobilenet_v3_small": partial(MobileNetV3, blocks=_SMALL, last_width=576, hidden=1024),
+        "mobilenet_v3_small": _SMALL_NET,
+        "tf_mobilenetv3_large_100": partial(MobileNetV3, epsilon=1e-5, same=True),
+        "tf_mobilenetv3_small_100": partial(_SMALL_NET, epsilon=1e-5, same=True),
     },
     infer=infer,
     input_shape=(32, 32, 3),
     namings=(_timm((1, 2, 3, 4, 2, 3), _LARGE), _timm((1, 2, 3, 2, 3), _SMALL)),
+    variants=padding_variants,
+    open_namings=("timm",),
+    note=padding_note,
 )

@@ -20,7 +20,9 @@ from flax.traverse_util import flatten_dict
 _RENAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 _TO_LINEN = {4: (2, 3, 1, 0), 2: (1, 0)}
 _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
-_BOOKKEEPING = re.compile(r"(^|\.)(num_batches_tracked|total_ops|total_params)$")
+_BOOKKEEPING = re.compile(
+    r"(^|\.)(num_batches_tracked|total_ops|total_params|relative_position_index|attn_mask|position_ids)$"
+)
 
 
 class Tensor(Protocol):
@@ -69,7 +71,7 @@ def _listed(names: list[str], limit: int | None) -> str:
 
 
 def is_bookkeeping(key: str) -> bool:
-    """Whether a leaf only counts something (batches seen, operations) and no forward pass reads it."""
+    """Whether a leaf only counts something (batches seen, operations) or numbers positions: no weight."""
     return _BOOKKEEPING.search(key) is not None
 
 

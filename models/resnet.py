@@ -1,10 +1,13 @@
 """Residual networks (He et al. 2015, arXiv:1512.03385) in torchvision's naming: ImageNet and CIFAR forms.
 
-Weights show the stem's kernel: 7x7 comes with stride 2 and a max pool (torchvision), 3x3 with neither (CIFAR). A
-shortcut that changes shape is a convolution, 1x1 or 3x3, and mostly a norm, or, when the file has no weights for it,
-option A of the paper: every second pixel, padded with zero channels on both sides. Blocks may end in a gate (`gates`).
+Weights show the stem's kernel: 7x7 comes with stride 2 and a max pool (torchvision), 3x3 and 1x1 with neither (CIFAR),
+three 3x3 convolutions with both (timm's `resnet50d`). A shortcut that changes shape is a convolution, 1x1 or 3x3, and
+mostly a norm, in timm's "d" nets behind an average pool, or, when the file has no weights for it, option A of the
+paper: every second pixel, padded with zero channels on both sides. The 3x3 convolutions of bottlenecks may have groups
+(ResNeXt, arXiv:1611.05431) or be wide. Blocks may end in a gate (`gates`).
 """
 
+import re
 from functools import partial
 
 import flax.linen as nn
@@ -14,16 +17,22 @@ import jax.numpy as jnp
 from xray_jax.models import gates, layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
 
+_STEMS = {"imagenet": (7, 2), "deep": (3, 2), "cifar": (3, 1), "pointwise": (1, 1)}
+"""Kernel and stride of each stem; a max pool follows stride 2."""
+
 
 class ResidualBlock(nn.Module):
-    """conv-BN-ReLU twice (3x3) or, in a bottleneck, three times (1x1, 3x3, 1x1 to four times the width).
+    """conv-BN-ReLU twice (3x3) or, in a bottleneck, three times (1x1, 3x3, 1x1 to a multiple of the width).
 
     Attributes:
       width: channels of the 3x3 convolutions.
       stride: of the first 3x3 convolution and of the shortcut.
       bottleneck: three convolutions.
+      expansion: width of a bottleneck's output by that of its 3x3 convolution.
+      groups: of a bottleneck's 3x3 convolution.
       shortcut: side of the kernel of a shortcut that changes shape; 0 is option A.
       shortcut_norm: a norm follows it.
+      shortcut_pool: a 2x2 average pool has the shortcut's stride, in front of the convolution.
       gate: behind the last norm (`gates.KINDS`).
       gate_width: between the gate's linear layers.
       gate_bias: whether these have one.
@@ -32,8 +41,11 @@ class ResidualBlock(nn.Module):
     width: int
     stride: int = 1
     bottleneck: bool = False
+    expansion: float = 4
+    groups: int = 1
     shortcut: int = 1
     shortcut_norm: bool = True
+    shortcut_pool: bool = False
     gate: str = "none"
     gate_width: int = 0
     gate_bias: bool = True
@@ -42,10 +54,11 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         norm = layers.batch_norm(train)
         conv = partial(nn.Conv, use_bias=False)
-        width_out = 4 * self.width if self.bottleneck else self.width
+        width_out = int(self.expansion * self.width) if self.bottleneck else self.width
         if self.bottleneck:
             out = nn.relu(norm(name="bn1")(conv(self.width, (1, 1), name="conv1")(x)))
-            out = nn.relu(norm(name="bn2")(conv(self.width, (3, 3), self.stride, padding=1, name="conv2")(out)))
+            grouped = partial(conv, feature_group_count=self.groups, padding=1, name="conv2")
+            out = nn.relu(norm(name="bn2")(grouped(self.width, (3, 3), self.stride)(out)))
             out = norm(name="bn3")(conv(width_out, (1, 1), name="conv3")(out))
         else:
             out = nn.relu(norm(name="bn1")(conv(self.width, (3, 3), self.stride, padding=1, name="conv1")(x)))
@@ -53,9 +66,13 @@ class ResidualBlock(nn.Module):
         out = gates.apply(out, self.gate, self.gate_width, self.gate_bias, train)
         if self.stride != 1 or x.shape[-1] != width_out:
             if self.shortcut:
+                stride, first = self.stride, 0
+                if self.shortcut_pool:
+                    x = layers.average_pool_ceil(x, 2) if stride == 2 else x
+                    stride, first = 1, 1
                 kernel = (self.shortcut, self.shortcut)
-                x = conv(width_out, kernel, self.stride, padding=self.shortcut // 2, name="downsample.0")(x)
-                x = norm(name="downsample.1")(x) if self.shortcut_norm else x
+                x = conv(width_out, kernel, stride, padding=self.shortcut // 2, name=f"downsample.{first}")(x)
+                x = norm(name=f"downsample.{first + 1}")(x) if self.shortcut_norm else x
             else:
                 added = width_out - x.shape[-1]
                 x = x[:, :: self.stride, :: self.stride]
@@ -71,11 +88,16 @@ class ResNet(nn.Module):
       stage_sizes: blocks in each stage; all but the first stage begin with stride 2.
       widths: channels of each stage (of its 3x3 convolutions).
       bottleneck: blocks of three convolutions, as in depth 50 and more.
-      stem: "imagenet": 7x7, stride 2, then a max pool; "cifar": 3x3, stride 1, no pool.
+      expansion: width of a stage by that of its bottlenecks' 3x3 convolutions.
+      groups: of these convolutions.
+      stem: "imagenet": 7x7, stride 2, then a max pool; "deep": 3x3 three times, the first with stride 2, then a max
+        pool; "cifar": 3x3, stride 1, no pool; "pointwise": the same with 1x1.
       stem_width: channels of the stem.
+      stem_inner: channels of a deep stem's first two convolutions.
       projection: shortcuts that change shape have weights; False is option A.
       shortcut: side of these shortcuts' kernels.
       shortcut_norm: a norm follows them.
+      shortcut_pool: a 2x2 average pool has their stride, in front of them.
       gate: behind each block's last norm (`gates.KINDS`).
       gate_widths: between the linear layers of each stage's gates; () without gates.
       gate_bias: whether these layers have one.
@@ -85,21 +107,32 @@ class ResNet(nn.Module):
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
     widths: tuple[int, ...] = (64, 128, 256, 512)
     bottleneck: bool = False
+    expansion: float = 4
+    groups: int = 1
     stem: str = "imagenet"
     stem_width: int = 64
+    stem_inner: tuple[int, ...] = ()
     projection: bool = True
     shortcut: int = 1
     shortcut_norm: bool = True
+    shortcut_pool: bool = False
     gate: str = "none"
     gate_widths: tuple[int, ...] = ()
     gate_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        kernel, stride, padding = (7, 2, 3) if self.stem == "imagenet" else (3, 1, 1)
-        x = nn.Conv(self.stem_width, (kernel, kernel), stride, padding=padding, use_bias=False, name="conv1")(x)
+        kernel, stride = _STEMS[self.stem]
+        conv = partial(nn.Conv, kernel_size=(kernel, kernel), padding=kernel // 2, use_bias=False)
+        name = "conv1"
+        if self.stem == "deep":
+            for number, width in enumerate(self.stem_inner):
+                x = conv(width, strides=1 if number else stride, name=f"conv1.{3 * number}")(x)
+                x = nn.relu(layers.batch_norm(train)(name=f"conv1.{3 * number + 1}")(x))
+            stride, name = 1, f"conv1.{3 * len(self.stem_inner)}"
+        x = conv(self.stem_width, strides=stride, name=name)(x)
         x = nn.relu(layers.batch_norm(train)(name="bn1")(x))
-        if self.stem == "imagenet":
+        if _STEMS[self.stem][1] == 2:
             x = layers.max_pool(x, 3, 2, padding=1)
         for stage, (size, width) in enumerate(zip(self.stage_sizes, self.widths, strict=True), 1):
             for block in range(size):
@@ -107,8 +140,11 @@ class ResNet(nn.Module):
                     width,
                     stride=2 if stage > 1 and block == 0 else 1,
                     bottleneck=self.bottleneck,
+                    expansion=self.expansion,
+                    groups=self.groups,
                     shortcut=self.shortcut if self.projection else 0,
                     shortcut_norm=self.shortcut_norm,
+                    shortcut_pool=self.shortcut_pool,
                     gate=self.gate,
                     gate_width=self.gate_widths[stage - 1] if self.gate_widths else 0,
                     gate_bias=self.gate_bias,
@@ -126,28 +162,39 @@ def infer(shapes: Shapes) -> Inferred | None:
     while size := count_children(shapes, f"layer{len(sizes) + 1}"):
         sizes.append(size)
         widths.append(dim(shapes, f"layer{len(sizes)}.0.conv1.weight"))
-    stem = "imagenet" if dim(shapes, "conv1.weight", 2) == 7 else "cifar"
-    shortcuts = [key for key in shapes if key.endswith(".downsample.0.weight")]
+    first = "conv1.weight" if "conv1.weight" in shapes else "conv1.0.weight"
+    stem = {7: "imagenet", 1: "pointwise"}.get(dim(shapes, first, 2), "cifar")
+    inner: tuple[int, ...] = ()
+    if first == "conv1.0.weight":
+        stem, inner = "deep", (dim(shapes, first), dim(shapes, "conv1.3.weight"))
+    shortcuts = [key for key in shapes if re.search(r"\.downsample\.[01]\.weight$", key) and len(shapes[key]) == 4]
+    norm = re.sub(r"([01])\.weight$", lambda match: f"{int(match[1]) + 1}.weight", shortcuts[0]) if shortcuts else ""
+    bottleneck = "layer1.0.conv3.weight" in shapes
     gate, gate_widths, gate_bias = gates.read(shapes, [f"layer{stage}.0" for stage in range(1, len(sizes) + 1)])
     module = ResNet(
         num_classes=dim(shapes, "fc.weight"),
         stage_sizes=tuple(sizes),
         widths=tuple(widths),
-        bottleneck="layer1.0.conv3.weight" in shapes,
+        bottleneck=bottleneck,
+        expansion=dim(shapes, "layer1.0.conv3.weight") / max(widths[0], 1) if bottleneck else 4,
+        groups=max(widths[0], 1) // max(dim(shapes, "layer1.0.conv2.weight", 1), 1) if bottleneck else 1,
         stem=stem,
-        stem_width=dim(shapes, "conv1.weight"),
+        stem_width=dim(shapes, "bn1.weight"),
+        stem_inner=inner,
         projection=bool(shortcuts),
         shortcut=dim(shapes, shortcuts[0], 2) if shortcuts else 1,
-        shortcut_norm=not shortcuts or shortcuts[0].replace(".0.weight", ".1.weight") in shapes,
+        shortcut_norm=not shortcuts or norm in shapes,
+        shortcut_pool=norm.endswith(".2.weight"),
         gate=gate,
         gate_widths=gate_widths,
         gate_bias=gate_bias,
     )
-    pool = "stride 2 and a max pool" if stem == "imagenet" else "stride 1, no pool"
-    note = f"assumed, weights do not show it: the {'7x7' if stem == 'imagenet' else '3x3'} stem has {pool}"
+    kernel, stride = _STEMS[stem]
+    pool = "stride 2 and a max pool" if stride == 2 else "stride 1, no pool"
+    note = f"assumed, weights do not show it: the {kernel}x{kernel} stem has {pool}"
     if gate != "none":
         note += f", the gates ({gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
-    return Inferred(module, (32, 32, dim(shapes, "conv1.weight", 1)), (note,))
+    return Inferred(module, (32, 32, dim(shapes, first, 1)), (note,))
 
 
 _HUGGING_FACE = (
@@ -180,6 +227,8 @@ _BARE_SHORTCUTS = (
     *_KUANGLIU,
 )
 
+_RESNET50 = partial(ResNet, stage_sizes=(3, 4, 6, 3), bottleneck=True)
+_D = partial(ResNet, stem="deep", stem_inner=(32, 32), shortcut_pool=True)
 _CIFAR = partial(ResNet, widths=(16, 32, 64), stem="cifar", stem_width=16)
 _OPTION_A = partial(_CIFAR, projection=False)
 
@@ -188,7 +237,11 @@ ARCHITECTURE = Architecture(
     presets={
         "resnet18": ResNet,
         "resnet34": partial(ResNet, stage_sizes=(3, 4, 6, 3)),
-        "resnet50": partial(ResNet, stage_sizes=(3, 4, 6, 3), bottleneck=True),
+        "resnet50": _RESNET50,
+        "resnext50_32x4d": partial(_RESNET50, widths=(128, 256, 512, 1024), expansion=2, groups=32),
+        "wide_resnet50_2": partial(_RESNET50, widths=(128, 256, 512, 1024), expansion=2),
+        "resnet18d": partial(_D, stage_sizes=(2, 2, 2, 2)),
+        "resnet50d": partial(_D, stage_sizes=(3, 4, 6, 3), bottleneck=True),
         "resnet18-cifar": partial(ResNet, stem="cifar"),
         "resnet34-cifar": partial(ResNet, stem="cifar", stage_sizes=(3, 4, 6, 3)),
         "resnet50-cifar": partial(ResNet, stem="cifar", stage_sizes=(3, 4, 6, 3), bottleneck=True),

@@ -13,11 +13,16 @@ from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
 from xray_jax.models.encoder_vit import EncoderViT
+from xray_jax.models.googlenet import GoogLeNet
+from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
 from xray_jax.models.preactresnet import PreActResNet
+from xray_jax.models.regnet import RegNet
 from xray_jax.models.resnet import ResNet
+from xray_jax.models.shufflenetv2 import ShuffleNetV2
 from xray_jax.models.spatial_transformer import SpatialTransformer
+from xray_jax.models.swin import SwinTransformer
 from xray_jax.models.vgg import VGG
 from xray_jax.models.vit import Resized, VisionTransformer
 from xray_jax.models.wideresnet import WideResNet
@@ -30,13 +35,19 @@ NETWORKS: dict[str, list[nn.Module]] = {
         ResNet(3, (1, 1), (8, 16), stem_width=8),
         ResNet(3, (1, 1), (4, 8), bottleneck=True, stem="cifar", stem_width=4),
         ResNet(3, (1, 1), (4, 8), stem="cifar", stem_width=4, projection=False),
+        ResNet(3, (1, 1), (4, 8), True, 2, 2, "deep", 4, (4, 4), shortcut_pool=True),
     ],
     "wideresnet": [WideResNet(3, (1, 1), (4, 4, 8))],
     "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],
+    "mobilenetv2": [MobileNetV2(3, 4, ((4, 0, False), (4, 8, False), (6, 8, True)), 8, small=True, same=True)],
     "mobilenetv3": [MobileNetV3(3, 4, ((4, 8, 3, 4, True, 2), (4, 8, 5, 0, False, 1)), 8, 8)],
-    "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8)],
+    "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8, same=True)],
+    "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
+    "shufflenetv2": [ShuffleNetV2(3, (2, 1), (8, 12), stem_width=4, last_width=8, small=True, bias=True)],
+    "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
+    "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
     "vit": [Resized(_VIT, (20, 20))],
     "encoder-vit": [
         EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),

@@ -45,3 +45,20 @@ def test_layer_norm_keeps_its_digits() -> None:
     norm = layers.layer_norm(1e-6)()
     wanted = F.layer_norm(torch.from_numpy(x), (64,), eps=1e-6).numpy()
     np.testing.assert_allclose(norm.apply(norm.init(jax.random.key(0), x), x), wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(3, 2), (2, 2)])
+@pytest.mark.parametrize("side", [3, 4, 7, 8])
+def test_pools_over_the_edge(side: int, window: int, stride: int) -> None:
+    images = _images(side, side + 1)
+    wanted = F.max_pool2d(_torch(images), window, stride, ceil_mode=True).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(layers.max_pool_ceil(images, window, stride), wanted)
+    wanted = F.avg_pool2d(_torch(images), window, window, ceil_mode=True).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(layers.average_pool_ceil(images, window), wanted, atol=1e-6)
+
+
+def test_scale_of_torchvision() -> None:
+    """Images standardised by ImageNet's constants become those of [-1, 1]."""
+    images = np.random.default_rng(0).uniform(size=(2, 3, 3, 3)).astype(np.float32)
+    standard = (images - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(layers.torchvision_scale(standard), 2 * images - 1, atol=1e-5)

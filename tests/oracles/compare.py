@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import torch
 
+from tests.oracles import published
 from xray_jax.checkpoints.contents import Tensors
 from xray_jax.checkpoints.recognition import Recognised, recognise
 from xray_jax.models.architecture import Renames
@@ -80,16 +81,33 @@ def assert_same_logits(
     network = randomised(network)
     images = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
     wanted = torch_logits(network, images)
-    assert np.isfinite(wanted).all()
-    assert np.ptp(wanted) > 1e-2, "a dead network proves nothing"
     tensors = Tensors({prefix + renamed(name, renames): array for name, array in state_dict(network).items()})
     found = recognise(tensors, architecture=architecture)
+    _assert_logits(found, images, wanted)
+    if expected is not None:
+        assert found.description.startswith(expected), found.description
+    return found
+
+
+def assert_published(network: str, expected: str, *, architecture: str | None = None) -> Recognised:
+    """Recognises a network of `published.jsonl` and compares its logits with those that its publisher's package gave.
+
+    Within 1e-4 of the largest logit. `expected` must be the beginning of the description.
+    """
+    stored = published.read(network)
+    arrays = {key: published.weights(key, tuple(shape)) for key, shape in stored["shapes"].items()}
+    found = recognise(Tensors(arrays), architecture=architecture)
+    assert found.description.startswith(expected), found.description
+    _assert_logits(found, published.images(*stored["image"]), np.array(stored["logits"]))
+    return found
+
+
+def _assert_logits(found: Recognised, images: np.ndarray, wanted: np.ndarray) -> None:
+    assert np.isfinite(wanted).all()
+    assert np.ptp(wanted) > 1e-2, "a dead network proves nothing"
     with jax.default_matmul_precision("highest"):
         traced = jax.jit(found.module.apply).lower(found.variables, images)
     # Two images are run once: compiling is all the time, so it does little.
     quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     got = np.asarray(traced.compile(compiler_options=quick)(found.variables, images))
     assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max(), found.description
-    if expected is not None:
-        assert found.description.startswith(expected), found.description
-    return found

@@ -180,8 +180,8 @@ def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...])
     except ValueError as error:
         raise CheckpointError(f"{name}: {error}") from error
     description = f"{name}{sizes} (naming: {candidate.naming.name})"
-    variants = None
-    if candidate.family.variants and not candidate.preset:
+    variants, which = None, candidate.family.open_namings
+    if candidate.family.variants and not candidate.preset and (which is None or candidate.naming.name in which):
         variants = NetworkVariants(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
     return Recognised(
         found.module,
