@@ -1,0 +1,122 @@
+"""Files that a reader once did not stand: each is refused with a clear error, within bounds of time and memory.
+
+A search found some of them, reading the readers with a search in mind the others.
+"""
+
+import json
+import sys
+
+import pytest
+
+from tests.fuzz import bundle
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.watch import Watch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds are watched through Linux's /proc")
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory):
+    return Watch(tmp_path_factory.mktemp("inputs"))
+
+
+def laughs() -> bytes:
+    """Opcodes that leave a list on the stack which is 10^30 items long when it is walked or printed."""
+    levels = (b"(" + b"g%d\n" % k * 10 + b"lp%d\n0" % (k + 1) for k in range(900, 930))
+    return b"(lp900\n0" + b"".join(levels) + b"g930\n"
+
+
+def shared(container: bytes, set_items: bytes, key: bytes, keys: int, levels: int) -> bytes:
+    """Opcodes of containers that hold the one before them under many keys."""
+    parts = (
+        container + b"(" + b"".join(key % number + b"h" + bytes((level,)) for number in range(keys)) + set_items
+        + b"q" + bytes((level + 1,)) + b"0"
+        for level in range(levels)
+    )  # fmt: skip
+    return b"}q\x000" + b"".join(parts) + b"h" + bytes((levels,))
+
+
+def torch_file(pickle: bytes, *more: tuple[str, bytes]) -> bytes:
+    return bundle.join(
+        [("a/data.pkl", b"\x80\x02" + pickle + b"."), ("a/data/0", bytes(16)), ("a/version", b"3"), *more]
+    )
+
+
+def tensor(key: bytes = b"U\x010", sizes: bytes = b"K\x02") -> bytes:
+    """Opcodes of {"w": a tensor of one dimension}."""
+    storage = b"(U\x07storagectorch\nFloatStorage\n" + key + b"U\x03cpuK\x04tQ"
+    return b"}U\x01wctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(" + sizes + b"t(K\x01ttRs"
+
+
+MODULE = b"c__torch__\nM\n)\x81"
+PROGRAM = ("a/constants.pkl", b"\x80\x02).")
+
+PICKLES = {
+    "calls a list that holds itself": (laughs() + b")R", "whole pickled object"),
+    "calls a reference to such a list": (laughs() + b"Q)R", "whole pickled object"),
+    "a dictionary of such a call": (b"}U\x01a" + laughs() + b")Rs", "no tensors"),
+    "dictionaries that share what they hold": (shared(b"}", b"u", b"U\x02%02x", 200, 6), "no tensors"),
+}
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickles(name, watch, tmp_path):
+    stream, message = PICKLES[name]
+    refused("pickle", b"\x80\x02" + stream + b".", message, watch, tmp_path)
+
+
+TORCH_FILES = {
+    "a size that is a list that holds itself": (torch_file(tensor(sizes=laughs())), "expected a size, got 'a list'"),
+    "a storage called by such a list": (torch_file(tensor(key=laughs())), "key is no string"),
+    "modules that share what they hold": (
+        torch_file(shared(MODULE + b"}", b"ub", b"U\x02%02x", 9, 30), PROGRAM),
+        "more than 200000 values",
+    ),
+    "a module's value called by such a list": (
+        torch_file(MODULE + b"}" + laughs() + MODULE + b"sb", PROGRAM),
+        "called a list",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TORCH_FILES)
+def test_torch_files(name, watch, tmp_path):
+    refused("torch", *TORCH_FILES[name], watch, tmp_path)
+
+
+def keras_file(config: object) -> bytes:
+    files = (("metadata.json", {"keras_version": "3.0"}), ("config.json", config), ("model.weights.h5", None))
+    return bundle.join((name, json.dumps(content).encode()) for name, content in files)
+
+
+def called_twice(depth: int) -> dict[str, object]:
+    """A model that calls a model twice, which calls a model twice."""
+    inner = {"class_name": "Dropout", "config": {"rate": 0.5}} if not depth else called_twice(depth - 1)
+    calls = [[["in", 0, 0, {}]], [["m", 0, 0, {}]]]
+    layers = [
+        {"class_name": "InputLayer", "name": "in", "config": {"batch_shape": [None, 4, 4, 1]}, "inbound_nodes": []},
+        {**inner, "name": "m", "inbound_nodes": calls},
+    ]
+    ends = {"input_layers": [["in", 0, 0]], "output_layers": [["m", 1, 0]]}
+    return {"class_name": "Functional", "config": {"layers": layers, **ends}}
+
+
+KERAS_FILES = {
+    "models that call models twice": (keras_file(called_twice(40)), "called more than 200000 times"),
+    "calls that are a number": (
+        keras_file({"class_name": "Sequential", "config": [{"class_name": "ReLU", "config": {}, "inbound_nodes": 3}]}),
+        "inbound_nodes are no list",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERAS_FILES)
+def test_keras_files(name, watch, tmp_path):
+    refused("keras", *KERAS_FILES[name], watch, tmp_path)
+
+
+def refused(reader: str, data: bytes, message: str, watch: Watch, folder) -> None:
+    target = TARGETS[reader]
+    assert not watch.examine(target, data)
+    with pytest.raises(target.error, match=message):
+        target.read(target.place(data, folder))
