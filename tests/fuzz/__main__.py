@@ -49,7 +49,8 @@ def main() -> int:
         if not counted["runs"]:
             print(f"the process ends before it searches (status {status}): see {log}", file=sys.stderr)
             return 2
-    new = sorted(path.name for path in findings.glob(f"{given.reader}_*") if path.stat().st_mtime >= began)
+    inputs = (path for path in findings.glob(f"{given.reader}_*") if path.suffix != ".txt")
+    new = sorted(path.name for path in inputs if path.stat().st_mtime >= began)
     minutes = round((time.time() - began) / 60, 1)
     told = {"reader": given.reader, "minutes": minutes, "runs": runs, "opened": opened, "edges": covered}
     print(json.dumps({**told, "deaths": deaths, "findings": new}))

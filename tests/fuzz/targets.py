@@ -96,6 +96,13 @@ def _rehearse(data: bytes) -> None:
         raise CheckpointError(f"damaged {jax_export.NAME} ({type(error).__name__})") from None
 
 
+def read_manifest(path: Path) -> None:
+    """Its entries, and what they are called."""
+    for entry in checkpoint_list.collect(str(path)):
+        if entry.remote is not None:
+            _ = entry.where, entry.remote.address.name, entry.remote.address.has_query
+
+
 def recognise(path: Path) -> None:
     """The network of a file of which only names, shapes and metadata are there: a JSON object of two."""
     try:
@@ -136,9 +143,7 @@ TARGETS: dict[str, Target] = {
     "jax-export": Target(_named("a.jaxexport"), read_exported),
     "recognition": Target(_named("a.json"), recognise),
     "any": Target(_any, read_contents),
-    "manifest": Target(
-        _named("a.jsonl"), lambda path: checkpoint_list.collect(str(path)), checkpoint_list.ManifestError
-    ),
+    "manifest": Target(_named("a.jsonl"), read_manifest, checkpoint_list.ManifestError),
     "samples": Target(_zipped("a.npz"), samples.read, samples.SamplesError),
     "images": Target(_folder("a"), samples.read, samples.SamplesError),
 }

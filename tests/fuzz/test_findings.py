@@ -115,6 +115,38 @@ def test_keras_files(name, watch, tmp_path):
     refused("keras", *KERAS_FILES[name], watch, tmp_path)
 
 
+def orbax(index: object) -> bytes:
+    return bundle.join([("_METADATA", json.dumps(index).encode())])
+
+
+LEAF = {"key_metadata": [{"key": "a"}], "value_metadata": {"value_type": "np.ndarray"}}
+ORBAX = {
+    "no tree": (orbax({}), "not what orbax writes"),
+    "a tree that is a list": (orbax({"tree_metadata": [1]}), "not what orbax writes"),
+    "a leaf without keys": (orbax({"tree_metadata": {"a": {**LEAF, "key_metadata": []}}}), "without a name"),
+    "a key that is a number": (orbax({"tree_metadata": {"a": {**LEAF, "key_metadata": [1]}}}), "not what orbax writes"),
+    "a leaf without a kind": (orbax({"tree_metadata": {"a": {**LEAF, "value_metadata": {}}}}), "not what orbax writes"),
+}
+
+
+@pytest.mark.parametrize("name", ORBAX)
+def test_orbax_folders(name, watch, tmp_path):
+    refused("orbax", *ORBAX[name], watch, tmp_path)
+
+
+MANIFESTS = {
+    "a number of many digits": (b'{"path": "a", "target": ' + b"1" * 5000 + b"}", "line 1: no valid JSON"),
+    "lists in lists": (b'{"path": ' + b"[" * 30_000, "line 1: no valid JSON"),
+    "nobody's home": (b'{"path": "~nobody-of-this-name/a"}', "line 1: Could not determine home"),
+    "half an address": (b'{"path": "s3://[a/b"}', "line 1: .* not an address"),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests(name, watch, tmp_path):
+    refused("manifest", *MANIFESTS[name], watch, tmp_path)
+
+
 def refused(reader: str, data: bytes, message: str, watch: Watch, folder) -> None:
     target = TARGETS[reader]
     assert not watch.examine(target, data)

@@ -34,7 +34,7 @@ _MISTAKES = (
 _CATCH_ALL = frozenset({("formats.py", "read"), ("formats.py", "format_of"), ("contents.py", "__array__")})
 """Where whatever a library raises becomes the declared error."""
 _FORBIDDEN = (
-    "os.", "subprocess.", "socket.", "shutil.", "pickle.find_class", "marshal.loads", "ctypes.dlopen", "webbrowser.",
+    "os.", "subprocess.", "socket.", "shutil.", "pickle.find_class", "ctypes.dlopen", "webbrowser.",
     "urllib.", "ftplib.", "smtplib.", "code.__new__", "signal.pthread_kill", "tempfile.",
 )  # fmt: skip
 _HARMLESS = frozenset({"os.fork", "os.listdir", "os.scandir", "socket.__new__"})
