@@ -3,12 +3,17 @@
 A search found some of them, reading the readers with a search in mind the others.
 """
 
+import io
 import json
+import struct
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.fuzz import bundle
+from tests.fuzz import bundle, corpora
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watch import Watch
 
@@ -102,7 +107,7 @@ def called_twice(depth: int) -> dict[str, object]:
 
 
 KERAS_FILES = {
-    "models that call models twice": (keras_file(called_twice(40)), "called more than 200000 times"),
+    "models that call models twice": (keras_file(called_twice(40)), "called more than 40000 times"),
     "calls that are a number": (
         keras_file({"class_name": "Sequential", "config": [{"class_name": "ReLU", "config": {}, "inbound_nodes": 3}]}),
         "inbound_nodes are no list",
@@ -113,6 +118,71 @@ KERAS_FILES = {
 @pytest.mark.parametrize("name", KERAS_FILES)
 def test_keras_files(name, watch, tmp_path):
     refused("keras", *KERAS_FILES[name], watch, tmp_path)
+
+
+def hdf5(write: Callable[[Any], object]) -> bytearray:
+    stream = io.BytesIO()
+    with pytest.importorskip("h5py").File(stream, "w") as file:
+        write(file)
+    return bytearray(stream.getvalue())
+
+
+def in_itself() -> bytes:
+    """A file whose only group is its root."""
+    data = hdf5(lambda file: file.create_group("g"))
+    root = struct.unpack_from("<6Q", data, 24)[5]
+    struct.pack_into("<Q", data, data.index(b"SNOD") + 16, root)
+    return bytes(data)
+
+
+def upon_each_other() -> bytes:
+    """Six hundred norms whose arrays are the same megabyte: a copy of each is too much."""
+    size = 1 << 20
+
+    def write(file: Any) -> None:
+        file["first"] = np.ones(size // 4, "f4")
+        for layer in range(600):
+            for role in ("gamma", "beta", "moving_mean", "moving_variance"):
+                # Nothing is written, so none has a place yet.
+                file.create_dataset(f"{layer}/{role}", (size // 4,), "f4")
+        places.append(file["first"].id.get_offset())
+
+    places: list[int] = []
+    data = bytes(hdf5(write))
+    return data.replace(struct.pack("<qQ", -1, size), struct.pack("<QQ", places[0], size))
+
+
+H5_FILES = {
+    "a group in itself": (in_itself, "more than 64 deep"),
+    "a long name": (lambda: bytes(hdf5(lambda file: file.create_group("x" * 2000))), "no end within 1024 bytes"),
+    "arrays upon each other": (upon_each_other, "unpack to"),
+}
+
+
+@pytest.mark.parametrize("name", H5_FILES)
+def test_h5_files(name, watch, tmp_path):
+    make, message = H5_FILES[name]
+    refused("h5", make(), message, watch, tmp_path)
+
+
+def nested(depth: int) -> bytes:
+    """An array whose shape is an array whose shape is an array."""
+    body = b""
+    for _ in range(depth):
+        body = b"\xc9" + struct.pack(">I", len(body) + 1) + b"\x01\x93" + body
+    return b"\x81\xa6params" + body
+
+
+def test_a_msgpack_array_in_an_array(watch, tmp_path):
+    refused("msgpack", nested(2000), "more than 64 levels", watch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config", [{"id2label": 3}, {"label_names": "abc"}, {"architectures": {"a": 1}}, {"image_size": True}]
+)
+def test_a_hub_config_of_other_types(config, watch, tmp_path):
+    files = dict(bundle.split(next(iter(corpora.kept("hub").values()))))
+    assert watch.examine(TARGETS["hub"], bundle.join([*files.items(), ("config.json", json.dumps(config).encode())]))
 
 
 def orbax(index: object) -> bytes:

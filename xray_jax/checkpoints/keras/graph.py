@@ -30,7 +30,7 @@ from xray_jax.checkpoints.keras.shape_layers import IDENTITIES
 MODELS = ("Sequential", "Functional", "Model")
 MAX_NODES = 20_000
 MAX_DEPTH = 50
-MAX_CALLS = 200_000
+MAX_CALLS = 40_000
 """Of layers, in all: models that are called twice by models that are called twice, and so on."""
 _OPS = {name: name for name in ("Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum")} | {
     "TrueDivide": "Divide",
