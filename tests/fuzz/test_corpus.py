@@ -5,19 +5,16 @@ import sys
 import pytest
 
 from tests.fuzz import corpora
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import REHEARSAL, TARGETS
 from tests.fuzz.watch import Watch
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="bounds are watched through Linux's /proc"),
-    # A copy of this process looks at programs first.
-    pytest.mark.filterwarnings("ignore:.*os.fork:RuntimeWarning", "ignore:.*os.fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds are watched through Linux's /proc")
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory):
-    return Watch(tmp_path_factory.mktemp("inputs"))
+    yield Watch(tmp_path_factory.mktemp("inputs"))
+    REHEARSAL.stop()
 
 
 def test_every_reader_has_inputs():

@@ -37,8 +37,7 @@ _FORBIDDEN = (
     "os.", "subprocess.", "socket.", "shutil.", "pickle.find_class", "ctypes.dlopen", "webbrowser.",
     "urllib.", "ftplib.", "smtplib.", "code.__new__", "signal.pthread_kill", "tempfile.",
 )  # fmt: skip
-_HARMLESS = frozenset({"os.fork", "os.listdir", "os.scandir", "socket.__new__"})
-"""A process of its own may look at a file first; starting another program is forbidden."""
+_HARMLESS = frozenset({"os.listdir", "os.scandir", "socket.__new__"})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
