@@ -61,9 +61,9 @@ def main() -> None:
     questions = sys.stdin.buffer
     while head := questions.read(_LENGTH.size):
         data = io.TextIOWrapper(io.BytesIO(questions.read(_LENGTH.unpack(head)[0])))
-        with mock.patch("sys.stdin", data), contextlib.redirect_stdout(io.StringIO()) as said:
-            with contextlib.suppress(SystemExit):
-                check_stdin()
+        said = io.StringIO()
+        with mock.patch("sys.stdin", data), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            check_stdin()
         reason = said.getvalue().encode(errors="replace")
         answers.write(_LENGTH.pack(len(reason)) + reason)
         answers.flush()
