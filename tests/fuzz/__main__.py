@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tests.fuzz.fuzzer import main as search
 HANG_SECONDS = 90
 """On the clock, for what native code does not let be interrupted."""
 LONGEST = 32_768
+"""Bytes of an input."""
+MEMORY = Path("/dev/shm")
 
 
 def main() -> int:
@@ -61,9 +64,10 @@ def _once(
     reader: str, corpus: Path, findings: Path, log: Path, seconds: float, flags: list[str]
 ) -> tuple[int, str, dict[str, int]]:
     """One process's exit status, what it said and what it counted."""
-    count, scratch = log.with_suffix(".count"), log.with_suffix(".scratch")
+    count = log.with_suffix(".count")
     count.write_text('{"runs": 0, "opened": 0}')
-    scratch.mkdir(exist_ok=True)
+    # In memory where that is possible: on a disk, making and removing files takes longer than reading them.
+    scratch = tempfile.mkdtemp(prefix="xray-fuzz-", dir=MEMORY if MEMORY.is_dir() else None)
     told = [
         f"-max_total_time={int(seconds)}",
         f"-artifact_prefix={findings}/{reader}_",
@@ -75,7 +79,7 @@ def _once(
         str(corpus),
     ]
     command = [sys.executable, "-m", "tests.fuzz", "--search", reader, str(findings), str(count), *told]
-    environment = {**os.environ, "TMPDIR": str(scratch), "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "TMPDIR": scratch, "JAX_PLATFORMS": "cpu"}
     with open(log, "wb") as file:
         status = subprocess.run(command, stdout=file, stderr=file, env=environment).returncode
     shutil.rmtree(scratch, ignore_errors=True)
