@@ -1,7 +1,9 @@
 """The process in which atheris searches: started by the command, again whenever an input ends it."""
 
+import functools
 import hashlib
 import json
+import random
 import sys
 import tempfile
 import time
@@ -53,6 +55,21 @@ class Search:
             path.with_suffix(".txt").write_text(f"{finding.key}\n{finding}\n")
 
 
+def mutate(reader: str, data: bytes, longest: int, seed: int) -> bytes:
+    """Another input: of two, one with other bytes and one that says something else."""
+    import atheris
+
+    from tests.fuzz.mutations import json_inside, onnx_inside
+
+    chance = random.Random(seed)
+    other = None
+    if chance.random() < 0.5:
+        other = onnx_inside(data, chance) if reader == "onnx" else json_inside(data, chance, same_length=reader == "h5")
+    if other is None or len(other) > longest:
+        return bytes(atheris.Mutate(data, longest))
+    return other
+
+
 def main(reader: str, findings: Path, count: Path, flags: list[str]) -> None:
     """Searches until libFuzzer's flags say that it is enough; never returns."""
     import atheris
@@ -61,5 +78,6 @@ def main(reader: str, findings: Path, count: Path, flags: list[str]) -> None:
         import tests.fuzz.targets  # noqa: F401
     warnings.simplefilter("ignore")
     scratch = tempfile.mkdtemp(prefix="xray-fuzz-")
-    atheris.Setup([sys.argv[0], *flags], Search(reader, findings, count, Path(scratch)).one)
+    search = Search(reader, findings, count, Path(scratch))
+    atheris.Setup([sys.argv[0], *flags], search.one, custom_mutator=functools.partial(mutate, reader))
     atheris.Fuzz()
