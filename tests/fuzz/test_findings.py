@@ -106,10 +106,26 @@ def called_twice(depth: int) -> dict[str, object]:
     return {"class_name": "Functional", "config": {"layers": layers, **ends}}
 
 
+def sequential(layer: object) -> bytes:
+    return keras_file({"class_name": "Sequential", "config": [layer]})
+
+
+def functional(call: object) -> bytes:
+    entry = {"class_name": "InputLayer", "name": "in", "config": {"batch_shape": [None, 4, 4, 1]}}
+    layer = {"class_name": "ReLU", "name": "out", "config": {}, "inbound_nodes": [call]}
+    ends = {"input_layers": [["in", 0, 0]], "output_layers": [["out", 0, 0]]}
+    return keras_file({"class_name": "Functional", "config": {"layers": [entry, layer], **ends}})
+
+
 KERAS_FILES = {
+    "options of a call that are a number": (functional([["in", 0, 0, 7]]), "not what Keras writes"),
+    "a tensor whose config is a list": (
+        functional({"args": [{"class_name": "__keras_tensor__", "config": []}]}),
+        "not what Keras writes",
+    ),
     "models that call models twice": (keras_file(called_twice(40)), "called more than 40000 times"),
     "calls that are a number": (
-        keras_file({"class_name": "Sequential", "config": [{"class_name": "ReLU", "config": {}, "inbound_nodes": 3}]}),
+        sequential({"class_name": "ReLU", "config": {}, "inbound_nodes": 3}),
         "inbound_nodes are no list",
     ),
 }

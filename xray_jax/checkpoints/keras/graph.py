@@ -79,6 +79,16 @@ def build(config: Any, keras: int) -> Graph:
     Raises:
       CheckpointError: naming the layer and what is wrong with it.
     """
+    try:
+        return _build(config, keras)
+    except (AttributeError, LookupError, TypeError) as error:
+        # Somewhere in it stands a value of another type than Keras writes there.
+        raise CheckpointError(
+            f"its config is not what Keras writes ({type(error).__name__}: {error}): damaged"
+        ) from error
+
+
+def _build(config: Any, keras: int) -> Graph:
     builder = _Builder(keras)
     top = _Model(config, builder, 0)
     if len(top.inputs) != 1:
