@@ -39,12 +39,12 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     corpora.unpack(given.reader, corpus)
     began, end = time.time(), time.monotonic() + given.seconds
-    runs = opened = deaths = 0
-    covered = 0
+    totals = {"runs": 0, "opened": 0, "seconds": 0}
+    deaths = covered = 0
     log = logs / f"{given.reader}.log"
     while (left := end - time.monotonic()) > 1:
         status, said, counted = _once(given.reader, corpus, findings, log, left, flags)
-        runs, opened = runs + counted["runs"], opened + counted["opened"]
+        totals = {name: total + counted[name] for name, total in totals.items()}
         covered = max([covered, *map(int, re.findall(r"cov: (\d+)", said))])
         if status == 0:
             break
@@ -54,9 +54,7 @@ def main() -> int:
             return 2
     inputs = (path for path in findings.glob(f"{given.reader}_*") if path.suffix != ".txt")
     new = sorted(path.name for path in inputs if path.stat().st_mtime >= began)
-    minutes = round((time.time() - began) / 60, 1)
-    told = {"reader": given.reader, "minutes": minutes, "runs": runs, "opened": opened, "edges": covered}
-    print(json.dumps({**told, "deaths": deaths, "findings": new}))
+    print(json.dumps({"reader": given.reader, **totals, "edges": covered, "deaths": deaths, "findings": new}))
     return int(bool(new))
 
 
@@ -65,7 +63,7 @@ def _once(
 ) -> tuple[int, str, dict[str, int]]:
     """One process's exit status, what it said and what it counted."""
     count = log.with_suffix(".count")
-    count.write_text('{"runs": 0, "opened": 0}')
+    count.write_text('{"runs": 0, "opened": 0, "seconds": 0}')
     # In memory where that is possible: on a disk, making and removing files takes longer than reading them.
     scratch = tempfile.mkdtemp(prefix="xray-fuzz-", dir=MEMORY if MEMORY.is_dir() else None)
     told = [

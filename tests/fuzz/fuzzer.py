@@ -22,7 +22,7 @@ class Search:
     Attributes:
       reader: a name in `targets.TARGETS`.
       findings: folder of one input and one explanation a finding.
-      count: file in which the number of inputs is kept.
+      count: file in which it is kept how many inputs were run and opened, in how many seconds.
     """
 
     def __init__(self, reader: str, findings: Path, count: Path, scratch: Path) -> None:
@@ -33,7 +33,8 @@ class Search:
         self.findings, self.count = findings, count
         self._reader, self._target, self._watch = reader, TARGETS[reader], Watch(scratch)
         self._watch.warm(self._target, corpora.kept(reader).values())
-        self._runs, self._opened, self._told = 0, 0, time.monotonic()
+        self._runs, self._opened = 0, 0
+        self._began = self._told = time.monotonic()
 
     def one(self, data: bytes) -> None:
         """One input of the search."""
@@ -46,7 +47,8 @@ class Search:
             self._found(finding, data)
         if time.monotonic() - self._told > 1:
             self._told = time.monotonic()
-            self.count.write_text(json.dumps({"runs": self._runs, "opened": self._opened}))
+            seconds = round(self._told - self._began)
+            self.count.write_text(json.dumps({"runs": self._runs, "opened": self._opened, "seconds": seconds}))
 
     def _found(self, finding: Any, data: bytes) -> None:
         path = self.findings / f"{self._reader}_{hashlib.sha256(finding.key.encode()).hexdigest()[:12]}"
