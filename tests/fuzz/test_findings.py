@@ -201,6 +201,10 @@ def test_a_hub_config_of_other_types(config, watch, tmp_path):
     assert watch.examine(TARGETS["hub"], bundle.join([*files.items(), ("config.json", json.dumps(config).encode())]))
 
 
+def test_a_file_of_one_byte(watch, tmp_path):
+    refused("pickle", b"\x08", "no pickle opcode", watch, tmp_path)
+
+
 def orbax(index: object) -> bytes:
     return bundle.join([("_METADATA", json.dumps(index).encode())])
 
