@@ -12,8 +12,6 @@ import platform
 import struct
 import sys
 
-import jax
-
 _CALLS = {"x86_64": (0xC000003E, 41, 42), "aarch64": (0xC00000B7, 198, 203)}
 """Machine -> its number in filters, and of its system calls those that make a socket and connect one."""
 _IO_URING_SETUP = 425
@@ -55,7 +53,7 @@ def cut_off() -> str | None:
 
 def _has_accelerators() -> bool:
     """Whether JAX may run on more than CPUs: it has a plugin for it, and is not told to leave it."""
-    if jax.config.jax_platforms == "cpu":
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
         return False
     plugins = importlib.metadata.entry_points(group="jax_plugins")
     return bool(plugins) or any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
