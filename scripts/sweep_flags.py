@@ -18,6 +18,8 @@ with command_help.group("Worker processes"):
     WORKERS = flags.DEFINE_integer("workers", None, "Worker processes, which share the CPUs; default: 1.")
     TIMEOUT = flags.DEFINE_float("timeout", None, "Seconds that a checkpoint may take; default: 3600.")
     MEMORY = flags.DEFINE_float("memory", None, "GiB that a worker process may write to (Linux); default: no limit.")
+    WORKER_NETWORK = flags.DEFINE_bool("worker_network", None, "Worker processes keep the network, for plugins.")
+_OF_WORKERS = (WORKERS, TIMEOUT, MEMORY, WORKER_NETWORK)
 with command_help.group("Checkpoints elsewhere"):
     CACHE = flags.DEFINE_string("cache", None, "Folder of fetched copies, kept; default: one of the run's own.")
     CACHE_LIMIT = flags.DEFINE_float("cache_limit", 20.0, "GiB that fetched copies may take together.")
@@ -58,7 +60,7 @@ def isolation() -> IsolationOptions | None:
     Raises:
       ValueError: one of them is given without it.
     """
-    given: dict[str, Any] = {flag.name: flag.value for flag in (WORKERS, TIMEOUT, MEMORY) if flag.value is not None}
+    given: dict[str, Any] = {flag.name: flag.value for flag in _OF_WORKERS if flag.value is not None}
     if not ISOLATE.value:
         if given:
             raise ValueError(f"--{next(iter(given))} is of worker processes: give --isolate too")

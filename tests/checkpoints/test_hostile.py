@@ -159,9 +159,9 @@ def bombs(folder: Path):
         "duplicates": b"]" + b"2" * count,
         "names": b"".join(b"cm%d\nx\n" % k for k in range(count // 4)),
         # Each level holds the one below it ten times: 10^30 items when walked.
-        "billion laughs": b"(lp0\n"
-        + b"".join(b"(" + b"g%d\n" % k * 10 + b"lp%d\n" % (k + 1) for k in range(30))
-        + b".",
+        "billion laughs": b"(lp0\n0"
+        + b"".join(b"(" + b"g%d\n" % k * 10 + b"lp%d\n0" % (k + 1) for k in range(30))
+        + b"g30\n.",
         "long integer": b"\x8b\xff\xff\xff\x7f",
         "long string": b"X\xff\xff\xff\xff",
         "long string 8": b"\x8d" + b"\xff" * 8,

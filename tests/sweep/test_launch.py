@@ -3,8 +3,11 @@
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -31,10 +34,70 @@ def test_kubernetes_job_agrees_with_itself() -> None:
     assert re.search(r"--num_shards=(\d+)", command)[1] == str(job["completions"]) == str(job["parallelism"])
 
 
+def whole(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with these fields and no others."""
+    fields = {"properties": {**required, **optional}, "required": list(required), "additionalProperties": False}
+    return {"type": "object", **fields}
+
+
+TEXT, WHOLE, SWITCH = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+POD = {"type": "object", "properties": {"spec": {"type": "object", "required": ["containers"]}}, "required": ["spec"]}
+NODE = {"rayStartParams": TEXTS, "template": POD}
+GROUP = whole(
+    {**NODE, "groupName": TEXT, "minReplicas": WHOLE, "maxReplicas": WHOLE}, {"replicas": WHOLE, "numOfHosts": WHOLE}
+)
+CLUSTER = whole(
+    {"headGroupSpec": whole(NODE, {"serviceType": TEXT, "enableIngress": SWITCH})},
+    {"workerGroupSpecs": {"type": "array", "items": GROUP}, "rayVersion": TEXT, "enableInTreeAutoscaling": SWITCH},
+)
+RAY_JOB = whole(
+    {
+        "apiVersion": {"const": "ray.io/v1"},
+        "kind": {"const": "RayJob"},
+        "metadata": {"type": "object", "required": ["name"]},
+        "spec": whole(
+            {"entrypoint": TEXT, "rayClusterSpec": CLUSTER},
+            {
+                "activeDeadlineSeconds": WHOLE,
+                "backoffLimit": WHOLE,
+                "shutdownAfterJobFinishes": SWITCH,
+                "submissionMode": {"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode"]},
+                "ttlSecondsAfterFinished": WHOLE,
+            },
+        ),
+    },
+    {},
+)
+"""What KubeRay's RayJob asks for (ray.io/v1), of the fields that a batch scan can use: in its own file each field that
+is not among them would be a spelling mistake, which Kubernetes drops in silence."""
+
+
 def test_ray_job_is_one() -> None:
     job = yaml.safe_load((FOLDER / "ray_job.yaml").read_text())
-    assert job["kind"] == "RayJob"
+    jsonschema.validate(job, RAY_JOB)
     assert "--backend=ray" in job["spec"]["entrypoint"]
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("shutdownAfterJobFinish",), True),
+        (("rayClusterSpec", "headGroupSpec", "rayStartParams", "num-gpus"), 0),
+        (("rayClusterSpec", "workerGroupSpecs", 0, "minReplica"), 1),
+        (("rayClusterSpec", "workerGroupSpecs", 0, "template"), {}),
+    ],
+)
+def test_a_ray_job_with_a_mistake_is_none(path: Sequence[Any], value: Any) -> None:
+    job = yaml.safe_load((FOLDER / "ray_job.yaml").read_text())
+    place = job["spec"]
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(job, RAY_JOB)
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 0), (2, 2)])

@@ -21,12 +21,21 @@ SLACK = 64 << 20
 MAX_JSON_BYTES = 8 << 20
 """JSON grows about twentyfold when parsed; no index, header or config of a classifier comes near this."""
 
+LONGEST_MESSAGE = 4000
+"""Characters of an error's message."""
+
 OPTIMISER_KEYS = ("opt_state", "optimizer", "optimiser")
 """Top-level keys of a training state that hold no weights of the network."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be used; the message names the file or leaf, what was expected and what to do."""
+    """A checkpoint cannot be used; the message names the file or leaf, what was expected and what to do.
+
+    What a file gives names to may be as long as the file: a message is cut at `LONGEST_MESSAGE` characters.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ...")
 
 
 PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -52,8 +52,10 @@ def _config(folder: Path) -> dict[str, Any]:
     if names := config.get("architectures") or config.get("architecture"):
         found["model_name"] = names[0] if isinstance(names, list) else names
     labels = config.get("id2label") or config.get("label_names")
-    if labels or "num_classes" in config or "num_labels" in config:
-        found["num_classes"] = len(labels) if labels else config.get("num_classes", config.get("num_labels"))
+    if isinstance(labels, dict | list) and labels:
+        found["num_classes"] = len(labels)
+    elif "num_classes" in config or "num_labels" in config:
+        found["num_classes"] = config.get("num_classes", config.get("num_labels"))
     if isinstance(config.get("image_size"), int):
         channels = config.get("num_channels", 3)
         found["input_shape"] = [config["image_size"], config["image_size"], channels]

@@ -150,7 +150,8 @@ def _read(path: Path) -> Iterator[Entry]:
         where = f"manifest {path}, line {number}"
         try:
             content = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            # Beside what is no JSON: numbers of thousands of digits.
             raise ManifestError(f"{where}: no valid JSON ({error})") from error
         if not isinstance(content, dict) or not isinstance(content.get("path"), str):
             raise ManifestError(f"{where}: expected an object with a `path`")
@@ -165,7 +166,10 @@ def _read(path: Path) -> Iterator[Entry]:
             known |= {"path": ELSEWHERE, "remote": Remote(address)}
             known.setdefault("id", address.shown)
         else:
-            file = Path(content["path"]).expanduser()
+            try:
+                file = Path(content["path"]).expanduser()
+            except RuntimeError as error:
+                raise ManifestError(f"{where}: {error}") from error
             known["path"] = file if file.is_absolute() else path.parent / file
             known.setdefault("id", content["path"])
         if "part" in known and "id" not in content:

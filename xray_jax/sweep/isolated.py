@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import ERROR, EarlierRow, Row
+from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
 from xray_jax.sweep.isolated_worker import Request, Worker
-from xray_jax.sweep.worker_process import NONSENSE, WorkerDiedError, WorkerProcess, how_it_ended
+from xray_jax.sweep.worker_process import NONSENSE, WorkerDiedError, WorkerProcess, how_it_ended, out_of_memory, program
 
 ATTEMPTS = 2
 """At one checkpoint, over all runs, before it is an error row."""
@@ -44,7 +44,6 @@ _STARTS = 3
 _LONGEST_WAIT = 60.0
 _LONGEST_STAGE = 200
 _AHEAD = 3
-_OUT_OF_MEMORY = ("MemoryError", "RESOURCE_EXHAUSTED", "bad_alloc", "annot allocate memory", "can't start new thread")
 
 
 class IsolationError(OSError):
@@ -60,11 +59,13 @@ class IsolationOptions:
       timeout: seconds a checkpoint may take, from its first byte to its row.
       memory: GiB that a worker may write to, what it keeps from checkpoint to checkpoint included; enforced by the
         kernel (Linux: RLIMIT_DATA; memory of a GPU is not counted). None for no limit.
+      worker_network: whether workers keep the network: for readers and detectors of other packages that ask a service.
     """
 
     workers: int = 1
     timeout: float = 3600.0
     memory: float | None = None
+    worker_network: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -151,7 +152,9 @@ class _Supervisor:
     ) -> None:
         self._options, self._attempts, self._waiting, self._fetching = options, attempts, waiting, fetching
         memory = 0 if options.memory is None else int(options.memory * GIB)
-        self._start = functools.partial(WorkerProcess, pickle.dumps(make), memory, shares(options.workers))
+        told = pickle.dumps(make), memory, shares(options.workers), program(options.worker_network)
+        self._start = functools.partial(WorkerProcess, *told)
+        self._tell = functools.cache(lambda network: print(f"worker processes: {network}", file=sys.stderr))
         self._again: deque[_Task] = deque()
         self._slots = [_Slot() for _ in range(min(options.workers, len(waiting)))]
         self._done: defaultdict[str, dict[tuple[Any, ...], EarlierRow]] = defaultdict(dict)
@@ -240,8 +243,9 @@ class _Supervisor:
         match message:
             case {"unusable": str(reason)} if not process.ready:
                 raise ValueError(reason)
-            case {"ready": True} if not process.ready and task is not None:
+            case {"ready": True, "network": str(network)} if not process.ready and task is not None:
                 process.ready, slot.starts = True, 0
+                self._tell(network)
                 self._request(slot, process, task)
             case {"stage": str(stage), "identity": value} if task is not None:
                 slot.stage = stage[:_LONGEST_STAGE]
@@ -256,7 +260,7 @@ class _Supervisor:
                 raise WorkerDiedError(NONSENSE)
 
     def _finished(self, slot: _Slot, process: WorkerProcess, task: _Task, rows: list[Row]) -> Iterator[Row]:
-        if process.served > 1 and not task.deaths and any(map(_out_of_memory, rows)):
+        if process.served > 1 and not task.deaths and any(map(out_of_memory, rows)):
             # Perhaps for what earlier checkpoints left there: its row must not depend on them.
             self._retry(slot, task)
             return
@@ -312,10 +316,6 @@ def _is_of(entry: Entry, row: Any) -> bool:
         return False
     key = as_identity(list(identity(row)))
     return key is not None and key[0] == entry.id
-
-
-def _out_of_memory(row: Row) -> bool:
-    return row["status"] == ERROR and any(words in str(row["reason"]) for words in _OUT_OF_MEMORY)
 
 
 def shares(workers: int) -> dict[str, str]:

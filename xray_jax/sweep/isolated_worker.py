@@ -22,6 +22,7 @@ from xray_jax.rows.file import encode, identity
 from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
+from xray_jax.sweep.no_network import cut_off
 
 LENGTH = struct.Struct(">Q")
 """What stands before each frame."""
@@ -114,16 +115,19 @@ def connect() -> Supervisor:
     return Supervisor(messages)
 
 
-def main() -> None:
-    """The program of a worker process."""
+def main(online: bool = False) -> None:
+    """The program of a worker process; `online`: it keeps the network."""
     supervisor = connect()
+    # Before it parses anything, samples included.
+    reason = "it was asked for" if online else cut_off()
     try:
         make: Callable[[], Worker] = supervisor.receive()
         worker = make()
     except ValueError as error:
         supervisor.send(json.dumps({"unusable": str(error)}))
         return
-    supervisor.send(json.dumps({"ready": True}))
+    network = "cut off from the network" if reason is None else f"not cut off from the network ({reason})"
+    supervisor.send(json.dumps({"ready": True, "network": network}))
     while True:
         request: Request = supervisor.receive()
         rows = worker.rows([request.entry], request.done, supervisor.hook(request.refused))

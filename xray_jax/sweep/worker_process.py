@@ -10,15 +10,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xray_jax.rows.row import ERROR, Row
 from xray_jax.sweep.isolated_worker import LENGTH
 
 NONSENSE = "its process sent what no worker sends"
-SCAN = "from xray_jax.sweep.isolated_worker import main; main()"
 _LONGEST_MESSAGE = 1 << 26
 _READ = 1 << 16
 _CREDENTIALS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_")
 """How the names of variables with credentials for hubs and buckets begin."""
 _DYING_SECONDS = 10.0
+_OUT_OF_MEMORY = ("MemoryError", "RESOURCE_EXHAUSTED", "bad_alloc", "annot allocate memory", "can't start new thread")
 
 
 class WorkerDiedError(Exception):
@@ -33,7 +34,7 @@ class WorkerProcess:
       served: checkpoints (or models to train) that it was given.
     """
 
-    def __init__(self, make: bytes, memory: int, environment: Mapping[str, str], program: str = SCAN) -> None:
+    def __init__(self, make: bytes, memory: int, environment: Mapping[str, str], program: str) -> None:
         """Starts it.
 
         Args:
@@ -133,6 +134,11 @@ class WorkerProcess:
         return -signal.SIGKILL
 
 
+def program(online: bool) -> str:
+    """What a process runs that scans; `online`: it keeps the network."""
+    return f"from xray_jax.sweep.isolated_worker import main; main(online={online})"
+
+
 def _without_credentials(variables: Mapping[str, str]) -> dict[str, str]:
     """What the supervisor fetches checkpoints with, a process that opens them has no use for."""
     return {name: value for name, value in variables.items() if not name.startswith(_CREDENTIALS)}
@@ -150,3 +156,8 @@ def how_it_ended(status: int, limited: bool) -> str:
     # A kernel without memory kills; a native library that is refused memory mostly aborts.
     memory = number == signal.SIGKILL or (limited and number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS))
     return f"killed by signal {number} ({name}{'; out of memory?' if memory else ''})"
+
+
+def out_of_memory(row: Row) -> bool:
+    """Whether a checkpoint's error is that memory ran out."""
+    return row["status"] == ERROR and any(words in str(row["reason"]) for words in _OUT_OF_MEMORY)

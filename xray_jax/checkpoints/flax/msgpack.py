@@ -126,7 +126,7 @@ class _Decoder:
         code = self.take(1)[0]
         body = self.take(length)
         if code in (_NDARRAY, _SCALAR):
-            return _array(body)
+            return _array(body, depth + 1)
         if code == _COMPLEX:
             return None
         raise CheckpointError(f"extension type {code} is none of flax's: refused")
@@ -141,10 +141,10 @@ class _Decoder:
         return self.data[start : self.position]
 
 
-def _array(body: memoryview) -> np.ndarray:
+def _array(body: memoryview, depth: int) -> np.ndarray:
     """flax's ndarray: a msgpack triple of shape, dtype name and bytes in C order."""
     inner = _Decoder(body)
-    triple = inner.value()
+    triple = inner.value(depth)
     if not isinstance(triple, list) or len(triple) != 3 or inner.position != len(body):
         raise CheckpointError("an array is not a triple of shape, dtype and bytes: damaged")
     shape, name, raw = triple

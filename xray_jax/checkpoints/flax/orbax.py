@@ -48,9 +48,7 @@ def read(path: Path) -> Tensors:
     index = parse_json((item / _TREE).read_bytes(), _TREE)
     arrays: dict[str, Array] = {}
     skipped: set[str] = set()
-    for entry in index["tree_metadata"].values():
-        keys = [str(part["key"]) for part in entry["key_metadata"]]
-        kind = entry["value_metadata"]["value_type"]
+    for keys, kind in _leaves(index):
         if kind not in _ARRAY_TYPES + _EMPTY_TYPES:
             raise CheckpointError(f"leaf {'/'.join(keys)} is of the kind {str(kind)[:40]!r}: not read, or damaged")
         if keys[0] in OPTIMISER_KEYS or kind in _EMPTY_TYPES:
@@ -113,6 +111,23 @@ def _check_files(path: Path) -> int:
                 f"{file.relative_to(path)} unpacks to far more than the {size} bytes on disk: refused"
             )
     return size
+
+
+def _leaves(index: Any) -> list[tuple[list[str], Any]]:
+    """Keys and kind of each leaf of the tree.
+
+    Raises:
+      CheckpointError: its metadata are not what orbax writes.
+    """
+    try:
+        tree = index["tree_metadata"].values()
+        keys = [[str(part["key"]) for part in entry["key_metadata"]] for entry in tree]
+        kinds = [entry["value_metadata"]["value_type"] for entry in tree]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{_TREE} is not what orbax writes ({type(error).__name__}: {error}): damaged") from error
+    if not all(keys):
+        raise CheckpointError(f"{_TREE} has a leaf without a name: damaged")
+    return list(zip(keys, kinds, strict=True))
 
 
 def _open(item: Path, name: str, index: dict[str, Any], size: int) -> LazyArray:

@@ -30,6 +30,8 @@ from xray_jax.checkpoints.keras.shape_layers import IDENTITIES
 MODELS = ("Sequential", "Functional", "Model")
 MAX_NODES = 20_000
 MAX_DEPTH = 50
+MAX_CALLS = 40_000
+"""Of layers, in all: models that are called twice by models that are called twice, and so on."""
 _OPS = {name: name for name in ("Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum")} | {
     "TrueDivide": "Divide",
     "Relu": "relu",
@@ -77,6 +79,16 @@ def build(config: Any, keras: int) -> Graph:
     Raises:
       CheckpointError: naming the layer and what is wrong with it.
     """
+    try:
+        return _build(config, keras)
+    except (AttributeError, LookupError, TypeError) as error:
+        # Somewhere in it stands a value of another type than Keras writes there.
+        raise CheckpointError(
+            f"its config is not what Keras writes ({type(error).__name__}: {error}): damaged"
+        ) from error
+
+
+def _build(config: Any, keras: int) -> Graph:
     builder = _Builder(keras)
     top = _Model(config, builder, 0)
     if len(top.inputs) != 1:
@@ -109,6 +121,12 @@ class _Builder:
     counts: dict[str, int] = field(default_factory=dict)
     data_formats: list[str] = field(default_factory=list)
     policies: set[str] = field(default_factory=set)
+    calls: int = 0
+
+    def spend(self, calls: int) -> None:
+        self.calls += calls
+        if self.calls > MAX_CALLS:
+            raise CheckpointError(f"its layers are called more than {MAX_CALLS} times: refused")
 
     def emit(self, kind: str, key: str, settings: Mapping[str, Any], inputs: Sequence[Any]) -> int:
         if len(self.nodes) >= MAX_NODES:
@@ -137,6 +155,8 @@ class _Layer:
         own = self.config.get("name") if isinstance(self.config, Mapping) else None
         self.name = str(entry.get("name") or own or self.kind)
         self.calls = entry.get("inbound_nodes") or []
+        if not isinstance(self.calls, list):
+            raise CheckpointError(f"layer {self.name!r}: its inbound_nodes are no list")
         self.nested: _Model | None = None
         self._key = ""
         self._settings: Mapping[str, Any] = {}
@@ -196,7 +216,7 @@ class _Model:
         listed = config if isinstance(config, list) else config.get("layers") if isinstance(config, Mapping) else None
         if kind not in MODELS or not isinstance(listed, list) or not listed:
             raise CheckpointError(f"the model is a {kind} without a list of layers (a subclassed model?){ADVICE}")
-        self.tree = Tree()
+        self.tree, self._builder = Tree(), builder
         self._sequential = kind == "Sequential"
         self._layers = [_Layer(layer, builder, self.tree, depth) for layer in listed]
         self._by_name = {layer.name: layer for layer in self._layers}
@@ -214,6 +234,7 @@ class _Model:
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """Node numbers of the model's outputs, given those of its inputs."""
+        self._builder.spend(sum(max(len(layer.calls), 1) for layer in self._layers))
         if len(inputs) != len(self.inputs):
             raise CheckpointError(f"a nested model with {len(self.inputs)} inputs is called on {len(inputs)}")
         if self._sequential:

@@ -25,6 +25,10 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 METADATA_BYTES = 32 << 20
 """How much may be read beside the arrays, each reading counting as `MIN_READ` at least: damage may point in circles."""
 MIN_READ = 64
+MAX_DEPTH = 64
+"""Of groups in groups, one of which may be in itself."""
+LONGEST_NAME = 1024
+"""Bytes of a member's name; a heap of names may be read from every byte on."""
 _UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF
 _LATEST = "; save it again with Keras's or h5py's defaults (no libver='latest', track_order or compression)"
 
@@ -71,12 +75,16 @@ class File:
         """`size` bytes at `offset`; raises `CheckpointError` outside of the file, or when too much was taken."""
         if size < 0 or offset < 0 or offset + size > len(self.data):
             raise CheckpointError(f"damaged HDF5: {size} bytes at {offset} lie outside the file")
+        self.charge(size)
+        return bytes(self.data[offset : offset + size])
+
+    def charge(self, size: int) -> None:
+        """Counts `size` bytes of structure; raises `CheckpointError` when they become too many."""
         self._budget -= max(size, MIN_READ)
         if self._budget < 0:
             raise CheckpointError(
                 f"HDF5 with more than {METADATA_BYTES} bytes of structure, or one that points in circles"
             )
-        return bytes(self.data[offset : offset + size])
 
     def unpack(self, form: str, offset: int) -> tuple[Any, ...]:
         """The numbers at `offset`, in a layout of `struct`."""
@@ -104,6 +112,9 @@ class Node:
     """
 
     def __init__(self, file: File, address: int, path: str) -> None:
+        if path.count("/") > MAX_DEPTH:
+            raise CheckpointError(f"HDF5 groups nested more than {MAX_DEPTH} deep: refused")
+        file.charge(len(path))
         self._file = file
         self.path = path
         self._messages = list(_messages(file, address))
@@ -135,7 +146,10 @@ class Node:
             (count,) = self._file.unpack("<H", node + 6)
             for entry in range(count):
                 name_offset, address, cache = self._file.unpack("<QQI", node + 8 + 40 * entry)
-                name = heap_names[name_offset : heap_names.find(b"\0", name_offset)].decode()
+                name_end = heap_names.find(b"\0", name_offset, name_offset + LONGEST_NAME)
+                if name_end < 0:
+                    raise CheckpointError(f"HDF5: a name in {self.path or '/'} has no end within {LONGEST_NAME} bytes")
+                name = heap_names[name_offset:name_end].decode()
                 if cache == 2:
                     raise CheckpointError(f"HDF5: {self.path}/{name} is a symbolic link: refused")
                 members[name] = address
@@ -312,7 +326,7 @@ def _type(body: bytes, where: str) -> _Type:
         return _Type(np.dtype(f"S{size}"), size)
     if kind == 9 and bits & 0x0F == 1 and size == 16:
         return _Type(None, 16)
-    if kind == 8:
+    if kind == 8 and len(body) > 8 and body[8] & 0x0F != 8:
         # An enumeration (h5py's bool) is its base type.
         return _type(body[8:], where)
     raise CheckpointError(f"{where} is neither numbers nor strings (HDF5 type class {kind}): not read")

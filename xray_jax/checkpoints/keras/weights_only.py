@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.contents import CheckpointError, Tensors, check_budget
 from xray_jax.checkpoints.keras.hdf5 import Node
 
 _EPSILON = 1e-3 - 1e-5
@@ -26,7 +26,10 @@ def read(root: Node, size: int) -> Tensors:
       CheckpointError: naming the layer that is no convolution, linear layer or batch norm.
     """
     layers: dict[str, list[np.ndarray]] = {}
-    for path, array in sorted(_arrays(root).items(), key=lambda item: _order(item[0])):
+    found = _arrays(root)
+    # Data sets may lie upon each other, and some are copied below.
+    check_budget(found.values(), size)
+    for path, array in sorted(found.items(), key=lambda item: _order(item[0])):
         layers.setdefault(_layer(path), []).append(array)
     if not layers:
         raise CheckpointError("it has neither a model_config nor weights; save the whole model with model.save(...)")

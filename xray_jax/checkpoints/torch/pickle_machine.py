@@ -15,6 +15,9 @@ KEPT_BYTES = 1024
 # Upper bounds in bytes of what CPython allocates, checked by a test with tracemalloc.
 OBJECT, SLOT, CONTAINER, MEMO = 64, 8, 128, 112
 
+DICTIONARIES = (Name("collections", "OrderedDict"), Name("collections", "defaultdict"))
+"""What makes dictionaries, beside an opcode."""
+
 MARK = object()
 
 
@@ -107,7 +110,12 @@ class Machine:
 
     def call(self, function: Any, arguments: Any) -> None:
         """Puts a call on the stack that is never made."""
-        self.push(Call(function, arguments), CONTAINER)
+        made = Call(function, arguments)
+        self.push(made, CONTAINER)
+        if made.calls(*DICTIONARIES) and isinstance(arguments, tuple) and arguments and isinstance(arguments[0], list):
+            # Python 2 gave the items as an argument.
+            items = [item for item in arguments[0] if isinstance(item, list | tuple) and len(item) == 2]
+            self.set_items([value for item in items for value in item])
 
     def append(self, values: list[Any]) -> None:
         """Extends the list on top of the stack; of other objects the values are dropped."""

@@ -54,13 +54,17 @@ class Call:
       function: whatever should be called.
       arguments: its arguments as read.
       state: what BUILD would set.
-      pairs: items that SETITEM(S) would set. What APPEND(S) adds is dropped.
+      pairs: items that SETITEM(S) would set, and those that a dictionary is called on. What APPEND(S) adds is dropped.
     """
 
     function: Any
     arguments: Any
     state: Any = None
     pairs: list[tuple[Any, Any]] | tuple[()] = ()
+
+    def calls(self, *names: Name) -> bool:
+        """Whether it is a call of one of these globals; what else is called is never looked into."""
+        return isinstance(self.function, Name) and self.function in names
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -72,6 +76,13 @@ class Dict:
     """
 
     pairs: list[tuple[Any, Any]] | tuple[()] = ()
+
+
+def brief(value: Any) -> str:
+    """A value for people, short whatever it is: a list that holds itself ten times over has a long `str`."""
+    if value is None or isinstance(value, bool | int | float | str | bytes | Name):
+        return str(value)[:80]
+    return f"a {type(value).__name__.lower()}"
 
 
 class Pickle(NamedTuple):

@@ -1,5 +1,6 @@
 """The state dict in what a torch file's pickle holds: wrappers opened, everything else left alone and listed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
@@ -18,6 +19,8 @@ _TRAINING = ("optim", "sched", "lr_sched", "scaler", "ema", "state_dict_ema", "a
 """How entries begin that belong to the training and not to the network."""
 
 _MAX_NETWORKS = 8
+_LONGEST_NAME = 256
+"""Of a network in a file: every name of an array in it begins with it."""
 
 _METADATA = ("model_name", "num_classes", "img_size", "clean_data", "arch", "architecture", "input_shape", "preprocess")
 
@@ -46,11 +49,12 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
       CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
     """
     refuse_malice(pickle.names)
-    path, networks = _find(pickle.value, (), container)
+    known: Known = {}
+    path, networks = _find(pickle.value, (), container, known)
     notes: list[str] = []
     if path:
         notes.append(f"weights read from entry {'.'.join(path)}")
-    if path and (others := [name for name in _networks(pickle.value) if name != path[0]]):
+    if path and (others := [name for name in _networks(pickle.value, known) if name != path[0]]):
         notes.append(f"the file holds other networks, which are not scanned: {', '.join(others[:8])}")
     arrays: dict[str, Any] = {}
     skipped: list[str] = []
@@ -93,10 +97,14 @@ def refuse_malice(names: set[Name]) -> None:
             )
 
 
-Items = list[tuple[Any, Any]]
+Items = Sequence[tuple[Any, Any]]
+Known = dict[tuple[int, int], bool]
+"""(identity, depth) of values -> whether they hold tensors: one value may stand in a million places."""
 
 
-def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tuple[str, ...], dict[str, Items]]:
+def _find(
+    value: Any, path: tuple[str, ...], container: Container, known: Known
+) -> tuple[tuple[str, ...], dict[str, Items]]:
     """The entries that lead to the weights, and the weights: items by network; one network has the name ""."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -104,12 +112,12 @@ def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tupl
     if items is None:
         raise CheckpointError(_why_not(value))
     entries = {key: child for key, child in items if isinstance(key, str)}
-    wrapped = [name for name in _WRAPPERS if _holds_tensors(entries.get(name))]
+    wrapped = [name for name in _WRAPPERS if _holds_tensors(entries.get(name), known)]
     if len(path) < 4:
         for name in wrapped[:1]:
-            inner, networks = _find(entries[name], (*path, name), container)
-            beside = {other: tensors.pairs(entries[other]) or [] for other in _networks(value) if other != name}
-            others_flat = {other: items for other, items in beside.items() if _is_flat(items)}
+            inner, networks = _find(entries[name], (*path, name), container, known)
+            beside = {other: entries[other] for other in _networks(value, known) if other != name}
+            others_flat = {o: tensors.pairs(child) or [] for o, child in beside.items() if _is_flat(child, known)}
             if list(networks) == [""] and 0 < len(others_flat) < _MAX_NETWORKS:
                 # Whether one of them is a second classifier is told when they are recognised.
                 return path, {name: networks[""], **others_flat}
@@ -118,12 +126,11 @@ def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tupl
     if not all(_is_scalar(child, container) for child in direct):
         return path, {"": items}
     # An accuracy or a step may be a tensor too.
-    others = _networks(value)
+    others = _networks(value, known)
     if len(others) == 1 and len(path) < 4:
-        return _find(entries[others[0]], (*path, others[0]), container)
-    flat = {name: tensors.pairs(entries[name]) for name in others}
-    if others and len(others) <= _MAX_NETWORKS and all(map(_is_flat, flat.values())):
-        return path, {name: items for name, items in flat.items() if items is not None}
+        return _find(entries[others[0]], (*path, others[0]), container, known)
+    if 0 < len(others) <= _MAX_NETWORKS and all(_is_flat(entries[name], known) for name in others):
+        return path, {name: tensors.pairs(entries[name]) or [] for name in others}
     if others:
         raise CheckpointError(
             f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
@@ -132,27 +139,33 @@ def _find(value: Any, path: tuple[str, ...], container: Container) -> tuple[tupl
     raise CheckpointError(_why_not(modules[0]) if modules else f"it holds no tensors, only {sorted(entries)[:8]}")
 
 
-def _networks(value: Any) -> list[str]:
+def _networks(value: Any, known: Known) -> list[str]:
     """Names of the entries that hold tensors and do not belong to the training."""
     entries = {key: child for key, child in tensors.pairs(value) or () if isinstance(key, str)}
-    return [name for name, child in entries.items() if _holds_tensors(child) and not _is_training(name)]
+    named = {name: child for name, child in entries.items() if len(name) <= _LONGEST_NAME and not _is_training(name)}
+    return [name for name, child in named.items() if _holds_tensors(child, known)]
 
 
 def _is_training(name: str) -> bool:
     return name.startswith(_TRAINING) or "optim" in name.lower() or "sched" in name.lower()
 
 
-def _is_flat(items: Items | None) -> bool:
-    """Whether items are a state dict: names to tensors."""
-    return any(tensors.is_tensor(value) for _, value in items or ())
+def _is_flat(value: Any, known: Known) -> bool:
+    """Whether a value is a state dict: names to tensors."""
+    return tensors.pairs(value) is not None and _holds_tensors(value, known, 0)
 
 
-def _holds_tensors(value: Any, depth: int = 3) -> bool:
+def _holds_tensors(value: Any, known: Known, depth: int = 3) -> bool:
     # Some save the state dicts of several networks as a list; of one it is clear which.
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    children = [child for _, child in tensors.pairs(value) or ()]
-    return any(map(tensors.is_tensor, children)) or (depth > 0 and any(_holds_tensors(c, depth - 1) for c in children))
+    key = id(value), depth
+    if key not in known:
+        children = [child for _, child in tensors.pairs(value) or ()]
+        known[key] = any(map(tensors.is_tensor, children)) or (
+            depth > 0 and any(_holds_tensors(child, known, depth - 1) for child in children)
+        )
+    return known[key]
 
 
 def _is_scalar(value: Any, container: Container) -> bool:

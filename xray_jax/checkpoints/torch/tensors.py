@@ -1,14 +1,15 @@
 """Tensors and numpy arrays from pickle values: what torch and numpy would build of them, and nothing else."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
 
 from xray_jax.checkpoints.contents import CheckpointError, LazyArray
-from xray_jax.checkpoints.torch.pickle_values import Blob, Call, Dict, Name, Persistent
+from xray_jax.checkpoints.torch.pickle_machine import DICTIONARIES
+from xray_jax.checkpoints.torch.pickle_values import Blob, Call, Dict, Name, Persistent, brief
 
 _TORCH_DTYPES: dict[str, Any] = {
     "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
@@ -23,6 +24,7 @@ _STORAGES = {
 }  # fmt: skip
 _NUMPY_CODES = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
 _MAX_DIMENSIONS = 16
+_SIZE = Name("torch", "Size")
 
 
 class Container(Protocol):
@@ -57,17 +59,19 @@ def storage_dtype(kind: Any) -> np.dtype:
         name = _STORAGES.get(kind.name.removesuffix("Storage"))
         if name is not None and kind.name.endswith("Storage"):
             return np.dtype(_TORCH_DTYPES[name])
-    raise CheckpointError(f"a storage of the kind {str(kind)[:80]} is not read")
+    raise CheckpointError(f"a storage of the kind {brief(kind)} is not read")
 
 
 def storage_reference(reference: Any) -> tuple[np.dtype, str, int, tuple[int, int] | None]:
     """(dtype, key, elements, view) of torch's persistent id; view is (offset, elements) in old files, else None."""
     identity = reference.id if isinstance(reference, Persistent) else None
-    if isinstance(reference, Call) and str(reference.function) == "torch.storage._load_from_bytes":
+    if isinstance(reference, Call) and reference.calls(Name("torch.storage", "_load_from_bytes")):
         raise CheckpointError("pickle.dump wrote it; save it with torch.save(model.state_dict(), path)")
     if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
         raise CheckpointError("a tensor's storage is not a reference to a torch storage: damaged")
     _, kind, key, _, count, *rest = identity
+    if not isinstance(key, str | int):
+        raise CheckpointError("a storage's key is no string: damaged")
     view = rest[0] if rest else None
     if view is not None:
         _, offset, length = view
@@ -117,14 +121,14 @@ def tensor(value: Any, container: Container) -> LazyArray:
     raise CheckpointError(f"tensors of the kind {name} are not read; save plain dense tensors")
 
 
-def plain(value: Any, depth: int = 3) -> Any:
+def plain(value: Any, depth: int = 2) -> Any:
     """Numbers, strings, and short lists of them, also numpy's; None for everything else."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= 64 and depth:
         return [plain(item, depth - 1) for item in value]
     if isinstance(value, Call) and isinstance(value.function, Name) and isinstance(value.arguments, tuple):
-        if str(value.function) == "torch.Size" and value.arguments:
+        if value.calls(_SIZE) and value.arguments:
             return plain(value.arguments[0], depth - 1) if depth else None
         if _is_numpy(value.function.module) and value.function.name == "scalar" and len(value.arguments) == 2:
             dtype, data = value.arguments
@@ -146,7 +150,7 @@ def _strided(storage: Any, offset: Any, shape: Any, strides: Any, dtype_name: An
     if dtype_name is not None:
         known = isinstance(dtype_name, Name) and dtype_name.module == "torch" and dtype_name.name in _TORCH_DTYPES
         if not known:
-            raise CheckpointError(f"tensors of the dtype {str(dtype_name)[:80]} are not read")
+            raise CheckpointError(f"tensors of the dtype {brief(dtype_name)} are not read")
         dtype = np.dtype(_TORCH_DTYPES[dtype_name.name])
     sizes, steps = _shape(shape), _shape(strides)
     if len(sizes) != len(steps):
@@ -192,7 +196,7 @@ def _numpy_array(shape: Any, dtype: Any, fortran: Any, data: Any, container: Con
 
 def _numpy_dtype(value: Any) -> np.dtype:
     """`numpy.dtype('f4', False, True)` with the state (3, '<', ...): plain numbers only."""
-    if isinstance(value, Call) and str(value.function) == "numpy.dtype" and value.arguments[0] in _NUMPY_CODES:
+    if isinstance(value, Call) and value.calls(Name("numpy", "dtype")) and value.arguments[0] in _NUMPY_CODES:
         order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "|"
         if order in ("<", ">", "|", "="):
             return np.dtype(value.arguments[0]).newbyteorder(order)
@@ -200,13 +204,13 @@ def _numpy_dtype(value: Any) -> np.dtype:
 
 
 def _bytes(value: Any, container: Container | None) -> bytes:
-    if isinstance(value, Call) and str(value.function) == "_codecs.encode" and value.arguments[1:] == ("latin1",):
+    if isinstance(value, Call) and value.calls(Name("_codecs", "encode")) and value.arguments[1:] == ("latin1",):
         # How protocol 2 spells bytes.
         text = value.arguments[0]
         if isinstance(text, Blob) and container is not None:
             return container.blob(text).decode("utf-8").encode("latin1")
         return text.encode("latin1")
-    if isinstance(value, Call) and value.function in (Name("__builtin__", "bytes"), Name("builtins", "bytes")):
+    if isinstance(value, Call) and value.calls(Name("__builtin__", "bytes"), Name("builtins", "bytes")):
         return b""
     if isinstance(value, Blob) and container is not None:
         return container.blob(value)
@@ -222,7 +226,7 @@ def _is_numpy(module: str) -> bool:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, Call) and str(value.function) == "torch.Size":
+    if isinstance(value, Call) and value.calls(_SIZE):
         (value,) = value.arguments
     if not isinstance(value, list | tuple) or len(value) > _MAX_DIMENSIONS:
         raise CheckpointError("a shape is no list of numbers: damaged")
@@ -231,21 +235,12 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _whole(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
-        raise CheckpointError(f"expected a size, got {str(value)[:40]!r}: damaged")
+        raise CheckpointError(f"expected a size, got {brief(value)!r}: damaged")
     return value
 
 
-def pairs(value: Any) -> list[tuple[Any, Any]] | None:
+def pairs(value: Any) -> Sequence[tuple[Any, Any]] | None:
     """Items of a dictionary or ordered dictionary; None for everything else."""
-    if isinstance(value, Dict):
-        return list(value.pairs)
-    if isinstance(value, Call) and str(value.function) in ("collections.OrderedDict", "collections.defaultdict"):
-        items = list(value.pairs)
-        # Python 2 gave the items as an argument.
-        if isinstance(value.arguments, tuple) and value.arguments and isinstance(value.arguments[0], list):
-            items = [
-                (item[0], item[1]) for item in value.arguments[0] if isinstance(item, list | tuple) and len(item) == 2
-            ]
-            items += list(value.pairs)
-        return items
+    if isinstance(value, Dict) or (isinstance(value, Call) and value.calls(*DICTIONARIES)):
+        return value.pairs
     return None

@@ -65,6 +65,11 @@ def parse(text: str) -> Address | None:
         raise SourceError(f"{shown(text)}: {scheme}:// is not read; give a path, or an address with {known}")
     if any(ord(character) <= 32 or ord(character) == 127 for character in text):
         raise SourceError(f"{shown(text)!r}: an address has no spaces or control characters; write them as %20")
+    try:
+        parts = urlsplit(text)
+        host, _ = (parts.hostname, parts.port) if scheme in WEB else (None, None)
+    except ValueError as error:
+        raise SourceError(f"{shown(text)}: not an address ({error})") from error
     if scheme == HUB:
         return _hub(text, text[match.end() :])
     if scheme in BUCKETS:
@@ -72,11 +77,6 @@ def parse(text: str) -> Address | None:
         if not bucket or "@" in bucket:
             raise SourceError(f"{shown(text)}: expected {scheme}://bucket/prefix, credentials from the environment")
         return Address(scheme, f"{scheme}://{bucket}/{key}", text, path=f"{bucket}/{key}".rstrip("/"))
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise SourceError(f"{shown(text)}: not an address ({error})") from error
     if not host:
         raise SourceError(f"{shown(text)}: it names no server; expected {scheme}://server/path/file")
     return Address(scheme, shown(text), text, path=parts.path)
