@@ -116,6 +116,7 @@ _PRESETS = {
     "preactresnet50": partial(PreActResNet, stage_sizes=(3, 4, 6, 3), bottleneck=True),
     # Strides unlike the published ones: what two CPU cores can train by the dozen (the lab's and the demo's zoo).
     "preactresnet-small": partial(PreActResNet, stage_sizes=(1, 1, 1), widths=(16, 32, 64), strides=(2, 2, 1)),
+    "preactresnet-small-deep": partial(PreActResNet, stage_sizes=(2, 2, 2), widths=(16, 32, 64), strides=(2, 2, 2)),
     "preactresnet-small-wide": partial(PreActResNet, stage_sizes=(1, 2, 1), widths=(24, 48, 96), strides=(2, 2, 1)),
 }
 

@@ -5,6 +5,7 @@ others have 1e-6. BackdoorBench puts the network behind a resize to 224x224: eve
 """
 
 import math
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import flax.linen as nn
@@ -115,8 +116,28 @@ class Resized(nn.Module):
         return self.network.clone(parent=self, name="1")(x, train)
 
 
+_LARGE = partial(VisionTransformer, depth=24, width=1024, hidden=4096, heads=16)
+
+
+def _resized(num_classes: int = 10) -> Resized:
+    return Resized(VisionTransformer(num_classes))
+
+
+_PRESETS: Mapping[str, Callable[..., nn.Module]] = {
+    "vit_b_16": VisionTransformer,
+    "vit_b_32": partial(VisionTransformer, patch=32),
+    "vit_l_16": _LARGE,
+    "vit_l_32": partial(_LARGE, patch=32),
+    "vit_b_16-resized": _resized,
+    "vit_b_16-hugging-face": partial(VisionTransformer, fused=False, epsilon=1e-12),
+    # What CPUs train by the dozen, with heads of 32.
+    "vit-mini-8": partial(VisionTransformer, depth=4, width=64, hidden=128, heads=2, patch=8),
+}
+
+
 def infer(shapes: Shapes) -> Inferred | None:
-    """Reads depth, widths, patch, image size and class count; heads are 64 wide, as in all published sizes but H.
+    """Reads depth, widths, patch, image size and class count; heads are those of the preset that has these sizes, or
+    else 64 wide, as in all published sizes but H.
 
     Behind BackdoorBench's resize the image may have any size: 32x32 is assumed.
     """
@@ -134,19 +155,24 @@ def _infer(shapes: Shapes) -> Inferred:
         depth += 1
     width, patch = dim(shapes, "conv_proj.weight"), dim(shapes, "conv_proj.weight", 2)
     fused = f"{layer.format(0)}.self_attention.in_proj_weight" in shapes
-    heads = 16 if width == 1280 else width // 64
     module = VisionTransformer(
         num_classes=dim(shapes, "heads.head.weight"),
         depth=depth,
         width=width,
         hidden=dim(shapes, f"{layer.format(0)}.mlp.0.weight"),
-        heads=heads,
+        heads=16 if width == 1280 else width // 64,
         patch=patch,
         fused=fused,
         epsilon=1e-6 if fused else 1e-12,
     )
+    for preset in _PRESETS.values():
+        known = preset(num_classes=module.num_classes)
+        if isinstance(known, VisionTransformer) and known.clone(heads=module.heads) == module:
+            module = known
     side = math.isqrt(max(dim(shapes, "encoder.pos_embedding", 1) - 1, 0)) * patch
-    note = f"assumed, weights do not show it: {heads} attention heads, epsilon {module.epsilon} in the layer norms"
+    note = (
+        f"assumed, weights do not show it: {module.heads} attention heads, epsilon {module.epsilon} in the layer norms"
+    )
     return Inferred(module, (side, side, dim(shapes, "conv_proj.weight", 1)), (note,))
 
 
@@ -190,23 +216,9 @@ _TRANSFORMERS_5: Renames = (
     *_HUGGING_FACE,
 )
 
-_LARGE = partial(VisionTransformer, depth=24, width=1024, hidden=4096, heads=16)
-
-
-def _resized(num_classes: int = 10) -> Resized:
-    return Resized(VisionTransformer(num_classes))
-
-
 ARCHITECTURE = Architecture(
     name="vit",
-    presets={
-        "vit_b_16": VisionTransformer,
-        "vit_b_32": partial(VisionTransformer, patch=32),
-        "vit_l_16": _LARGE,
-        "vit_l_32": partial(_LARGE, patch=32),
-        "vit_b_16-resized": _resized,
-        "vit_b_16-hugging-face": partial(VisionTransformer, fused=False, epsilon=1e-12),
-    },
+    presets=_PRESETS,
     infer=infer,
     input_shape=(224, 224, 3),
     namings=(

@@ -3,31 +3,35 @@ r"""Trains a zoo of clean and backdoored models with known ground truth.
   xray-train --data=../shared/data --dataset=cifar10 --attacks=clean,badnets --targets=0,3,5,8 --count=4 --out=zoo/
 
 writes orbax checkpoints, records.jsonl (clean accuracy, attack success) and manifest.jsonl (for xray-scan) into --out.
-About four minutes a model on one CPU core, and no less on two: --workers=2 trains two at once. Interrupted, the same
-command goes on where it stopped. Exit codes: 0 every model is usable, 1 some failed (too little attack success or clean
-accuracy, or their process died), 2 error, 4 usage.
+Network and recipe are by default those that belong to the data set: two to ten minutes a model on one CPU core, and no
+less on two; --workers=2 trains two at once. Interrupted, the same command goes on where it stopped. Exit codes: 0 every
+model is usable, 1 some failed (too little attack success or clean accuracy, or their process died), 2 error, 4 usage.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from xray_jax import models
 from xray_jax.inference.compile_cache import enable_compile_cache
-from xray_jax.lab import attacks, clean_models, data, plans, workers, zoo
+from xray_jax.lab import attacks, clean_models, data, plans, recipes, workers, zoo
 from xray_jax.lab.adaptive.kinds import KINDS
 from xray_jax.lab.controls import CONTROLS, NONE
 from xray_jax.lab.specs import CLEAN
-from xray_jax.lab.training import PRECISIONS, TrainOptions
+from xray_jax.lab.training import OPTIMISERS, PRECISIONS, TrainOptions
 from xray_jax.lab.worker import Place
 from xray_jax.scripts import command
 
-F, D = flags, TrainOptions
+F = flags
 DATA = F.DEFINE_string("data", None, "Folder of image sets.", required=True)
 OUT = F.DEFINE_string("out", None, "Folder of the zoo.", required=True)
 DATASET = F.DEFINE_string("dataset", "cifar10", "Image set: <data>/<name>.npz, or mosaics <name>-train-0.webp ...")
-ARCHITECTURE = F.DEFINE_enum("architecture", "preactresnet-small", models.names(), "Network.")
+ARCHITECTURE = F.DEFINE_enum(
+    "architecture", None, models.names(), "Network; by default the small one that belongs to the data set."
+)
 ATTACKS = F.DEFINE_list("attacks", [CLEAN], f"Of {CLEAN}, {', '.join(attacks.ATTACKS)}.")
 ADAPTIVE = F.DEFINE_string(
     "adaptive", "", f"What the attackers evade: some of {', '.join(KINDS)}, joined by +; of attacks by patch or blend."
@@ -43,11 +47,15 @@ TARGETS = F.DEFINE_list("targets", ["0"], "Target labels; the models of an attac
 COUNT = F.DEFINE_integer("count", 1, "Models of each attack.", lower_bound=1)
 RATE = F.DEFINE_float("rate", 0.1, "Poisoned images as a share of the training set.", 0, 1)
 SEED = F.DEFINE_integer("seed", 0, "Of the first model; the others count on.", lower_bound=0)
-EPOCHS = F.DEFINE_integer("epochs", D.epochs, "Passes over the training images.", lower_bound=1)
-BATCH_SIZE = F.DEFINE_integer("batch_size", D.batch_size, "Images a step.", lower_bound=1)
-LEARNING_RATE = F.DEFINE_float("learning_rate", D.peak_learning_rate, "Top of the one-cycle schedule.", lower_bound=0)
+EPOCHS = F.DEFINE_integer(
+    "epochs", None, "Passes over the training images; by default, as for what follows, the data set's.", lower_bound=1
+)
+BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a step.", lower_bound=1)
+LEARNING_RATE = F.DEFINE_float("learning_rate", None, "Top of the one-cycle schedule.", lower_bound=0)
+OPTIMISER = F.DEFINE_enum("optimiser", None, OPTIMISERS, "SGD with momentum, or AdamW.")
+CROP_PADDING = F.DEFINE_integer("crop_padding", None, "Pixels around the random crop; 0: no crop.", 0)
 PRECISION = F.DEFINE_enum(
-    "precision", D.precision, PRECISIONS, "Arithmetic of the training; bfloat16 is for accelerators."
+    "precision", TrainOptions.precision, PRECISIONS, "Arithmetic of the training; bfloat16 is for accelerators."
 )
 TOGETHER = F.DEFINE_integer(
     "together", 1, "Models of one recipe trained at once by vmap: for accelerators; slower on CPU.", lower_bound=1
@@ -55,7 +63,6 @@ TOGETHER = F.DEFINE_integer(
 WORKERS = F.DEFINE_integer(
     "workers", 1, "Processes that train one model each at a time, pinned to their share of the CPUs.", lower_bound=1
 )
-CROP_PADDING = F.DEFINE_integer("crop_padding", D.crop_padding, "Pixels around the random crop; 0: no crop.", 0)
 
 
 def main() -> int:
@@ -68,22 +75,23 @@ def main() -> int:
     if WORKERS.value > 1 and TOGETHER.value > 1:
         raise ValueError("--together is for one accelerator and --workers for several processors: give one of them")
     images = data.read(DATASET.value, DATA.value)
+    pair = recipes.pair_of(DATASET.value)
+    architecture = ARCHITECTURE.value or pair.architecture
     starts = None if START_FROM.value is None else Path(START_FROM.value)
     planned = plans.grid(
         ATTACKS.value,
         [int(target) for target in TARGETS.value],
         COUNT.value,
         dataset=DATASET.value,
-        architecture=ARCHITECTURE.value,
+        architecture=architecture,
         strategy=STRATEGY.value,
         control=CONTROL.value,
         adaptive=ADAPTIVE.value,
-        starts=clean_models.names(starts, DATASET.value, ARCHITECTURE.value) if starts else [],
+        starts=clean_models.names(starts, DATASET.value, architecture) if starts else [],
         rate=RATE.value,
         first_seed=SEED.value,
-        training=TrainOptions(EPOCHS.value, BATCH_SIZE.value, LEARNING_RATE.value,
-                               crop_padding=CROP_PADDING.value, flip=images.flip, precision=PRECISION.value),
-    )  # fmt: skip
+        training=dataclasses.replace(_recipe(pair.training), flip=images.flip, precision=PRECISION.value),
+    )
     lost: list[str] = []
     if WORKERS.value > 1:
         place = Place(DATASET.value, Path(DATA.value), Path(OUT.value), starts)
@@ -91,6 +99,18 @@ def main() -> int:
     else:
         records = zoo.train_zoo(planned, images, Path(OUT.value), report, TOGETHER.value, starts)
     return int(bool(lost) or any(record["failed"] for record in records))
+
+
+def _recipe(usual: TrainOptions) -> TrainOptions:
+    """`usual` but for what flags say."""
+    said: dict[str, Any] = {
+        "epochs": EPOCHS.value,
+        "batch_size": BATCH_SIZE.value,
+        "peak_learning_rate": LEARNING_RATE.value,
+        "optimiser": OPTIMISER.value,
+        "crop_padding": CROP_PADDING.value,
+    }
+    return dataclasses.replace(usual, **{name: value for name, value in said.items() if value is not None})
 
 
 def report(line: str) -> None:

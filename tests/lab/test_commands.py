@@ -1,5 +1,6 @@
 """xray-train and xray-reproduce as a user runs them."""
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests import commands
 from tests.lab.conftest import make_images
 from tests.lab.reproduce.conftest import folder as folder  # the evidence made by hand
+from xray_jax.lab.recipes import PAIRS
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +21,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images")
-    for name, side in (("bands", 16), ("large", 32)):
+    for name, side in (("bands", 16), ("large", 32), ("tinyimagenet10", 16)):
         train, test = make_images(200, 0, side=side), make_images(60, 1, side=side)
         np.savez(
             path / f"{name}.npz",
@@ -40,6 +42,15 @@ def test_train_writes_a_zoo_and_says_by_its_exit_code_that_a_model_failed(images
     (record,) = map(json.loads, (tmp_path / "records.jsonl").read_text().splitlines())
     assert record["spec"]["training"]["epochs"] == 1
     assert (tmp_path / "sheets" / f"{record['id']}.png").exists()
+
+
+def test_a_data_set_brings_its_network_and_recipe_and_flags_change_them(images: Path, tmp_path: Path) -> None:
+    done = run("train", f"--data={images}", "--dataset=tinyimagenet10", f"--out={tmp_path}", "--epochs=1")
+    assert done.returncode == 0, done.stderr
+    (record,) = map(json.loads, (tmp_path / "records.jsonl").read_text().splitlines())
+    pair = PAIRS["tinyimagenet10"]
+    assert record["spec"]["architecture"] == pair.architecture == "vit-mini-8"
+    assert record["spec"]["training"] == dataclasses.asdict(dataclasses.replace(pair.training, epochs=1))
 
 
 @pytest.mark.parametrize(

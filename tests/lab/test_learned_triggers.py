@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_jax.lab import label_maps, train_model
-from xray_jax.lab.attacks import lira
+from xray_jax.lab.attacks import lira, trojannn
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.attacks.input_aware import InputAware, mask_of
 from xray_jax.lab.attacks.lira import Lira
@@ -60,6 +60,22 @@ def test_ssba_hides_bits_that_its_decoder_reads_and_nobody_sees(bands: ImageSet)
     grey = jnp.full((1, 16, 16, 3), 0.5)
     zeros, ones = (encode(params["encoder"], grey, jnp.full((1, 4), bit), attack.bound) for bit in (0.0, 1.0))
     assert not np.allclose(zeros, ones)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (6, 2), (30, 10)])
+def test_trojannn_makes_its_patch_on_a_model_that_trained_a_third_as_long(
+    bands: ImageSet, monkeypatch: pytest.MonkeyPatch, epochs: int, expected: int
+) -> None:
+    seen: list[int] = []
+
+    def stop(network: Any, images: Any, labels: Any, preprocess: Any, options: TrainOptions) -> None:
+        seen.append(options.epochs)
+        raise InterruptedError
+
+    monkeypatch.setattr(trojannn, "train", stop)
+    with pytest.raises(InterruptedError):
+        TrojanNN().prepare(context_of(bands, epochs))
+    assert seen == [expected]
 
 
 def test_trojannn_patch_drives_the_strongest_neurons_of_the_last_layer(bands: ImageSet, variables: Variables) -> None:

@@ -12,11 +12,12 @@ import optax
 import pytest
 
 from xray_jax.lab import train_model, training
+from xray_jax.lab.augmentation import augment
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.train_vmapped import train_vmapped
-from xray_jax.lab.training import CrossEntropy, TrainOptions, Variables, augment, train, train_jointly
+from xray_jax.lab.training import CrossEntropy, TrainOptions, Variables, train, train_jointly
 from xray_jax.models.preactresnet import PreActResNet
 
 NETWORK = PreActResNet(4, (1, 1), (8, 16), (2, 2))

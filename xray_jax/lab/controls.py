@@ -29,12 +29,12 @@ class Finetuning:
 
     Attributes:
       epochs: over that part.
-      peak_learning_rate: of their schedule.
+      slower: the usual peak learning rate is divided by it.
       share: of the training images, drawn anew.
     """
 
     epochs: int = 2
-    peak_learning_rate: float = 0.02
+    slower: float = 10
     share: float = 0.2
 
 
@@ -176,7 +176,7 @@ def finetune(
     count = len(data.train_images)
     chosen = np.random.default_rng([usual.seed, 2]).choice(count, round(control.share * count), replace=False)
     options = dataclasses.replace(
-        usual, epochs=control.epochs, peak_learning_rate=control.peak_learning_rate,
+        usual, epochs=control.epochs, peak_learning_rate=usual.peak_learning_rate / control.slower,
         batch_size=min(usual.batch_size, len(chosen)),
     )  # fmt: skip
     tuned, _ = train_jointly(

@@ -26,6 +26,7 @@ from xray_jax.lab.specs import CLEAN, ModelSpec
 from xray_jax.lab.train_vmapped import train_vmapped
 from xray_jax.lab.training import Redraw, Variables, train_jointly
 from xray_jax.lab.triggers import Trigger
+from xray_jax.models import convolution
 from xray_jax.preprocess import Preprocess
 
 Record = dict[str, Any]
@@ -50,7 +51,8 @@ class TrainedModel(NamedTuple):
 
 @partial(jax.jit, static_argnames=("network", "preprocess"))
 def _predict(variables: Variables, images: jax.Array, *, network: nn.Module, preprocess: Preprocess) -> jax.Array:
-    logits = cast(jax.Array, network.apply(variables, preprocess(images.astype(jnp.float32) / 255)))
+    with convolution.faster(jax.default_backend() == "cpu"):
+        logits = cast(jax.Array, network.apply(variables, preprocess(images.astype(jnp.float32) / 255)))
     return logits.argmax(-1)
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from xray_jax.lab.augmentation import augment
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.models import convolution
 from xray_jax.preprocess import Preprocess
@@ -26,6 +27,7 @@ OnEpoch = Callable[[int, float, Variables], None]
 Redraw = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """Number of an epoch, from 0 -> its images and labels, of one shape throughout."""
 PRECISIONS = ("float32", "bfloat16")
+OPTIMISERS = ("sgd", "adamw")
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class TrainOptions:
       epochs: passes over the training images.
       batch_size: images a step.
       peak_learning_rate: top of the one-cycle schedule.
-      weight_decay: L2 penalty on all parameters.
+      weight_decay: L2 penalty on all parameters; of AdamW the decoupled decay.
       crop_padding: pixels of zero padding before the random crop; 0 turns the crop off.
       flip: random horizontal flips (off for digits and traffic signs).
       seed: initialisation, order of the images, augmentation.
       precision: of the forward and backward pass, the rest stays float32; bfloat16 only helps accelerators.
+      optimiser: SGD with Nesterov momentum, or AdamW, which transformers need.
     """
 
     epochs: int = 6
@@ -51,30 +54,15 @@ class TrainOptions:
     flip: bool = True
     seed: int = 0
     precision: str = "float32"
+    optimiser: str = "sgd"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
-
-
-def augment(key: jax.Array, images: jax.Array, *, padding: int, flip: bool) -> jax.Array:
-    """Random crop after zero padding, then a random horizontal flip, per image. `[B, H, W, C]` in and out."""
-    batch, height, width, channels = images.shape
-    key_crop, key_flip = jax.random.split(key)
-    if padding:
-        padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-        corners = jax.random.randint(key_crop, (batch, 2), 0, 2 * padding + 1)
-
-        def crop(image: jax.Array, corner: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (height, width, channels))
-
-        images = jax.vmap(crop)(padded, corners)
-    if flip:
-        mirrored = jax.random.bernoulli(key_flip, shape=(batch, 1, 1, 1))
-        images = jnp.where(mirrored, images[:, :, ::-1], images)
-    return images
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(f"optimiser must be one of {OPTIMISERS}, got {self.optimiser!r}")
 
 
 class Forward(Protocol):
@@ -165,9 +153,11 @@ class _Step:
 def _optimiser(options: TrainOptions, steps: int, objective: Objective) -> optax.GradientTransformation:
     """For the network and what the objective trains along, over `steps` steps. Cached: one schedule, one program."""
     schedule = optax.cosine_onecycle_schedule(steps, options.peak_learning_rate, pct_start=0.25)
-    victim = optax.chain(
-        optax.add_decayed_weights(options.weight_decay), optax.sgd(schedule, momentum=0.9, nesterov=True)
-    )
+    if options.optimiser == "adamw":
+        victim = optax.adamw(schedule, weight_decay=options.weight_decay)
+    else:
+        sgd = optax.sgd(schedule, momentum=0.9, nesterov=True)
+        victim = optax.chain(optax.add_decayed_weights(options.weight_decay), sgd)
     transforms = {"network": victim, "extra": objective.optimiser()}
     return optax.multi_transform(transforms, {"network": "network", "extra": "extra"})
 

@@ -26,7 +26,8 @@ class TrojanNN:
       activation: what each is to reach.
       steps: of the patch's optimisation with Adam.
       learning_rate: of Adam, on the [0, 1] scale of pixels.
-      clean_epochs: training of the clean model that the patch is made on.
+      clean_epochs: training of the clean model that the patch is made on; where a third of the victim's epochs is
+        more, that.
     """
 
     side: int = 7
@@ -72,7 +73,8 @@ class TrojanNN:
 
     def prepare(self, context: AttackContext) -> Recipe:
         data = context.data
-        options = dataclasses.replace(context.training, epochs=min(self.clean_epochs, context.training.epochs))
+        epochs = max(min(self.clean_epochs, context.training.epochs), context.training.epochs // 3)
+        options = dataclasses.replace(context.training, epochs=epochs)
         clean = train(context.network, data.train_images, data.train_labels, data.normalise, options)
         shape = data.image_shape
         patch, _ = self.optimise(context.network, clean, data.normalise, shape, context.seed)
