@@ -91,8 +91,8 @@ def test_requirements_are_what_is_imported(targets: dict[str, Target]) -> None:
     extras = {distribution(line) for name in ("hub", "onnx", "ray", "report", "lab") for line in EXTRAS[name]}
     assert requirements(targets["xray_jax"]) == DECLARED | extras
     used = distributions([found for file in modules("tests", "xray_jax") for found in imports(file)])
-    searching = {distribution(line) for line in EXTRAS["fuzz"]}
-    assert requirements(targets["test_library"]) == used - DECLARED - extras - searching
+    apart = {distribution(line) for line in EXTRAS["fuzz"] + EXTRAS["oracles"]} - {"torch"}
+    assert requirements(targets["test_library"]) == used - DECLARED - extras - apart
 
 
 def requirements(target: Target) -> set[str]:

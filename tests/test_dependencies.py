@@ -92,8 +92,8 @@ def test_extras_hold_what_their_part_adds_and_the_rest_imports_it_late() -> None
 def test_the_test_extra_holds_what_tests_import() -> None:
     assert EXTRAS["test"][0] == "xray-jax[hub,onnx,ray,report,lab]"
     declared = {distribution(line) for line in EXTRAS["test"][1:]}
-    searching = {distribution(line) for line in EXTRAS["fuzz"]}
-    assert distributions(of("tests", "xray_jax")) - distributions(PACKAGE) | {"torch"} == declared - TOOLS | searching
+    apart = {distribution(line) for line in EXTRAS["fuzz"] + EXTRAS["oracles"]} - {"torch"}
+    assert distributions(of("tests", "xray_jax")) - distributions(PACKAGE) | {"torch"} == declared - TOOLS | apart
     assert declared >= TOOLS
 
 

@@ -118,7 +118,7 @@ def test_a_flag_is_shown_with_its_kind_and_default(load):
     text = load("train")[1].help(100)
     assert "  --rate=NUMBER (at least 0; at most 1; default: 0.1)\n" in text
     assert "--attacks=TEXT,TEXT,... (default: clean)\n" in text
-    assert re.search(r"--architecture=NAME \(default: .*\)\n      Network. One of: [\w, \n-]*resnet18,", text)
+    assert re.search(r"--architecture=NAME\n      Network; by default .*\. One of: [\w, \n-]*resnet18,", text)
 
 
 @pytest.mark.parametrize("width", [1, 40, 60, 140])
