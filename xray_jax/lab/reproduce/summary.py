@@ -27,8 +27,9 @@ def text(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[str, An
         "# The paper's results on our own models",
         f"Written by `{command}`, with a page for each zoo; every number is computed from the evidence that they name. "
         f"The paper: {paper['source']}.",
-        "AUROC is averaged over attacks, the paper's seven and all others apart. Networks are small members of the "
-        "paper's families, a few minutes of training each, and models are fewer than the paper's 20 of a kind.",
+        "AUROC is averaged over attacks, the paper's seven (in brackets what the paper has) and all others apart. "
+        "Networks are small members of the paper's families, a few minutes of training each, and models are fewer than the "
+        "paper's 20 of a kind.",
         "## Averages\n\n" + _averages(zoos, out, paper),
         "## What the paper says, and what we find\n\n" + _claims(zoos, paper),
     ]
@@ -46,16 +47,16 @@ def _averages(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[st
         clean = sum(model.clean for model in usable)
         cells = [f"[{page.stem}]({link})", f"{clean} + {len(usable) - clean}"]
         for name, title in SCORES.items():
-            published = average(theirs[title]) if title in theirs else "-"
+            published = f" ({average(theirs[title])})" if title in theirs else ""
             others = [attack for attack in attacks_of(models) if attack not in seven]
-            cells += [f"{_mean(models, name, seven)} ({published})", _mean(models, name, others)]
+            cells += [f"{_mean(models, name, seven)}{published}", _mean(models, name, others)]
         found = thresholds.settle(models)
         cells += [f"{found[name].accuracy:.1%}" if name in found else "-" for name in ("re", "ats")]
         told = paper["equation6"]["data_sets"].get(models[0].record["spec"]["dataset"])
         rows.append([*cells, f"{told['accuracy']:.1%}" if told else "-"])
     header = ["zoo", "clean + backdoored"]
     for title in SCORES.values():
-        header += [f"{title} (paper)", f"{title}, other attacks"]
+        header += [title, f"{title}, other attacks"]
     return markdown([*header, "right by Eq. 6, RE", "ATS", "paper"], rows)
 
 
