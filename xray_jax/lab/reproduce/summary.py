@@ -28,8 +28,8 @@ def text(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[str, An
         f"Written by `{command}`, with a page for each zoo; every number is computed from the evidence that they name. "
         f"The paper: {paper['source']}.",
         "AUROC is averaged over attacks, the paper's seven (in brackets what the paper has) and all others apart. "
-        "Networks are small members of the paper's families, a few minutes of training each, and models are fewer than the "
-        "paper's 20 of a kind.",
+        "Networks are small members of the paper's families, a few minutes of training each, and models are fewer than "
+        "the paper's 20 of a kind.",
         "## Averages\n\n" + _averages(zoos, out, paper),
         "## What the paper says, and what we find\n\n" + _claims(zoos, paper),
     ]
