@@ -13,6 +13,7 @@ _FOUR = "resnet, stage_sizes=(1, 1, 1, 1), "
         ("resnet-d", f"{_FOUR}widths=(4, 8, 8, 16), stem=deep, "),
         ("resnext-t", f"{_FOUR}widths=(8, 16, 16, 32), bottleneck=True, expansion=2.0, groups=4, stem=deep, "),
         ("wide_resnet", f"{_FOUR}widths=(8, 16, 16, 32), bottleneck=True, expansion=2.0 "),
+        ("inception_v3", "inception, divisor=8 (naming: torchvision, with auxiliary head)"),
         ("regnet-y", "regnet, stage_sizes=(1, 2), widths=(8, 16), inner=(8, 16), group=(4, 8), squeezed="),
         ("regnet-x", "regnet, stage_sizes=(1, 1, 4, 7), widths=(24, 56, 152, 368), "),
         ("regnet-transformers", "regnet, stage_sizes=(1, 2), widths=(8, 16), inner=(8, 16), group=(4, 4), squeezed="),

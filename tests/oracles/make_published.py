@@ -6,6 +6,7 @@ Networks are the packages' own, with few blocks and narrow where they can be.
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +18,7 @@ from timm import create_model
 from timm.models import resnet as timm_resnet
 from timm.models import swin_transformer as timm_swin
 from torch import nn
+from torchvision.models import inception
 from torchvision.models.regnet import BlockParams
 
 from tests.oracles.published import FILE, images, weights
@@ -53,8 +55,20 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "efficientnet-transformers", "transformers", lambda: _transformers("EfficientNet", **narrow), (64, 64)
     efficientnet = EfficientNet.from_name("efficientnet-b0", image_size=64, num_classes=7)
     yield "efficientnet-pytorch", "efficientnet_pytorch", lambda: efficientnet, (64, 64)
+    yield "inception_v3", "torchvision", _narrow_inception, (81, 75)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
+
+
+def _narrow_inception() -> nn.Module:
+    def narrow(inside: int, outside: int, **options: Any) -> nn.Module:
+        return inception.BasicConv2d(inside if inside == 3 else inside // 8, outside // 8, **options)
+
+    parts = (inception.InceptionA, inception.InceptionB, inception.InceptionC, inception.InceptionD)
+    blocks = [partial(part, conv_block=narrow) for part in (*parts, inception.InceptionE)]
+    network = tv.Inception3(7, True, False, [narrow, *blocks, inception.InceptionAux], False)
+    network.fc = nn.Linear(2048 // 8, 7)
+    return network
 
 
 def _transformers(name: str, **sizes: Any) -> nn.Module:
