@@ -17,6 +17,7 @@ from efficientnet_pytorch import EfficientNet
 from timm import create_model
 from timm.models import resnet as timm_resnet
 from timm.models import swin_transformer as timm_swin
+from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 from torchvision.models import inception
 from torchvision.models.regnet import BlockParams
@@ -56,6 +57,11 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     efficientnet = EfficientNet.from_name("efficientnet-b0", image_size=64, num_classes=7)
     yield "efficientnet-pytorch", "efficientnet_pytorch", lambda: efficientnet, (64, 64)
     yield "inception_v3", "torchvision", _narrow_inception, (81, 75)
+    tiny = {"image_size": 16, "patch_size": 8, "hidden_size": 128, "num_hidden_layers": 1, "intermediate_size": 32}
+    deit = {**tiny, "num_attention_heads": 2}
+    yield "deit-transformers", "transformers", lambda: _transformers("DeiT", **deit), (16, 16)
+    distilled = {"img_size": 16, "patch_size": 8, "embed_dim": 128, "depth": 1, "num_heads": 2, "num_classes": 7}
+    yield "deit-distilled", "timm", lambda: VisionTransformerDistilled(**distilled), (16, 16)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 
