@@ -36,24 +36,24 @@ class Convolution(nn.Module):
 
     Attributes:
       width: channels out.
-      kernel: side of the kernel.
+      kernel: side of the kernel, or (height, width).
       stride: of the convolution.
-      padding: on each side; None is half the kernel.
+      padding: on each side, or (above and below, left and right); None is half a square kernel.
       bias: of the convolution.
       epsilon: of the norm.
     """
 
     width: int
-    kernel: int = 1
+    kernel: int | tuple[int, int] = 1
     stride: int = 1
-    padding: int | None = None
+    padding: int | tuple[int, int] | None = None
     bias: bool = False
     epsilon: float = 1e-3
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        padding = self.kernel // 2 if self.padding is None else self.padding
-        kernel = (self.kernel, self.kernel)
+        kernel = self.kernel if isinstance(self.kernel, tuple) else (self.kernel, self.kernel)
+        padding = kernel[0] // 2 if self.padding is None else self.padding
         x = nn.Conv(self.width, kernel, self.stride, padding=padding, use_bias=self.bias, name="conv")(x)
         return nn.relu(layers.batch_norm(train, self.epsilon)(name="bn")(x))
 

@@ -32,6 +32,12 @@ def average_pool(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]
     return sums / jnp.asarray(window[0] * window[1], x.dtype)
 
 
+def average_pool_same(x: jax.Array, side: int) -> jax.Array:
+    """Averages over `side` x `side` pixels around each, an odd number; zeros around the image count."""
+    sums = nn.pool(x, 0.0, jax.lax.add, (side, side), (1, 1), [(side // 2, side // 2)] * 2)
+    return sums / jnp.asarray(side * side, x.dtype)
+
+
 def average_pool_ceil(x: jax.Array, side: int) -> jax.Array:
     """Average pool of `side` x `side` with the same stride; windows that reach over the edge average what they see."""
     padding = [(0, -length % side) for length in x.shape[1:3]]

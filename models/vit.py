@@ -69,6 +69,8 @@ class VisionTransformer(nn.Module):
       patch: side of a patch.
       fused: query, key and value are one leaf (torchvision, timm).
       epsilon: of the layer norms.
+      distillation: DeiT's second token: "none", "token" that no head reads, or "head" of its own, averaged with the
+        other's logits.
     """
 
     num_classes: int = 10
@@ -79,19 +81,24 @@ class VisionTransformer(nn.Module):
     patch: int = 16
     fused: bool = True
     epsilon: float = 1e-6
+    distillation: str = "none"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         x = nn.Conv(self.width, (self.patch, self.patch), self.patch, padding=0, name="conv_proj")(x)
         x = x.reshape(x.shape[0], -1, self.width)
-        token = self.param("class_token", nn.initializers.zeros, (1, 1, self.width))
-        x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, self.width)), x], axis=1)
+        names = ("class_token",) if self.distillation == "none" else ("class_token", "distillation_token")
+        tokens = [self.param(name, nn.initializers.zeros, (1, 1, self.width)) for name in names]
+        x = jnp.concatenate([*(jnp.broadcast_to(token, (x.shape[0], 1, self.width)) for token in tokens), x], axis=1)
         x = x + self.param("encoder.pos_embedding", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
         for number in range(self.depth):
             name = f"encoder.layers.encoder_layer_{number}"
             x = EncoderLayer(self.heads, self.hidden, self.fused, self.epsilon, name=name)(x)
-        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x[:, 0])
-        return nn.Dense(self.num_classes, name="heads.head")(x)
+        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x[:, : len(tokens)])
+        logits = nn.Dense(self.num_classes, name="heads.head")(x[:, 0])
+        if self.distillation == "head":
+            logits = (logits + nn.Dense(self.num_classes, name="heads.head_dist")(x[:, 1])) / 2
+        return logits
 
 
 class Resized(nn.Module):
@@ -155,6 +162,8 @@ def _infer(shapes: Shapes) -> Inferred:
         depth += 1
     width, patch = dim(shapes, "conv_proj.weight"), dim(shapes, "conv_proj.weight", 2)
     fused = f"{layer.format(0)}.self_attention.in_proj_weight" in shapes
+    second = "head" if "heads.head_dist.weight" in shapes else "token"
+    distillation = second if "distillation_token" in shapes else "none"
     module = VisionTransformer(
         num_classes=dim(shapes, "heads.head.weight"),
         depth=depth,
@@ -164,12 +173,14 @@ def _infer(shapes: Shapes) -> Inferred:
         patch=patch,
         fused=fused,
         epsilon=1e-6 if fused else 1e-12,
+        distillation=distillation,
     )
     for preset in _PRESETS.values():
         known = preset(num_classes=module.num_classes)
         if isinstance(known, VisionTransformer) and known.clone(heads=module.heads) == module:
             module = known
-    side = math.isqrt(max(dim(shapes, "encoder.pos_embedding", 1) - 1, 0)) * patch
+    tokens = 1 if distillation == "none" else 2
+    side = math.isqrt(max(dim(shapes, "encoder.pos_embedding", 1) - tokens, 0)) * patch
     note = (
         f"assumed, weights do not show it: {module.heads} attention heads, epsilon {module.epsilon} in the layer norms"
     )
@@ -179,6 +190,8 @@ def _infer(shapes: Shapes) -> Inferred:
 _OLD_MLP = ((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3."))
 _TIMM = (
     (r"^cls_token$", "class_token"),
+    (r"^dist_token$", "distillation_token"),
+    (r"^head_dist\.", "heads.head_dist."),
     (r"^pos_embed$", "encoder.pos_embedding"),
     (r"^patch_embed\.proj\.", "conv_proj."),
     (r"^norm\.", "encoder.ln."),
@@ -191,12 +204,14 @@ _TIMM = (
     (r"\.mlp\.fc2\.", ".mlp.3."),
 )
 _HUGGING_FACE: Renames = (
-    (r"^vit\.", ""),
+    (r"^(?:vit|deit)\.", ""),
     (r"^embeddings\.cls_token$", "class_token"),
+    (r"^embeddings\.distillation_token$", "distillation_token"),
     (r"^embeddings\.position_embeddings$", "encoder.pos_embedding"),
     (r"^embeddings\.patch_embeddings\.projection\.", "conv_proj."),
     (r"^layernorm\.", "encoder.ln."),
-    (r"^classifier\.", "heads.head."),
+    (r"^(?:cls_)?classifier\.", "heads.head."),
+    (r"^distillation_classifier\.", "heads.head_dist."),
     (r"^encoder\.layer\.(\d+)\.", r"encoder.layers.encoder_layer_\1."),
     (r"\.layernorm_before\.", ".ln_1."),
     (r"\.layernorm_after\.", ".ln_2."),
@@ -208,7 +223,7 @@ _HUGGING_FACE: Renames = (
 
 _PARTS = {"q": "query", "k": "key", "v": "value"}
 _TRANSFORMERS_5: Renames = (
-    (r"^vit\.layers\.(\d+)\.", r"vit.encoder.layer.\1."),
+    (r"^(?:vit|deit)\.layers\.(\d+)\.", r"vit.encoder.layer.\1."),
     (r"\.attention\.([qkv])_proj\.", lambda match: f".self_attention.{_PARTS[match[1]]}."),
     (r"\.attention\.o_proj\.", ".self_attention.out_proj."),
     (r"\.mlp\.fc1\.", ".mlp.0."),

@@ -126,6 +126,12 @@ def test_an_unknown_network_lists_the_closest() -> None:
         (["layer1.0.conv9.weight", "layer1.0.shortcut.7.weight"], "a residual network"),
         (["backbone.body.conv1.weight", "roi_heads.box_head.fc6.weight"], "a detection or segmentation network"),
         (["rnn.weight_ih_l0", "rnn.weight_hh_l0"], "a recurrent network"),
+        (["blocks.0.mlp_tokens.fc1.weight", "head.weight"], "an MLP mixer"),
+        (["features.3.squeeze.weight", "features.3.expand1x1.weight"], "a SqueezeNet"),
+        (["stage1.0.rbr_dense.conv.weight"], "a RepVGG"),
+        (["blocks.1.0.conv_pw.weight", "blocks.1.0.conv_dw.weight"], "a network of separable convolutions"),
+        (["features.1.0.block.0.0.weight", "head.weight"], "a network of inverted residuals"),
+        (["mixed.branch1.0.weight"], "a network of several branches"),
         (["alpha", "beta"], None),
     ],
 )
@@ -140,6 +146,13 @@ def test_the_export_that_would_work_is_spelled_out() -> None:
     grey = {"first.kernel.weight": np.zeros((5, 1, 3, 3)), "x.weight": np.zeros((2, 2, 2))}
     assert "torch.onnx.export(model.eval(), torch.zeros(1, 1, 32, 32), 'model.onnx'" in _refusal(grey)
     assert "jax.export.export(jax.jit(apply))" in _refusal({"params/x/kernel": np.zeros((2, 2, 2))}, layout="flax")
+
+
+def test_the_export_has_images_of_a_size_that_the_network_takes() -> None:
+    patches = {"patch.weight": np.zeros((8, 3, 16, 16)), "odd.weight": np.zeros((2, 2, 2))}
+    assert "torch.zeros(1, 3, 96, 96)" in _refusal({**patches, "x.pos_embed": np.zeros((1, 37, 8))})
+    assert "torch.zeros(1, 3, 224, 224)" in _refusal({**patches, "layer.attention.weight": np.zeros((8, 8))})
+    assert "torch.zeros(1, 3, 32, 32)" in _refusal(patches)
 
 
 def test_copies_of_the_network_are_not_used() -> None:

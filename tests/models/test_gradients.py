@@ -14,6 +14,7 @@ from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
 from xray_jax.models.encoder_vit import EncoderViT
 from xray_jax.models.googlenet import GoogLeNet
+from xray_jax.models.inceptionv3 import InceptionV3
 from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
@@ -47,6 +48,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
     "shufflenetv2": [ShuffleNetV2(3, (2, 1), (8, 12), stem_width=4, last_width=8, small=True, bias=True)],
     "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
+    "inception": [InceptionV3(3, divisor=16, scaled=True)],
     "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
     "vit": [Resized(_VIT, (20, 20))],
     "encoder-vit": [
@@ -76,7 +78,8 @@ def test_every_family_is_here() -> None:
 @pytest.mark.parametrize(("name", "network"), list(_cases()))
 def test_gradient(name: str, network: nn.Module) -> None:
     random = np.random.default_rng(0)
-    images = random.uniform(-1, 1, size=(1, 16, 16, 3))
+    side = 75 if "inception" in name else 16
+    images = random.uniform(-1, 1, size=(1, side, side, 3))
     shapes = jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct(images.shape, np.float32))
 
     def leaf(path: tuple[jax.tree_util.DictKey, ...], like: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -86,4 +89,7 @@ def test_gradient(name: str, network: nn.Module) -> None:
 
     # Attention computes its softmax in single precision, so differences need a longer step.
     step, tolerance = (1e-2, 2e-2) if "vit" in name else (1e-6, 1e-5)
+    if "inception" in name:
+        # Its derivatives by single pixels are near 1e-8, so differences need a longer step too.
+        step, tolerance = 1e-4, 1e-3
     gradients.check(network, jax.tree_util.tree_map_with_path(leaf, shapes), images, step, tolerance)

@@ -57,6 +57,12 @@ def test_pools_over_the_edge(side: int, window: int, stride: int) -> None:
     np.testing.assert_allclose(layers.average_pool_ceil(images, window), wanted, atol=1e-6)
 
 
+def test_pool_of_the_same_size() -> None:
+    images = _images(5, 4)
+    wanted = F.avg_pool2d(_torch(images), 3, 1, 1).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(layers.average_pool_same(images, 3), wanted, atol=1e-6)
+
+
 def test_scale_of_torchvision() -> None:
     """Images standardised by ImageNet's constants become those of [-1, 1]."""
     images = np.random.default_rng(0).uniform(size=(2, 3, 3, 3)).astype(np.float32)

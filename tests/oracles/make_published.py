@@ -6,55 +6,75 @@ Networks are the packages' own, with few blocks and narrow where they can be.
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import torch
-import torchvision.models as tv
-import transformers
-from efficientnet_pytorch import EfficientNet
-from timm import create_model
-from timm.models import resnet as timm_resnet
-from timm.models import swin_transformer as timm_swin
 from torch import nn
-from torchvision.models.regnet import BlockParams
 
 from tests.oracles.published import FILE, images, weights
 
+# By name, because the project does not require them.
+tv = import_module("torchvision.models")
+inception = import_module("torchvision.models.inception")
+transformers = import_module("transformers")
+timm = import_module("timm.models")
+EfficientNet = import_module("efficientnet_pytorch").EfficientNet
+BlockParams = import_module("torchvision.models.regnet").BlockParams
+
 
 def _resnet(block: type[nn.Module], **options: Any) -> nn.Module:
-    return timm_resnet.ResNet(block, (1, 1, 1, 1), 7, channels=(4, 8, 8, 16), **options)
+    return timm.resnet.ResNet(block, (1, 1, 1, 1), 7, channels=(4, 8, 8, 16), **options)
 
 
 def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, int]]]:
     """(name, package, constructor, height and width of its images) of each network."""
-    basic, bottleneck = timm_resnet.BasicBlock, timm_resnet.Bottleneck
+    basic, bottleneck = timm.resnet.BasicBlock, timm.resnet.Bottleneck
     deep = {"stem_type": "deep", "stem_width": 4, "avg_down": True}
     tiered = {**deep, "stem_type": "deep_tiered", "cardinality": 4, "base_width": 32}
     yield "resnet-d", "timm", lambda: _resnet(basic, **deep), (62, 70)
     yield "resnext-t", "timm", lambda: _resnet(bottleneck, **tiered), (62, 70)
     yield "wide_resnet", "timm", lambda: _resnet(bottleneck, base_width=128), (32, 32)
     yield "mobilenetv2", "torchvision", lambda: tv.MobileNetV2(7, 0.25), (40, 36)
-    yield "mobilenetv2-timm", "timm", lambda: create_model("mobilenetv2_035", num_classes=7), (40, 36)
+    yield "mobilenetv2-timm", "timm", lambda: timm.create_model("mobilenetv2_035", num_classes=7), (40, 36)
     yield "googlenet", "torchvision", lambda: tv.GoogLeNet(7, init_weights=False), (48, 40)
     yield "swin", "torchvision", lambda: tv.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [7, 7], num_classes=7), (64, 52)
     swin = {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4)}
-    yield "swin-timm", "timm", lambda: timm_swin.SwinTransformer(56, num_classes=7, **swin), (56, 56)
+    yield "swin-timm", "timm", lambda: timm.swin_transformer.SwinTransformer(56, num_classes=7, **swin), (56, 56)
     yield "swin-transformers", "transformers", lambda: _transformers("Swin", image_size=56, **swin), (56, 56)
     yield "shufflenetv2", "torchvision", lambda: tv.ShuffleNetV2([2, 1, 2], [8, 16, 24, 32, 48], 7), (40, 36)
     regnet = BlockParams([1, 2], [8, 16], [4, 8], [1.0, 1.0], [2, 2], 0.25)
     yield "regnet-y", "torchvision", lambda: tv.RegNet(regnet, 7), (32, 28)
-    yield "regnet-x", "timm", lambda: create_model("regnetx_002", num_classes=7), (32, 28)
+    yield "regnet-x", "timm", lambda: timm.create_model("regnetx_002", num_classes=7), (32, 28)
     regnet_y = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "groups_width": 4}
     yield "regnet-transformers", "transformers", lambda: _transformers("RegNet", **regnet_y), (32, 28)
-    yield "tf_efficientnet_b0", "timm", lambda: create_model("tf_efficientnet_b0", num_classes=7), (38, 32)
-    yield "tf_mobilenetv3", "timm", lambda: create_model("tf_mobilenetv3_small_075", num_classes=7), (38, 32)
+    yield "tf_efficientnet_b0", "timm", lambda: timm.create_model("tf_efficientnet_b0", num_classes=7), (38, 32)
+    yield "tf_mobilenetv3", "timm", lambda: timm.create_model("tf_mobilenetv3_small_075", num_classes=7), (38, 32)
     narrow = {"image_size": 64, "width_coefficient": 0.5, "depth_coefficient": 1.0, "hidden_dim": 640}
     yield "efficientnet-transformers", "transformers", lambda: _transformers("EfficientNet", **narrow), (64, 64)
     efficientnet = EfficientNet.from_name("efficientnet-b0", image_size=64, num_classes=7)
     yield "efficientnet-pytorch", "efficientnet_pytorch", lambda: efficientnet, (64, 64)
+    yield "inception_v3", "torchvision", _narrow_inception, (81, 75)
+    tiny = {"image_size": 16, "patch_size": 8, "hidden_size": 128, "num_hidden_layers": 1, "intermediate_size": 32}
+    deit = {**tiny, "num_attention_heads": 2}
+    yield "deit-transformers", "transformers", lambda: _transformers("DeiT", **deit), (16, 16)
+    distilled = {"img_size": 16, "patch_size": 8, "embed_dim": 128, "depth": 1, "num_heads": 2, "num_classes": 7}
+    yield "deit-distilled", "timm", lambda: timm.deit.VisionTransformerDistilled(**distilled), (16, 16)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
+
+
+def _narrow_inception() -> nn.Module:
+    def narrow(inside: int, outside: int, **options: Any) -> nn.Module:
+        return inception.BasicConv2d(inside if inside == 3 else inside // 8, outside // 8, **options)
+
+    parts = (inception.InceptionA, inception.InceptionB, inception.InceptionC, inception.InceptionD)
+    blocks = [partial(part, conv_block=narrow) for part in (*parts, inception.InceptionE)]
+    network = tv.Inception3(7, True, False, [narrow, *blocks, inception.InceptionAux], False)
+    network.fc = nn.Linear(2048 // 8, 7)
+    return network
 
 
 def _transformers(name: str, **sizes: Any) -> nn.Module:

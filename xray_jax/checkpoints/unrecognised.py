@@ -1,5 +1,6 @@
 """What to say of leaves that no architecture has: the networks of the same kind that are closest, and the way out."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -12,13 +13,26 @@ _CLOSE = 0.6
 _KINDS = (
     ("a detection or segmentation network", r"(^|\.)(rpn|roi_heads|anchors|mask_head|decoder|aux_classifier)\."),
     ("a transformer", r"(attn|attention|in_proj_weight|qkv|relative_position)"),
+    ("an MLP mixer", r"(mlp_tokens|token_mix|tokens_mlp)"),
+    ("a SqueezeNet", r"\.expand_?1x1\."),
+    ("a RepVGG", r"(rbr_|conv_kxk|reparam)"),
     ("a DenseNet", r"(^|\.)(dense_?block|denselayer|dense|trans(ition)?)_?\d"),
     ("a recurrent network", r"(weight_ih_l\d|weight_hh_l\d)"),
-    ("a network of inverted residuals", r"(conv_dw|depthwise|conv_pwl|inverted|branch\d\.\d)"),
+    (
+        "a network of separable convolutions",
+        r"(conv_dw|depthwise|pointwise|conv_pwl|inverted|mobilenet)",
+    ),
+    ("a network of inverted residuals", r"features\.\d+\.\d+\.block\.\d+\.\d+\."),
+    ("a network of several branches", r"branch_?\d"),
     ("a residual network", r"(shortcut|downsample|residual|(layer|stage|block)_?\d+\.\d+\.)"),
     ("a chain of convolutions", r"(^|\.)(features|conv\d*)\."),
 )
 """Kinds of networks and what their published names have in common, the most telling first."""
+
+
+_FIXED = "|".join(names for kind, names in _KINDS if kind in ("a transformer", "an MLP mixer"))
+_FIXED_SIDE, _FREE_SIDE = 224, 32
+"""Side of the images in the export line, of kinds that take one size only and of others."""
 
 
 def message(views: Sequence[View], candidates: Sequence[Candidate], architecture: str | None, layout: str) -> str:
@@ -65,8 +79,17 @@ def _export(leaves: published.Tensors, layout: str) -> str:
             "'float32')).serialize()"
         )
     kernels = (tuple(tensor.shape) for tensor in leaves.values() if len(tensor.shape) == 4)
-    channels = next((shape[1] for shape in kernels if shape[1] in (1, 3)), 3)
+    channels, patch = next((shape[1:3] for shape in kernels if shape[1] in (1, 3)), (3, 1))
+    side = _side(leaves, patch)
     return (
-        f"torch.onnx.export(model.eval(), torch.zeros(1, {channels}, 32, 32), 'model.onnx', input_names=['x'], "
+        f"torch.onnx.export(model.eval(), torch.zeros(1, {channels}, {side}, {side}), 'model.onnx', input_names=['x'], "
         "dynamic_axes={'x': {0: 'batch'}})"
     )
+
+
+def _side(leaves: published.Tensors, patch: int) -> int:
+    """Of the images that the network takes: what a transformer's positions say, else the usual one of its kind."""
+    for name, tensor in leaves.items():
+        if re.search(r"(^|[._])pos(ition)?_?embed(ding)?s?$", name) and len(tensor.shape) == 3:
+            return max(math.isqrt(tensor.shape[1]), 1) * patch
+    return _FIXED_SIDE if any(re.search(_FIXED, name) for name in leaves) else _FREE_SIDE
