@@ -202,6 +202,11 @@ def test_a_hub_config_of_other_types(config, watch, tmp_path):
     assert watch.examine(TARGETS["hub"], bundle.join(files))
 
 
+def test_a_name_of_a_megabyte(watch, tmp_path):
+    header = json.dumps({"a" * (1 << 20): {}}).encode()
+    refused("safetensors", struct.pack("<Q", len(header)) + header, "leaf a{3000}", watch, tmp_path)
+
+
 def test_a_file_of_one_byte(watch, tmp_path):
     refused("pickle", b"\x08", "no pickle opcode", watch, tmp_path)
 
