@@ -212,6 +212,8 @@ def _jax_export(folder: Path) -> Iterator[bytes]:
     from jax import export
 
     kernel = GENERATOR.normal(size=(16, 3)).astype(np.float32)
+    # Programs say where their lines stand, which is of no machine but this one.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     for batch in (2, *export.symbolic_shape("b")):
         images = jax.ShapeDtypeStruct((batch, 4, 4, 1), jnp.float32)
         program = jax.jit(lambda images: jax.nn.relu(images.reshape(images.shape[0], 16) @ kernel))

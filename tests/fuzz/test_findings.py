@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fuzz import bundle, corpora
+from tests.fuzz import bundle
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watch import Watch
 
@@ -197,8 +197,14 @@ def test_a_msgpack_array_in_an_array(watch, tmp_path):
     "config", [{"id2label": 3}, {"label_names": "abc"}, {"architectures": {"a": 1}}, {"image_size": True}]
 )
 def test_a_hub_config_of_other_types(config, watch, tmp_path):
-    files = dict(bundle.split(next(iter(corpora.kept("hub").values()))))
-    assert watch.examine(TARGETS["hub"], bundle.join([*files.items(), ("config.json", json.dumps(config).encode())]))
+    weights = pytest.importorskip("safetensors.numpy").save({"w": np.ones(2, np.float32)})
+    files = [("model.safetensors", weights), ("config.json", json.dumps(config).encode())]
+    assert watch.examine(TARGETS["hub"], bundle.join(files))
+
+
+def test_a_name_of_a_megabyte(watch, tmp_path):
+    header = json.dumps({"a" * (1 << 20): {}}).encode()
+    refused("safetensors", struct.pack("<Q", len(header)) + header, "leaf a{3000}", watch, tmp_path)
 
 
 def test_a_file_of_one_byte(watch, tmp_path):
