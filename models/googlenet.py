@@ -205,7 +205,7 @@ def _sequentials(stem: str) -> Renames:
 ARCHITECTURE = Architecture(
     name="googlenet",
     presets={
-        "googlenet": GoogLeNet,
+        "googlenet-imagenet": GoogLeNet,
         "googlenet-cifar": partial(GoogLeNet, stem=(192,), small=True, twice=True, bias=True, epsilon=1e-5),
     },
     infer=infer,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from xray_jax.models import (
+    alexnet,
     convnext,
     densenet,
     efficientnet,
@@ -31,6 +32,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     resnet.ARCHITECTURE,
     wideresnet.ARCHITECTURE,
     vgg.ARCHITECTURE,
+    alexnet.ARCHITECTURE,
     mobilenetv2.ARCHITECTURE,
     mobilenetv3.ARCHITECTURE,
     efficientnet.ARCHITECTURE,

@@ -78,6 +78,8 @@ def infer(shapes: Shapes) -> Inferred | None:
     linear = sorted(int(m[1]) for key in shapes if (m := re.fullmatch(r"classifier\.(\d+)\.weight", key)))
     if not convolutions or convolutions[0] != 0 or not (linear or "classifier.weight" in shapes):
         return None
+    if dim(shapes, "features.0.weight", 2) != 3:
+        return None
     norm = "before" if 1 in norms else "after" if 2 in norms else "none"
     step = 2 if norm == "none" else 3
     widths = [dim(shapes, f"features.{number}.weight") for number in convolutions]
