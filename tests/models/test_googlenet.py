@@ -8,7 +8,7 @@ WIDTHS = [(4, 3, 5, 2, 3, 4)] * 4 + [(3, 2, 4, 3, 2, 2)] * 5
 
 
 def test_torchvision_with_auxiliary_heads() -> None:
-    found = assert_published("googlenet", "googlenet (naming: torchvision, with auxiliary heads)")
+    found = assert_published("googlenet", "googlenet-imagenet (naming: torchvision, with auxiliary heads)")
     assert any("not used: aux" in note for note in found.notes)
     assert found.variants is not None
     ((usual, scaled),) = found.variants.alternatives(found.module, (32, 32, 3))
