@@ -39,8 +39,10 @@ class AlexNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         for number, width, kernel, padding in zip(_CONVOLUTIONS, self.widths, _KERNELS, _PADDINGS, strict=True):
-            first = {"strides": 4, "padding": padding if self.hidden else 5} if number == 0 else {"padding": padding}
-            x = nn.relu(nn.Conv(width, (kernel, kernel), name=f"features.{number}", **first)(x))
+            stride = 4 if number == 0 else 1
+            if number == 0 and not self.hidden:
+                padding = 5
+            x = nn.relu(nn.Conv(width, (kernel, kernel), stride, padding=padding, name=f"features.{number}")(x))
             if number in _POOLED:
                 x = layers.max_pool(x, 3 if self.hidden else 2, 2)
         if not self.hidden:

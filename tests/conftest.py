@@ -24,6 +24,9 @@ from tests.exhaustive import exhaustive as exhaustive
 from tests.exhaustive import pytest_addoption as pytest_addoption
 from tests.exhaustive import pytest_collection_modifyitems as pytest_collection_modifyitems
 
+collect_ignore = ["oracles/make_published.py"]
+"""What needs packages that the tests do without."""
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -1,5 +1,4 @@
-"""Writes `published.jsonl`: `python -m tests.oracles.make_published`, where torchvision, timm, transformers and
-efficientnet_pytorch are.
+"""Writes `published.jsonl`: `python -m tests.oracles.make_published`, with the extra `oracles` installed.
 
 Networks are the packages' own, with few blocks and narrow where they can be.
 """
@@ -7,22 +6,19 @@ Networks are the packages' own, with few blocks and narrow where they can be.
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+import timm.models as timm
 import torch
+import torchvision.models as tv
+import transformers
+from efficientnet_pytorch import EfficientNet
 from torch import nn
+from torchvision.models import inception
+from torchvision.models.regnet import BlockParams
 
 from tests.oracles.published import FILE, images, weights
-
-# By name, because the project does not require them.
-tv = import_module("torchvision.models")
-inception = import_module("torchvision.models.inception")
-transformers = import_module("transformers")
-timm = import_module("timm.models")
-EfficientNet = import_module("efficientnet_pytorch").EfficientNet
-BlockParams = import_module("torchvision.models.regnet").BlockParams
 
 
 def _resnet(block: type[nn.Module], **options: Any) -> nn.Module:

@@ -23,7 +23,7 @@ from xray_jax.rows.upgrade import SchemaError, upgrade
 from xray_jax.sweep.batch_scan import BatchScan
 from xray_jax.sweep.checkpoint_list import Entry
 
-EVIDENCE = ("cifar10-preactresnet-small", "clean-models")
+EVIDENCE = ("cifar10-first", "clean-models")
 
 
 @functools.cache
