@@ -103,6 +103,22 @@ def test_a_published_model_is_small_scans_by_its_manifest_and_repeats_its_number
     assert (out / "manifest.jsonl").read_text() == before
 
 
+def test_clean_accuracy_is_held_against_the_clean_models_that_there_are_now(
+    bands: ImageSet, variables: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """Not against those there were when the model was trained."""
+    for name, gain, published_ids in (("as good", 0.0, [WANET.id]), ("better", 0.2, [])):
+        lab = tmp_path / name
+        lab.mkdir()
+        accuracy = float(np.mean(bands.test_labels == 2)) + gain
+        add_model(lab, CLEAN, variables, bands, {"clean_accuracy": accuracy})
+        add_model(lab, WANET, variables, bands, {"failed": "clean accuracy too low for one of few"})
+        left_out = publish.publish(lab / "failed.jsonl", lab, tmp_path / f"{name} zoo", bands)
+        lines = published.read_manifest(tmp_path / f"{name} zoo") if published_ids else []
+        assert [line["id"] for line in lines] == published_ids
+        assert ("clean models' mean" in left_out.get(WANET.id, "")) == bool(gain)
+
+
 def test_what_cannot_be_published_is_named_and_leaves_no_file(
     bands: ImageSet, variables: Mapping[str, Any], tmp_path: Path
 ) -> None:

@@ -1,11 +1,11 @@
 """From a zoo of the laboratory to a published one: usable models only, measured again from what is published."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xray_jax import checkpoints, models
 from xray_jax.classifier import Classifier
-from xray_jax.lab import attacks, published, specs, train_model, trigger_files, zoo
+from xray_jax.lab import attacks, published, train_model, trigger_files, zoo
 from xray_jax.lab.attacks import Attack
 from xray_jax.lab.attacks.blind import Blind
 from xray_jax.lab.data import ImageSet
@@ -26,7 +26,8 @@ def publish(
     """Adds the models of `manifest` to the published zoo `out`; those that are there already stay as they are.
 
     Args:
-      manifest: of a zoo of the laboratory; names the checkpoints. Triggers lie in `triggers/` beside it, or are
+      manifest: of a zoo of the laboratory, of its usable models or of the failed ones; names the checkpoints. Each is
+        judged anew, by the clean models in `records` and in `out`. Triggers lie in `triggers/` beside it, or are
         recomputed from the seed where they do not depend on the victim's training.
       records: folder with the `records.jsonl` of their training.
       data: the image set of the models; models of other sets are left out.
@@ -46,7 +47,8 @@ def publish(
         try:
             if entry.id not in recorded:
                 raise PublishedError(f"no record in {records / zoo.RECORDS}")
-            line = _publish_one(entry.path, recorded[entry.id], manifest.parent / zoo.TRIGGERS, out, data)
+            others = list({**recorded, **lines}.values())
+            line = _publish_one(entry.path, recorded[entry.id], others, manifest.parent / zoo.TRIGGERS, out, data)
         except (ValueError, OSError) as error:
             skipped[entry.id] = str(error)
             for folder in (CHECKPOINTS, TRIGGERS):
@@ -84,12 +86,13 @@ def _attack(record: Record) -> Attack:
     return attacks.make(record["spec"]["attack"], parameters)
 
 
-def _publish_one(path: Path, record: Record, triggers: Path, out: Path, data: ImageSet) -> Line:
+def _publish_one(path: Path, record: Record, others: Sequence[Line], triggers: Path, out: Path, data: ImageSet) -> Line:
     spec = ModelSpec.of(record["spec"])
     if spec.dataset != data.name:
         raise PublishedError(f"a model of {spec.dataset}, not {data.name}")
-    if record["failed"]:
-        raise PublishedError(record["failed"])
+    # Anew: when it was trained, there may have been few clean models to hold it against.
+    if reason := zoo.failure(record, others):
+        raise PublishedError(reason)
     model = checkpoints.load(path)
     if not isinstance(model, Classifier):
         raise PublishedError(f"{path}: not the weights of a known network")
@@ -108,16 +111,16 @@ def _publish_one(path: Path, record: Record, triggers: Path, out: Path, data: Im
             "attack_parameters": dict(vars(_attack(record))),
         }  # fmt: skip
     measured = published.measure(out / file, data, trigger, label_map)
-    _check_against(record, measured._asdict())
+    _check_against(record, measured._asdict(), others)
     line |= measured._asdict()
     line["spec"] = record["spec"]
     line["recorded"] = {name: record[name] for name in measured._fields}
     return line | {"sha256": {name: checkpoints.sha256(out / name) for name in files}}
 
 
-def _check_against(record: Record, measured: Record) -> None:
+def _check_against(record: Record, measured: Record, others: Sequence[Line]) -> None:
     """The published model must be as good as a usable one, and that of the record."""
-    if reason := specs.failure({**record, **measured}, []):
+    if reason := zoo.failure({**record, **measured}, others):
         raise PublishedError(f"measured again: {reason}")
     for name, value in measured.items():
         if (value is None) != (record[name] is None) or (value is not None and abs(value - record[name]) > MAX_CHANGE):

@@ -9,8 +9,9 @@ truth), `triggers/<id>.safetensors` (what stamps the test images again), `sheets
 import dataclasses
 import fcntl
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,8 +64,7 @@ def train_zoo(
         for spec, (variables, trigger, record) in zip(group, finished, strict=True):
             # Others may have trained theirs meanwhile.
             records = read_records(folder)
-            alike = [r["clean_accuracy"] for r in records if r["attack_success"] is None and _same_kind(r, spec)]
-            record["failed"] = _failure(spec, record, alike)
+            record["failed"] = failure(record, records)
             _save(folder / CHECKPOINTS / spec.id, spec, data, variables, record)
             if trigger is not None:
                 _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
@@ -80,8 +80,16 @@ def train_zoo(
     return records
 
 
-def _failure(spec: ModelSpec, record: Record, alike: list[float]) -> str | None:
-    # Controls are there to be unusual, but not useless; usual clean models are the measure.
+def failure(record: Record, others: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why the model of `record` must not be used, or None.
+
+    Args:
+      others: models of any kind, with their `spec`, `clean_accuracy` and `attack_success`; the usual clean ones of the
+        same data set and network are what its clean accuracy is held against.
+    """
+    spec = ModelSpec.of(record["spec"])
+    alike = [other["clean_accuracy"] for other in others if other["attack_success"] is None and _same_kind(other, spec)]
+    # Controls are there to be unusual, but not useless.
     bound = controls.CONTROLS[spec.control].max_accuracy_loss if spec.control else None
     return specs.failure(record, alike, bound)
 
@@ -129,7 +137,7 @@ def _add(folder: Path, record: Record) -> list[Record]:
     return records
 
 
-def _same_kind(record: Record, spec: ModelSpec) -> bool:
+def _same_kind(record: Mapping[str, Any], spec: ModelSpec) -> bool:
     usual = not record["spec"].get("control")
     return usual and all(record["spec"][name] == getattr(spec, name) for name in ("dataset", "architecture"))
 

@@ -113,6 +113,18 @@ def test_thresholds_are_judged_on_the_models_that_did_not_settle_them(folder: Pa
     assert row[3:] == [f"{(passed / 2 + flagged / 4) / 2:.1%}", "0.873", "87.5%"]
 
 
+def test_models_are_judged_anew_against_all_clean_ones(folder: Path) -> None:
+    """What the training thought of them may have been said when there were few."""
+    path = folder / "records.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record["failed"] = "one of few" if record["spec"]["attack"] == "badnets" else None
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = {model.attack: model.record["failed"] for model in evidence.load(folder)}
+    assert found["badnets"] is None
+    assert found["wanet"].startswith("clean accuracy")
+
+
 def test_maps_are_drawn_side_by_side(folder: Path) -> None:
     models = evidence.load(folder)
     titles = [axis.get_title() for axis in map_figures.figure11(models).axes if axis.get_title()]
@@ -153,8 +165,8 @@ def test_the_page_lists_everything_and_draws_what_was_asked(folder: Path, tmp_pa
     text = out.read_text()
     for model in evidence.load(folder):
         assert model.id in text
-    assert "attack success 0.5 is under 0.8" in text
-    assert "16 models trained (4 clean), 14 usable and scanned, 1 refused" in text
+    assert "clean accuracy 0.760 is more than 0.03 under the clean models' mean" in text
+    assert "16 models trained (4 clean), 14 usable and scanned, 2 refused" in text
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == len(page.FIGURES) + 2
     for picture in pictures:
@@ -251,7 +263,7 @@ def test_attacks_are_summed_up_by_recipe_and_say_why_they_fall_short(folder: Pat
     next(r for r in records if r["id"].endswith("-badnets-t1-s10"))["attack_success"] = 0.89
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     summary = tables.attack_summary(evidence.load(folder), dict.fromkeys(("badnets", "blended"), "because."))
-    assert cells(summary, "badnets |") == ["4", "0.8900 .. 0.9500", "0.7870 .. 0.7900", "3 of 4 at 0.90", "0"]
+    assert cells(summary, "badnets |") == ["4", "0.8900 .. 0.9500", "0.7870 .. 0.7900", "3 of 4 at 0.90", "1"]
     assert cells(summary, "badnets, rate 0.01")[:2] == ["1", "0.9500"]
     assert cells(summary, "badnets, one-to-one")[0] == "1"
     assert cells(summary, "blended")[3:] == ["4 of 4 at 0.90", "0"]

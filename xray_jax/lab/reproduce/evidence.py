@@ -156,6 +156,9 @@ def load(folder: Path, zoos: Sequence[Path] = ()) -> list[Model]:
         records.setdefault(line["id"], _record(line))
     if not records:
         raise EvidenceError(f"no training records in {folder / zoo.RECORDS}; train with xray-train, or give --zoo")
+    for record in records.values():
+        # Anew: when it was trained, there may have been few clean models to hold it against.
+        record["failed"] = zoo.failure(record, records.values())
     of_the_paper = [r for r in records.values() if not r["spec"].get("control") and not r["spec"].get("adaptive")]
     return [
         Model(record, rows.get(record["id"]), folder / MAPS / f"{file_name(record['id'])}.npz")
