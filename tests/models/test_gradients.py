@@ -9,12 +9,15 @@ import pytest
 
 from tests import gradients
 from xray_jax.models import ARCHITECTURES
+from xray_jax.models.alexnet import AlexNet
 from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
+from xray_jax.models.efficientnetv2 import EfficientNetV2
 from xray_jax.models.encoder_vit import EncoderViT
 from xray_jax.models.googlenet import GoogLeNet
 from xray_jax.models.inceptionv3 import InceptionV3
+from xray_jax.models.mobilenetv1 import MobileNetV1
 from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.plain import _ACTIVATIONS, small
@@ -23,6 +26,7 @@ from xray_jax.models.regnet import RegNet
 from xray_jax.models.resnet import ResNet
 from xray_jax.models.shufflenetv2 import ShuffleNetV2
 from xray_jax.models.spatial_transformer import SpatialTransformer
+from xray_jax.models.squeezenet import SqueezeNet
 from xray_jax.models.swin import SwinTransformer
 from xray_jax.models.vgg import VGG
 from xray_jax.models.vit import Resized, VisionTransformer
@@ -40,9 +44,13 @@ NETWORKS: dict[str, list[nn.Module]] = {
     ],
     "wideresnet": [WideResNet(3, (1, 1), (4, 4, 8))],
     "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],
+    "alexnet": [AlexNet(3, (4, 6, 6, 6, 6), ()), AlexNet(3, (4, 6, 6, 6, 6), (8, 8))],
+    "squeezenet": [SqueezeNet(3, 4, 3, ((3, 2, 4, 6), (5, 2, 4, 4)))],
+    "mobilenetv1": [MobileNetV1(3, 8, (12, 16, 16, 12), small=False, clipped=True, bias=True, same=True)],
     "mobilenetv2": [MobileNetV2(3, 4, ((4, 0, False), (4, 8, False), (6, 8, True)), 8, small=True, same=True)],
     "mobilenetv3": [MobileNetV3(3, 4, ((4, 8, 3, 4, True, 2), (4, 8, 5, 0, False, 1)), 8, 8)],
     "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8, same=True)],
+    "efficientnetv2": [EfficientNetV2(3, 4, (((4, 0, 3, 0),), ((4, 8, 3, 0),), ((6, 8, 3, 2),)), 8, same=True)],
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
@@ -78,7 +86,7 @@ def test_every_family_is_here() -> None:
 @pytest.mark.parametrize(("name", "network"), list(_cases()))
 def test_gradient(name: str, network: nn.Module) -> None:
     random = np.random.default_rng(0)
-    side = 75 if "inception" in name else 16
+    side = 75 if name.startswith(("inception", "alexnet")) else 16
     images = random.uniform(-1, 1, size=(1, side, side, 3))
     shapes = jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct(images.shape, np.float32))
 
