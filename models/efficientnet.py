@@ -121,7 +121,9 @@ _DEPTHS = {sum(sizes): sizes for sizes in (tuple(map(len, p.keywords["stages"]))
 def infer(shapes: Shapes) -> Inferred | None:
     """Reads all sizes; strides are those of the paper's stages, and the norms' epsilon that of the preset."""
     flat = "blocks.0.block.depthwise.0.weight" in shapes
-    if "classifier.1.weight" not in shapes or not (flat or "features.1.0.block.0.0.weight" in shapes):
+    # Version 2 has larger kernels there.
+    staged = dim(shapes, "features.2.0.block.0.0.weight", 2) == 1
+    if "classifier.1.weight" not in shapes or not (flat or staged):
         return None
     if flat:
         sizes = _DEPTHS.get(count_children(shapes, "blocks"))

@@ -78,7 +78,8 @@ def infer(shapes: Shapes) -> Inferred | None:
     linear = sorted(int(m[1]) for key in shapes if (m := re.fullmatch(r"classifier\.(\d+)\.weight", key)))
     if not convolutions or convolutions[0] != 0 or not (linear or "classifier.weight" in shapes):
         return None
-    if dim(shapes, "features.0.weight", 2) != 3:
+    # A SqueezeNet has modules between its first and its last layer.
+    if dim(shapes, "features.0.weight", 2) != 3 or any(".squeeze." in key for key in shapes):
         return None
     norm = "before" if 1 in norms else "after" if 2 in norms else "none"
     step = 2 if norm == "none" else 3

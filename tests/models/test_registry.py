@@ -14,6 +14,7 @@ PUBLISHED = {
     "googlenet-imagenet": 6_624_904, "inception_v3": 23_834_568,
     "densenet121": 7_978_856, "densenet161": 28_681_000,
     "efficientnet_b0": 5_288_548, "efficientnet_b3": 12_233_232, "efficientnet_b7": 66_347_960,
+    "efficientnet_v2_s": 21_458_488, "mobilenet_v1": 4_231_976, "squeezenet1_0": 1_248_424, "squeezenet1_1": 1_235_496,
     "convnext_tiny": 28_589_128, "convnext_small": 50_223_688,
     "shufflenet_v2_x0_5": 1_366_792, "shufflenet_v2_x1_0": 2_278_604, "shufflenet_v2_x1_5": 3_503_624,
     "regnet_x_400mf": 5_495_976, "regnet_y_400mf": 4_344_144, "swin_t": 28_288_354, "swin_b": 87_768_224,
@@ -22,6 +23,7 @@ PUBLISHED = {
 # Tracing them all takes a minute and proves nothing more: the rest differ by the same formulas.
 BIG = {f"efficientnet_b{n}" for n in (1, 2, 4, 5, 6)} | {
     *(f"tf_efficientnet_b{n}" for n in range(1, 8)),
+    *(f"{name}_{size}" for name in ("efficientnet_v2", "efficientnetv2", "tf_efficientnetv2") for size in "ml"),
     "densenet169", "densenet201", "convnext_base", "vit_l_32", "swin_s",
 }  # fmt: skip
 PRESETS = [name for name in names() if lookup(name)[1] is not None and name not in BIG]
@@ -51,6 +53,7 @@ def test_number_of_tensors(name: str, leaves: int) -> None:
 
 HIDDEN = {
     "cnn6-bn-relu", "mobilenet_v2-cifar", "tf_efficientnet_b0", "tf_mobilenetv3_large_100", "tf_mobilenetv3_small_100",
+    "mobilenet_v1", "efficientnetv2_s", "tf_efficientnetv2_s",
 }  # fmt: skip
 """Presets that differ from another network only in what weights do not show."""
 
@@ -77,5 +80,5 @@ def test_names_are_unique() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match=r"'squeezenet'.*preactresnet18"):
-        lookup("squeezenet")
+    with pytest.raises(ValueError, match=r"'xception'.*preactresnet18"):
+        lookup("xception")

@@ -15,7 +15,7 @@ import torchvision.models as tv
 import transformers
 from efficientnet_pytorch import EfficientNet
 from torch import nn
-from torchvision.models import inception
+from torchvision.models import efficientnet, inception
 from torchvision.models.regnet import BlockParams
 
 from tests.oracles.published import FILE, images, weights
@@ -52,6 +52,17 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "efficientnet-transformers", "transformers", lambda: _transformers("EfficientNet", **narrow), (64, 64)
     efficientnet = EfficientNet.from_name("efficientnet-b0", image_size=64, num_classes=7)
     yield "efficientnet-pytorch", "efficientnet_pytorch", lambda: efficientnet, (64, 64)
+    yield "efficientnet_v2", "torchvision", _narrow_efficientnet_v2, (38, 32)
+    two = {"num_classes": 7, "channel_multiplier": 0.25, "depth_multiplier": 0.2}
+    yield "efficientnet_v2-timm", "timm", lambda: timm.create_model("efficientnetv2_s", **two), (38, 32)
+    yield "efficientnet_v2_m-timm", "timm", lambda: timm.create_model("efficientnetv2_m", **two), (38, 32)
+    yield "tf_efficientnetv2_b0", "timm", lambda: timm.create_model("tf_efficientnetv2_b0", **two), (38, 32)
+    yield "efficientnetv2_rw_s", "timm", lambda: timm.create_model("efficientnetv2_rw_s", **two), (38, 32)
+    yield "squeezenet1_0", "torchvision", lambda: tv.squeezenet1_0(num_classes=7), (64, 52)
+    yield "squeezenet1_1", "torchvision", lambda: tv.squeezenet1_1(num_classes=7), (64, 52)
+    yield "mobilenetv1-timm", "timm", lambda: timm.create_model("mobilenetv1_100", num_classes=7), (40, 36)
+    mobile_one = {"depth_multiplier": 0.25}
+    yield "mobilenetv1-transformers", "transformers", lambda: _transformers("MobileNetV1", **mobile_one), (40, 36)
     yield "inception_v3", "torchvision", _narrow_inception, (81, 75)
     tiny = {"image_size": 16, "patch_size": 8, "hidden_size": 128, "num_hidden_layers": 1, "intermediate_size": 32}
     deit = {**tiny, "num_attention_heads": 2}
@@ -60,6 +71,13 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "deit-distilled", "timm", lambda: timm.deit.VisionTransformerDistilled(**distilled), (16, 16)
     mobile = {"depth_multiplier": 0.35}
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
+
+
+def _narrow_efficientnet_v2() -> nn.Module:
+    fused, separable = efficientnet.FusedMBConvConfig, efficientnet.MBConvConfig
+    stages = [fused(1, 3, 1, 8, 8, 2), fused(4, 3, 2, 8, 8, 2), fused(4, 3, 2, 8, 16, 1)]
+    stages += [separable(4, 3, 2, 16, 16, 2), separable(6, 3, 1, 16, 24, 1), separable(6, 3, 2, 24, 24, 1)]
+    return tv.EfficientNet(stages, 0.0, num_classes=7, norm_layer=partial(nn.BatchNorm2d, eps=1e-3), last_channel=40)
 
 
 def _narrow_inception() -> nn.Module:
