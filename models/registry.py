@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from xray_jax.models import (
     alexnet,
+    beit,
     convnext,
     densenet,
     efficientnet,
@@ -49,6 +50,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     densenet.ARCHITECTURE,
     convnext.ARCHITECTURE,
     swin.ARCHITECTURE,
+    beit.ARCHITECTURE,
     vit.ARCHITECTURE,
     encoder_vit.ARCHITECTURE,
     spatial_transformer.ARCHITECTURE,

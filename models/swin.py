@@ -12,14 +12,11 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from xray_jax.models import layers
+from xray_jax.models import layers, windows
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, count_children, dim
 
 _EPSILON = 1e-5
-_OUTSIDE = -100.0
-"""Added to the attention between patches that only the moved window brought together."""
 
 
 class WindowAttention(nn.Module):
@@ -39,13 +36,11 @@ class WindowAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        batch, height, width, depth = x.shape
+        _, height, width, depth = x.shape
         side, tokens = self.window, self.window**2
         table = self.param("relative_position_bias_table", nn.initializers.zeros, ((2 * side - 1) ** 2, self.heads))
-        bias = table[_relative_positions(side)].reshape(1, 1, tokens, tokens, self.heads)
-        x = jnp.roll(x, (-self.shift[0], -self.shift[1]), axis=(1, 2))
-        x = x.reshape(batch, height // side, side, width // side, side, depth)
-        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, tokens, depth)
+        bias = table[windows.relative_positions(side)].reshape(1, 1, tokens, tokens, self.heads)
+        x = windows.split(x, side, self.shift)
         if self.fused:
             parts = jnp.split(nn.Dense(3 * depth, name="qkv")(x), 3, axis=-1)
         else:
@@ -53,33 +48,11 @@ class WindowAttention(nn.Module):
         query, key, value = (part.reshape(*part.shape[:3], self.heads, depth // self.heads) for part in parts)
         scores = jnp.einsum("bnqhd,bnkhd->bnqkh", query * (depth // self.heads) ** -0.5, key) + bias
         if any(self.shift):
-            apart = _regions(height, width, side, self.shift)
-            apart = apart[None, :, :, None, None] != apart[None, :, None, :, None]
-            scores = scores + jnp.where(apart, _OUTSIDE, 0.0).astype(scores.dtype)
+            apart = windows.apart(height, width, side, self.shift)[None, ..., None]
+            scores = scores + jnp.where(apart, windows.OUTSIDE, 0.0).astype(scores.dtype)
         out = jnp.einsum("bnqkh,bnkhd->bnqhd", nn.softmax(scores, axis=3), value)
-        out = nn.Dense(depth, name="proj")(out.reshape(batch, -1, tokens, depth))
-        out = out.reshape(batch, height // side, width // side, side, side, depth)
-        out = out.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, depth)
-        return jnp.roll(out, self.shift, axis=(1, 2))
-
-
-def _relative_positions(side: int) -> np.ndarray:
-    """Row of the table of biases for each pair of patches in a window."""
-    places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
-    down, right = np.moveaxis(places[:, None] - places[None] + side - 1, -1, 0)
-    return down * (2 * side - 1) + right
-
-
-def _regions(height: int, width: int, side: int, shift: tuple[int, int]) -> np.ndarray:
-    """`[windows, patches]`: which patches of a moved window were neighbours before."""
-    lines = []
-    for length, moved in zip((height, width), shift, strict=True):
-        line = np.zeros(length, int)
-        if moved:
-            line[-side:], line[-moved:] = 1, 2
-        lines.append(line)
-    grid = 3 * lines[0][:, None] + lines[1][None]
-    return grid.reshape(height // side, side, width // side, side).transpose(0, 2, 1, 3).reshape(-1, side * side)
+        out = nn.Dense(depth, name="proj")(out.reshape(*out.shape[:3], depth))
+        return windows.join(out, height, width, side, self.shift)
 
 
 class SwinBlock(nn.Module):

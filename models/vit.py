@@ -1,7 +1,8 @@
 """Vision transformers (Dosovitskiy et al. 2020, arXiv:2010.11929) in torchvision's form and naming.
 
 timm's names are renamed. Hugging Face stores query, key and value apart and has epsilon 1e-12 in its norms; the
-others have 1e-6. BackdoorBench puts the network behind a resize to 224x224: every key begins with `1.`.
+others have 1e-6. BackdoorBench puts the network behind a resize to 224x224: every key begins with `1.`. DINOv2 (Oquab
+et al. 2023, arXiv:2304.07193) scales what a layer adds, by a number a channel.
 """
 
 import math
@@ -42,19 +43,34 @@ class SelfAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention, then two linear layers with a GELU between; each behind a layer norm and added to its input."""
+    """Attention, then two linear layers with a GELU between; each behind a layer norm and added to its input.
+
+    Attributes:
+      heads: of the attention.
+      hidden: width between the linear layers.
+      fused: of the attention.
+      epsilon: of the norms.
+      scaled: what is added is scaled by a number a channel.
+    """
 
     heads: int
     hidden: int
     fused: bool
     epsilon: float
+    scaled: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         norm = layers.layer_norm(self.epsilon)
-        x = x + SelfAttention(self.heads, self.fused, name="self_attention")(norm(name="ln_1")(x))
+        out = SelfAttention(self.heads, self.fused, name="self_attention")(norm(name="ln_1")(x))
+        x = x + self._scaled(out, "scale_1")
         out = layers.gelu(nn.Dense(self.hidden, name="mlp.0")(norm(name="ln_2")(x)))
-        return x + nn.Dense(x.shape[-1], name="mlp.3")(out)
+        return x + self._scaled(nn.Dense(x.shape[-1], name="mlp.3")(out), "scale_2")
+
+    def _scaled(self, x: jax.Array, name: str) -> jax.Array:
+        if not self.scaled:
+            return x
+        return x * self.param(name, nn.initializers.ones, (x.shape[-1],)).reshape(1, 1, -1)
 
 
 class VisionTransformer(nn.Module):
@@ -71,6 +87,8 @@ class VisionTransformer(nn.Module):
       epsilon: of the layer norms.
       distillation: DeiT's second token: "none", "token" that no head reads, or "head" of its own, averaged with the
         other's logits.
+      scaled: of the layers.
+      patches: the head reads the class token beside the mean of the patches' (Hugging Face's DINOv2).
     """
 
     num_classes: int = 10
@@ -82,6 +100,8 @@ class VisionTransformer(nn.Module):
     fused: bool = True
     epsilon: float = 1e-6
     distillation: str = "none"
+    scaled: bool = False
+    patches: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -93,9 +113,10 @@ class VisionTransformer(nn.Module):
         x = x + self.param("encoder.pos_embedding", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
         for number in range(self.depth):
             name = f"encoder.layers.encoder_layer_{number}"
-            x = EncoderLayer(self.heads, self.hidden, self.fused, self.epsilon, name=name)(x)
-        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x[:, : len(tokens)])
-        logits = nn.Dense(self.num_classes, name="heads.head")(x[:, 0])
+            x = EncoderLayer(self.heads, self.hidden, self.fused, self.epsilon, self.scaled, name=name)(x)
+        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x if self.patches else x[:, : len(tokens)])
+        seen = jnp.concatenate([x[:, 0], jnp.mean(x[:, 1:], axis=1)], axis=-1) if self.patches else x[:, 0]
+        logits = nn.Dense(self.num_classes, name="heads.head")(seen)
         if self.distillation == "head":
             logits = (logits + nn.Dense(self.num_classes, name="heads.head_dist")(x[:, 1])) / 2
         return logits
@@ -164,6 +185,7 @@ def _infer(shapes: Shapes) -> Inferred:
     fused = f"{layer.format(0)}.self_attention.in_proj_weight" in shapes
     second = "head" if "heads.head_dist.weight" in shapes else "token"
     distillation = second if "distillation_token" in shapes else "none"
+    scaled = f"{layer.format(0)}.scale_1" in shapes
     module = VisionTransformer(
         num_classes=dim(shapes, "heads.head.weight"),
         depth=depth,
@@ -172,8 +194,10 @@ def _infer(shapes: Shapes) -> Inferred:
         heads=16 if width == 1280 else width // 64,
         patch=patch,
         fused=fused,
-        epsilon=1e-6 if fused else 1e-12,
+        epsilon=1e-6 if fused or scaled else 1e-12,
         distillation=distillation,
+        scaled=scaled,
+        patches=scaled and dim(shapes, "heads.head.weight", 1) == 2 * width,
     )
     for preset in _PRESETS.values():
         known = preset(num_classes=module.num_classes)
@@ -200,6 +224,7 @@ _TIMM = (
     (r"\.norm([12])\.", r".ln_\1."),
     (r"\.attn\.qkv\.(weight|bias)$", r".self_attention.in_proj_\1"),
     (r"\.attn\.proj\.", ".self_attention.out_proj."),
+    (r"\.ls([12])\.gamma$", r".scale_\1"),
     (r"\.mlp\.fc1\.", ".mlp.0."),
     (r"\.mlp\.fc2\.", ".mlp.3."),
 )
@@ -230,6 +255,13 @@ _TRANSFORMERS_5: Renames = (
     (r"\.mlp\.fc2\.", ".mlp.3."),
     *_HUGGING_FACE,
 )
+_DINO: Renames = (
+    (r"^dinov2\.", ""),
+    (r"\.norm([12])\.", r".ln_\1."),
+    (r"\.layer_scale([12])\.lambda1$", r".scale_\1"),
+    *_TRANSFORMERS_5,
+)
+_MASK = r"^embeddings\.mask_token$"
 
 ARCHITECTURE = Architecture(
     name="vit",
@@ -241,5 +273,6 @@ ARCHITECTURE = Architecture(
         Naming("timm", _TIMM),
         Naming("Hugging Face", _HUGGING_FACE),
         Naming("Hugging Face, transformers 5", _TRANSFORMERS_5),
+        Naming("Hugging Face, DINOv2", _DINO, unused=_MASK),
     ),
 )

@@ -10,6 +10,7 @@ import pytest
 from tests import gradients
 from xray_jax.models import ARCHITECTURES
 from xray_jax.models.alexnet import AlexNet
+from xray_jax.models.beit import Beit
 from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
@@ -53,12 +54,13 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "efficientnetv2": [EfficientNetV2(3, 4, (((4, 0, 3, 0),), ((4, 8, 3, 0),), ((6, 8, 3, 2),)), 8, same=True)],
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4)],
-    "convnext": [ConvNeXt(3, (1, 1), (4, 8))],
+    "convnext": [ConvNeXt(3, (1, 1), (4, 8)), ConvNeXt(3, (1, 1), (4, 8), response=True)],
     "shufflenetv2": [ShuffleNetV2(3, (2, 1), (8, 12), stem_width=4, last_width=8, small=True, bias=True)],
     "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
     "inception": [InceptionV3(3, divisor=16, scaled=True)],
     "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
-    "vit": [Resized(_VIT, (20, 20))],
+    "beit": [Beit(3, 1, 8, 16, 2, 4, 4)],
+    "vit": [Resized(_VIT, (20, 20)), _VIT.clone(scaled=True, patches=True)],
     "encoder-vit": [
         EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),
     ],

@@ -15,7 +15,8 @@ PUBLISHED = {
     "densenet121": 7_978_856, "densenet161": 28_681_000,
     "efficientnet_b0": 5_288_548, "efficientnet_b3": 12_233_232, "efficientnet_b7": 66_347_960,
     "efficientnet_v2_s": 21_458_488, "mobilenet_v1": 4_231_976, "squeezenet1_0": 1_248_424, "squeezenet1_1": 1_235_496,
-    "convnext_tiny": 28_589_128, "convnext_small": 50_223_688,
+    "convnext_tiny": 28_589_128, "convnext_small": 50_223_688, "convnextv2_atto": 3_708_400,
+    "convnextv2_tiny": 28_635_496, "beit_base_patch16_224": 86_530_984,
     "shufflenet_v2_x0_5": 1_366_792, "shufflenet_v2_x1_0": 2_278_604, "shufflenet_v2_x1_5": 3_503_624,
     "regnet_x_400mf": 5_495_976, "regnet_y_400mf": 4_344_144, "swin_t": 28_288_354, "swin_b": 87_768_224,
     "vit_b_16": 86_567_656, "vit_b_32": 88_224_232, "vit_l_16": 304_326_632,
@@ -24,13 +25,13 @@ PUBLISHED = {
 BIG = {f"efficientnet_b{n}" for n in (1, 2, 4, 5, 6)} | {
     *(f"tf_efficientnet_b{n}" for n in range(1, 8)),
     *(f"{name}_{size}" for name in ("efficientnet_v2", "efficientnetv2", "tf_efficientnetv2") for size in "ml"),
-    "densenet169", "densenet201", "convnext_base", "vit_l_32", "swin_s",
+    "densenet169", "densenet201", "convnext_base", "convnextv2_base", "vit_l_32", "swin_s", "beit_large_patch16_224",
 }  # fmt: skip
 PRESETS = [name for name in names() if lookup(name)[1] is not None and name not in BIG]
 
 
 def _shapes(name: str) -> dict[str, tuple[int, ...]]:
-    large = name.startswith(("vit", "swin", "inception"))
+    large = name.startswith(("vit", "beit", "swin", "inception"))
     side, channels = (28, 1) if "mnist" in name else (224, 3) if large else (32, 3)
     return expected_shapes(build(name, 1000), (side, side, channels))
 

@@ -70,6 +70,19 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     distilled = {"img_size": 16, "patch_size": 8, "embed_dim": 128, "depth": 1, "num_heads": 2, "num_classes": 7}
     yield "deit-distilled", "timm", lambda: timm.deit.VisionTransformerDistilled(**distilled), (16, 16)
     mobile = {"depth_multiplier": 0.35}
+    next_v2 = {"depths": (1, 2, 1, 1), "use_grn": True, "ls_init_value": None}
+    yield "convnextv2", "timm", lambda: timm.convnext.ConvNeXt(num_classes=7, dims=(8, 8, 12, 16), **next_v2), (64, 48)
+    next_v2_sizes = {"depths": [1, 2, 1, 1], "hidden_sizes": [8, 8, 12, 16]}
+    yield "convnextv2-transformers", "transformers", lambda: _transformers("ConvNextV2", **next_v2_sizes), (64, 48)
+    biased = {"use_abs_pos_emb": False, "use_rel_pos_bias": True, "init_values": 0.1, "depth": 2, "num_heads": 2}
+    square = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "num_classes": 7}
+    yield "beit", "timm", lambda: timm.beit.Beit(**square, **biased), (32, 32)
+    sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 128, "num_attention_heads": 2, "num_hidden_layers": 2}
+    beit = {**sizes, "intermediate_size": 32, "use_relative_position_bias": True}
+    yield "beit-transformers", "transformers", lambda: _transformers("Beit", **beit), (32, 32)
+    dino = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "num_classes": 7, "depth": 2, "num_heads": 2}
+    yield "dinov2", "timm", lambda: timm.vision_transformer.VisionTransformer(init_values=1e-5, **dino), (32, 32)
+    yield "dinov2-transformers", "transformers", lambda: _transformers("Dinov2", mlp_ratio=2, **sizes), (32, 32)
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
 
 

@@ -1,0 +1,67 @@
+"""Windows of patches and their relative positions, which Swin transformers and BEiT share."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Shift = tuple[int, int]
+"""(down, right) by which windows are moved, around the edge."""
+
+OUTSIDE = -100.0
+"""Added to the attention between patches that only the moved window brought together."""
+
+
+def split(x: jax.Array, side: int, shift: Shift) -> jax.Array:
+    """`[B, H, W, D]`, both multiples of `side`, to `[B, windows, side^2, D]`."""
+    batch, height, width, depth = x.shape
+    x = jnp.roll(x, (-shift[0], -shift[1]), axis=(1, 2))
+    x = x.reshape(batch, height // side, side, width // side, side, depth)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, side**2, depth)
+
+
+def join(x: jax.Array, height: int, width: int, side: int, shift: Shift) -> jax.Array:
+    """The inverse of `split`."""
+    x = x.reshape(len(x), height // side, width // side, side, side, x.shape[-1])
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(len(x), height, width, x.shape[-1])
+    return jnp.roll(x, shift, axis=(1, 2))
+
+
+def queries_keys_values(module: nn.Module, x: jax.Array, fused: bool) -> list[jax.Array]:
+    """Queries, keys and values of tokens; keys have no bias, as BEiT and the second Swin have it.
+
+    Args:
+      module: where the layers are made: `qkv`, `q_bias` and `v_bias`, or `query`, `key` and `value`.
+      x: tokens, channels last.
+      fused: which of both.
+    """
+    width = x.shape[-1]
+    if not fused:
+        return [
+            nn.Dense(width, use_bias=name != "key", parent=module, name=name)(x) for name in ("query", "key", "value")
+        ]
+    parts = jnp.split(nn.Dense(3 * width, use_bias=False, parent=module, name="qkv")(x), 3, axis=-1)
+    for place, name in ((0, "q_bias"), (2, "v_bias")):
+        bias = module.param(name, nn.initializers.zeros, (width,))
+        parts[place] = parts[place] + bias.reshape((1,) * (x.ndim - 1) + (width,))
+    return parts
+
+
+def relative_positions(side: int) -> np.ndarray:
+    """`[side^2, side^2]`: row of a table of `(2 side - 1)^2` for each pair of patches in a window."""
+    places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
+    down, right = np.moveaxis(places[:, None] - places[None] + side - 1, -1, 0)
+    return down * (2 * side - 1) + right
+
+
+def apart(height: int, width: int, side: int, shift: Shift) -> np.ndarray:
+    """`[windows, side^2, side^2]`: which patches of a moved window were no neighbours before."""
+    lines = []
+    for length, moved in zip((height, width), shift, strict=True):
+        line = np.zeros(length, int)
+        if moved:
+            line[-side:], line[-moved:] = 1, 2
+        lines.append(line)
+    grid = 3 * lines[0][:, None] + lines[1][None]
+    regions = grid.reshape(height // side, side, width // side, side).transpose(0, 2, 1, 3).reshape(-1, side * side)
+    return regions[:, :, None] != regions[:, None, :]
