@@ -8,13 +8,14 @@ r"""Makes a calibration file from rows of models whose truth is known.
 --references keeps what the detectors found on the clean models, for a p-value among them; --evaluation writes how well
 they tell the models of --judge (and each other), where the truth is known. --out makes thresholds of RE and ATS:
 
+  xray-scan --checkpoints=clean/manifest.jsonl --samples=clean.npz --out=reference.jsonl --probe_search=full
   xray-calibrate --rows=reference.jsonl --false_positive_rate=0.05 --out=calibration.json
   xray-scan --checkpoints=zoo/ --samples=clean.npz --calibration=calibration.json --out=rows.jsonl
 
 Without --false_positive_rate the thresholds are those of the best F1 (paper Eq. 6), which needs backdoored models too.
-Rows that carry probe results also say what the probe finds on clean models, and how often it would confirm a trigger
-on each of those against the others. --null writes that part alone, from rows of --detectors=probe as well; the
-package's default is made so:
+Rows that carry results of the probe's full search also say what the probe finds on clean models, and how often it would
+confirm a trigger on each of those against the others. --null writes that part alone, from rows of --detectors=probe as
+well; the package's default is made so:
 
   xray-calibrate --rows=docs/evidence/clean-models/rows.jsonl --least_accuracy=0.6 \
                  --null=xray_jax/detectors/probe/default_null.json
@@ -24,6 +25,7 @@ One JSON line on stdout. Exit codes: 0 written, 2 error, 4 usage.
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,14 @@ from absl import flags
 
 from xray_jax.rows import file as row_file
 from xray_jax.scripts import command, command_help
-from xray_jax.verdict.calibrate import FEWEST_CLEAN, calibrate, leave_one_out, probe_null_of
+from xray_jax.verdict.calibrate import (
+    FEWEST_CLEAN,
+    calibrate,
+    is_probed_clean,
+    leave_one_out,
+    probe_null_of,
+    searched_in_full,
+)
 from xray_jax.verdict.calibration import CalibrationError
 from xray_jax.verdict.evaluation import judge_all, table
 from xray_jax.verdict.references import from_rows
@@ -40,7 +49,7 @@ with command_help.group("Reference models"):
     ROWS = flags.DEFINE_string("rows", None, "Row file of reference models, with ground truth.", required=True)
     JUDGE = flags.DEFINE_list("judge", [], "Row files of other models with ground truth, for --evaluation.")
     RATE = flags.DEFINE_float(
-        "false_positive_rate", None, "Share of clean models that may be flagged, by each statistic."
+        "false_positive_rate", None, "Probability at most that a clean model is flagged, by each statistic."
     )
     LEAST = flags.DEFINE_float(
         "least_accuracy", 0, "Clean models under it are too poor to say what the probe may find.", 0, 1
@@ -79,7 +88,14 @@ def main() -> int:
         said |= {"references": len(references.ids), "statistics": sorted(references.statistics)}
         if EVALUATION.value is not None:
             judged = judge_all([*rows, *(row for path in JUDGE.value for row in row_file.read(path))], references)
-            Path(EVALUATION.value).write_text(table(judged, max(RATE.value or 0.05, references.best_p_value)))
+            Path(EVALUATION.value).write_text(table(judged, RATE.value or 0.05))
+    races = sum(is_probed_clean(row) and not searched_in_full(row) for row in rows)
+    if races and (OUT.value is not None or NULL.value is not None):
+        print(
+            f"xray-calibrate: {races} rows of clean models are of a race, which does not say all that the probe may "
+            "find on them; for what is normal to the probe, scan with --probe_search=full",
+            file=sys.stderr,
+        )
     alarms = leave_one_out(rows, LEAST.value)
     said["probe_leave_one_out"] = {
         "alarms": len(alarms.confirmed),

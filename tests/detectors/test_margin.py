@@ -113,6 +113,13 @@ def test_surprise_is_mm_bds_p_value(largest: float) -> None:
         assert found == pytest.approx(-(np.log(7) + stats.gamma.logsf(largest, shape, scale=scale)) / np.log(10))
 
 
+@pytest.mark.parametrize("largest", [1.0, 5.0])
+def test_margins_that_are_all_alike_surprise_nobody(largest: float) -> None:
+    """As those of a network that is flat around noise."""
+    assert surprise(np.array([1.0, 1.0, 1.0, 1.0, largest])) is None
+    assert surprise(np.array([-1.0, -2.0, 0.0, 0.0, largest])) is None
+
+
 def test_the_paper_stops_images_that_no_longer_move() -> None:
     samples = factory.tiny_samples()
     model = prepare(factory.tiny_classifier(), samples)

@@ -41,6 +41,12 @@ SENTENCES = [
         "it looked at.",
     ),
     (
+        rows.row(
+            verdict="suspect", basis="stands out among the references", comparison=rows.comparison() | {"label": None}
+        ),
+        "Suspect: it stands out among 40 clean reference models; no working trigger was found; have it looked at.",
+    ),
+    (
         rows.row(basis="like the references", comparison=rows.comparison(), detectors=PLANES),
         "Clean as far as was looked: it does not stand out among 40 clean reference models; no trigger was looked for.",
     ),

@@ -16,6 +16,7 @@ from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL, HINTED_NULL
 from xray_jax.detectors.probe.null import LEVELS
 from xray_jax.detectors.probe.result import Finding
+from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
 from xray_jax.rows import file as row_file
 from xray_jax.verdict import calibrate
 from xray_jax.verdict.calibration import CalibrationError, check, load_calibration, load_null, null_of
@@ -62,11 +63,22 @@ def test_best_f1_beats_every_other_threshold(seed: int) -> None:
     assert found == max(slow_f1(scores, truth, threshold) for threshold in np.linspace(-5, 5, 401))
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.5])
-def test_false_positive_rate_is_kept_and_used_up(rate: float) -> None:
-    clean = np.random.default_rng(0).normal(size=40)
+@pytest.mark.parametrize(
+    ("count", "rate", "probability"), [(19, 0.05, 0.05), (20, 0.05, 1 / 21), (40, 0.05, 2 / 41), (10, 0.1, 1 / 11)]
+)
+def test_the_next_clean_model_is_flagged_at_the_rate(count: int, rate: float, probability: float) -> None:
+    """Each of equally likely orders of the models and the next one: exactly k of M + 1, the most under the rate."""
+    clean = np.arange(count, dtype=float)
     threshold = calibrate.at_false_positive_rate(clean, rate)
-    assert np.sum(clean <= threshold) == int(rate * 40)
+    flagged = sum(place - 0.5 <= threshold for place in range(count + 1))
+    assert flagged / (count + 1) == pytest.approx(probability)
+    assert probability <= rate < probability + 1 / (count + 1)
+
+
+@pytest.mark.parametrize(("count", "rate", "needed"), [(18, 0.05, "19"), (8, 0.1, "9"), (5, 1 / 7, "6")])
+def test_too_few_models_give_no_threshold(count: int, rate: float, needed: str) -> None:
+    with pytest.raises(CalibrationError, match=rf"needs {needed} clean models, there are {count}"):
+        calibrate.at_false_positive_rate(np.arange(count, dtype=float), rate)
 
 
 def test_a_calibration_goes_to_a_file_and_back(tmp_path: Path) -> None:
@@ -91,12 +103,45 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     with pytest.raises(CalibrationError, match="no backdoored model"):
         calibrate.calibrate(clean, "x")
     with pytest.raises(CalibrationError, match="needs 5"):
-        calibrate.calibrate(clean[:4], "x", 0.05)
+        calibrate.calibrate(clean[:4], "x", 0.2)
     with pytest.raises(CalibrationError, match="row 9 was made with another alpha"):
-        calibrate.calibrate([*clean, row(9, 1.0, "clean", alpha=2.0)], "x", 0.05)
-    with pytest.raises(CalibrationError, match=r"must be in \[0, 1\)"):
-        calibrate.calibrate(clean, "x", 1.0)
-    assert calibrate.calibrate(clean, "x", 0.0).re_threshold < 1.0
+        calibrate.calibrate([*clean, row(9, 1.0, "clean", alpha=2.0)], "x", 0.2)
+    for rate in (0.0, 1.0):
+        with pytest.raises(CalibrationError, match=r"must be in \(0, 1\)"):
+            calibrate.calibrate(clean, "x", rate)
+    assert calibrate.calibrate(clean, "x", 0.2).re_threshold < 1.0
+
+
+def test_estimates_and_exact_scores_are_not_mixed() -> None:
+    clean = [row(k, 1.0 + k, "clean") for k in range(6)]
+    sketched = [row(k, 1.0 + k, "clean", sampling="sketch") for k in range(6)]
+    for each in sketched:
+        each["detectors"]["planes"]["sampling"] = "sketch"
+    with pytest.raises(CalibrationError, match="row 0 was made with another sampling"):
+        calibrate.calibrate([*clean, sketched[0]], "x", 0.2)
+    exact, estimated = (calibrate.calibrate(rows, "x", 0.2) for rows in (clean, sketched))
+    assert check(exact, PlanesOptions(sampling="grid")) == check(estimated, PlanesOptions(sampling="sketch")) == ()
+    for made, sampling in ((exact, "sketch"), (estimated, "refine")):
+        with pytest.raises(CalibrationError, match="sampling"):
+            check(made, PlanesOptions(sampling=sampling))
+
+
+def test_rows_that_conclude_nothing_teach_nothing() -> None:
+    clean = [row(k, 2.0 + k, "clean", 0.1) for k in range(5)]
+    doubtful = [row(9, 0.1, "clean", 1.0) | {"basis": basis} for basis in (CONSTANT_OUTPUT, SUSPECT_PREPROCESSING)]
+    made = calibrate.calibrate([*clean, *doubtful], "x", 0.2)
+    assert 1.9 < made.re_threshold < 2.0
+    assert null_of(made).ceiling("patch", 0.01) == 0.1
+
+
+def test_thresholds_are_of_the_networks_that_were_scanned() -> None:
+    rows = [row(k, 1.0 + k, "clean") | {"architecture": "vgg11 (naming: torchvision)"} for k in range(6)]
+    assert calibrate.calibrate(rows, "x", 0.2).networks == ("vgg11",)
+
+
+def test_models_in_memory_are_told_apart_by_their_ids() -> None:
+    rows = [row(k, 1.0 + k, "clean") | {"sha256": None} for k in range(6)]
+    assert "over 6 clean and 0 backdoored models" in calibrate.calibrate(rows, "x", 0.2).source
 
 
 def test_seeds_of_one_model_count_once_and_are_left_out_together() -> None:

@@ -39,6 +39,23 @@ def test_an_unusual_model_is_compared_with_references_that_are_not_unusual_in_it
     assert [f.p_value for f in found[19:] if f is not None] == [1 / 20, 1 / 20, 3 / 22]
 
 
+def test_an_unusual_model_is_not_compared_with_others_that_were_made_of_the_same_one() -> None:
+    kin = [row(60 + n, manifest={"control": control, "spec": {"start": "s1"}}) for n, control in enumerate("ab")]
+    other = row(62, manifest={"control": "c", "spec": {"start": "s2"}})
+    attacked = row(63, label="backdoored", manifest={"attack": "badnets", "spec": {"start": "s1"}})
+    judged = judge_all([*CLEAN, *kin, other, attacked], from_rows([*CLEAN, *kin, other], "all"))
+    assert [m.found.references for m in judged[19:] if m.found is not None] == [20, 20, 21, 22]
+
+
+def test_the_table_holds_against_a_rate_that_every_model_can_have() -> None:
+    """Of ten references each has nine others, so that no p-value is under a tenth."""
+    judged = judge_all([*CLEAN[:9], row(9, bump=2.0), *BAD], made(9))
+    found = table(judge_all([*CLEAN[:9], row(9, bump=2.0), *BAD], from_rows([*CLEAN[:9], row(9, bump=2.0)], "x")), 0.05)
+    assert "| flagged at 0.1 |" in found
+    assert "| clean | 10 | 1 (" in found
+    assert "| flagged at 0.111 |" in table(judged, 0.05)
+
+
 def test_the_table_counts_what_is_flagged_and_whose_target_is_right() -> None:
     lines = table(judge_all([*CLEAN, *BAD, *CONTROL, *UNKNOWN], made()), 0.05).splitlines()
     assert lines[0].endswith("1 models could not be compared.")

@@ -83,6 +83,30 @@ def test_only_clean_models_that_were_scanned_count_and_each_once() -> None:
     assert set(found.settings) == {"margin", "other"}
 
 
+def test_rows_that_conclude_nothing_are_no_references() -> None:
+    doubtful = [row(n, basis=basis) for n, basis in ((7, "constant_output"), (8, "suspect_preprocessing"))]
+    assert from_rows([*(row(n) for n in range(5)), *doubtful], "some.jsonl").ids[-1] == "model-4"
+    with pytest.raises(CalibrationError, match=r"3 clean models \(2 rows more are of constant output or doubtful"):
+        from_rows([*(row(n) for n in range(3)), *doubtful], "some.jsonl")
+
+
+def test_models_in_memory_are_told_apart_by_their_ids() -> None:
+    references = from_rows([row(n, sha256=None) for n in range(6)], "some.jsonl")
+    assert len(references.ids) == 6
+    assert compare(row(4, sha256=None), references, 0.5)["models"] == 5
+    assert compare(row(9, sha256=None), references, 0.5)["models"] == 6
+
+
+@pytest.mark.parametrize("count", range(8, 30))
+def test_the_rate_that_a_refusal_advises_is_taken(count: int) -> None:
+    references = made(count)
+    with pytest.raises(CalibrationError, match=r"give --fpr=[0-9.]+ or more") as refused:
+        references.check("abc", {"margin": OPTIONS}, 0.01)
+    advised = re.search(r"--fpr=([0-9.]+) or more", str(refused.value))
+    assert advised is not None
+    references.check("abc", {"margin": OPTIONS}, float(advised[1]))
+
+
 def test_a_file_says_the_same(tmp_path: Path) -> None:
     references = made()
     references.save(tmp_path / "references.npz")

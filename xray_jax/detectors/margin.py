@@ -132,8 +132,10 @@ class Margin:
         )
 
 
-def surprise(margins: np.ndarray) -> float:
+def surprise(margins: np.ndarray) -> float | None:
     """-log10 of MM-BD's p-value: how unlikely the largest of C margins is by the gamma law of the others.
+
+    None where the others are all alike, as those of a network that is flat around the starts: no law fits them.
 
     p = 1 - F(largest)^C; computed from the upper tail, so that small ones are not rounded to nothing.
 
@@ -141,6 +143,8 @@ def surprise(margins: np.ndarray) -> float:
       margins: `[C]`, at least four.
     """
     ordered = np.sort(np.maximum(margins, LEAST_MARGIN).astype(np.float64))
+    if math.isclose(ordered[0], ordered[-2], rel_tol=1e-6):
+        return None
     from scipy import stats  # Half a second that nobody else needs.
 
     shape, _, scale = stats.gamma.fit(ordered[:-1], floc=0)

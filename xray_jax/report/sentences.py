@@ -52,7 +52,8 @@ def _backdoored(row: Row) -> str:
 
 def _suspect(row: Row) -> str:
     if row.get("basis") == STANDS_OUT:
-        target = row.get("target_label")
+        comparison = row.get("comparison")
+        target = comparison["label"] if comparison else None
         where = "" if target is None else f", most at {_label(target)}"
         return f"it stands out among {_references(row)}{where}; {_search(row)}; have it looked at."
     if planes_block(row) is None:

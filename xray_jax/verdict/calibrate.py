@@ -1,5 +1,6 @@
 """A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +10,8 @@ from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe import result as probe_result
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.score import interval
-from xray_jax.rows.row import OK, Row, is_backdoored, planes_block, probe_block
-from xray_jax.verdict.calibration import Calibration, CalibrationError
+from xray_jax.rows.row import OK, Row, identity, is_backdoored, network, planes_block, probe_block
+from xray_jax.verdict.calibration import Calibration, CalibrationError, is_doubtful, sampled
 
 _SETTINGS = ("expansion", "alpha", "ats_cap", "ats", "planes", "density")
 FEWEST_CLEAN = 5
@@ -35,10 +36,23 @@ def best_f1(scores: np.ndarray, backdoored: np.ndarray) -> float:
 
 
 def at_false_positive_rate(clean: np.ndarray, rate: float) -> float:
-    """The highest threshold that flags at most `rate` of the clean scores `[M]`: just under the next one."""
-    ranked = np.sort(clean)
-    allowed = int(np.floor(rate * len(ranked)))
-    return float(np.nextafter(ranked[allowed], -np.inf)) if allowed < len(ranked) else float(ranked[-1])
+    """The highest threshold under which the next clean model falls with probability `rate` at most.
+
+    It lies just under the (k + 1)-th lowest of M clean scores, k + 1 = floor(rate (M + 1)): of M + 1 models, the next
+    one counted in, each is as likely to be among the lowest k + 1.
+
+    Args:
+      clean: scores `[M]`.
+      rate: under 1.
+
+    Raises:
+      CalibrationError: so few scores give no threshold at this rate.
+    """
+    allowed = int(np.floor(rate * (len(clean) + 1) + 1e-9)) - 1
+    if allowed < 0:
+        needed = "more than there can be" if rate <= 0 else f"{math.ceil(1 / rate - 1e-9) - 1}"
+        raise CalibrationError(f"a false positive rate of {rate:g} needs {needed} clean models, there are {len(clean)}")
+    return float(np.nextafter(np.sort(clean)[allowed], -np.inf))
 
 
 def calibrate(
@@ -47,17 +61,17 @@ def calibrate(
     """Thresholds from rows with ground truth, and the probe's null if five clean models or more were probed.
 
     Args:
-      rows: a sweep's; those that are not ok or say no truth are left out. Rows of one checkpoint count as one model,
-        with the mean of their scores.
+      rows: a sweep's; those that are not ok, say no truth, or say of themselves that nothing can be concluded are left
+        out. Rows of one checkpoint count as one model, with the mean of their scores.
       source: where the rows come from, for later rows and people.
-      false_positive_rate: thresholds flag at most this share of the clean models; None takes the best F1, which needs
-        backdoored models too.
+      false_positive_rate: at each threshold a clean model is flagged with this probability at most; None takes the
+        best F1, which needs backdoored models too.
       least_accuracy: see `probe_null_of`.
 
     Raises:
       CalibrationError: too few models, or rows made with different settings.
     """
-    scored = [row for row in rows if row["status"] == OK and planes_block(row)]
+    scored = [row for row in rows if row["status"] == OK and planes_block(row) and not is_doubtful(row)]
     known = [row for row in scored if is_backdoored(row.get("label")) is not None]
     models = _by_checkpoint(known)
     truths = np.asarray([is_backdoored(own[0]["label"]) for own in models], bool)
@@ -66,11 +80,14 @@ def calibrate(
         raise CalibrationError(f"{source}: {clean} clean models with scores, a calibration needs {FEWEST_CLEAN}")
     if false_positive_rate is None and clean == len(models):
         raise CalibrationError(f"{source}: no backdoored model to weigh against; give a false positive rate")
-    if false_positive_rate is not None and not 0 <= false_positive_rate < 1:
-        raise CalibrationError(f"false positive rate must be in [0, 1), got {false_positive_rate}")
+    if false_positive_rate is not None and not 0 < false_positive_rate < 1:
+        raise CalibrationError(f"false positive rate must be in (0, 1), got {false_positive_rate}")
     settings = {name: _planes_settings(known[0])[name] for name in _SETTINGS}
+    sampling = known[0]["detectors"]["planes"]["sampling"]
     for row in known:
         differing = [name for name in _SETTINGS if _planes_settings(row)[name] != settings[name]]
+        if sampled(row["detectors"]["planes"]["sampling"]) != sampled(sampling):
+            differing.append("sampling")
         if differing:
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
     thresholds: dict[str, float] = {}
@@ -84,7 +101,9 @@ def calibrate(
     about = f"{source}: {rule} over {clean} clean and {len(models) - clean} backdoored models"
     null = probe_null_of(rows, about, least_accuracy)
     kept = null.row() if null.models >= FEWEST_CLEAN else None
-    return Calibration(thresholds["re"], thresholds["ats"], about, {**settings, "input_space": "normalised"}, kept)
+    settings |= {"input_space": "normalised", "sampling": sampling}
+    networks = tuple(sorted({network(row) for row in known}))
+    return Calibration(thresholds["re"], thresholds["ats"], about, settings, kept, networks)
 
 
 def _planes_settings(row: Row) -> dict[str, Any]:
@@ -111,16 +130,12 @@ class _Clean(NamedTuple):
 def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
     models: dict[str, list[Row]] = {}
     for row in rows:
-        models.setdefault(str(row["sha256"]), []).append(row)
+        models.setdefault(identity(row), []).append(row)
     return list(models.values())
 
 
 def _clean(rows: Sequence[Row]) -> list[_Clean]:
-    usable = (
-        r
-        for r in rows
-        if r["status"] == OK and probe_block(r) and is_backdoored(r.get("label")) is False and searched_in_full(r)
-    )
+    usable = (r for r in rows if is_probed_clean(r) and searched_in_full(r))
     return [
         _Clean(
             own,
@@ -130,6 +145,12 @@ def _clean(rows: Sequence[Row]) -> list[_Clean]:
         )
         for own in _by_checkpoint(usable)
     ]
+
+
+def is_probed_clean(row: Row) -> bool:
+    """Whether a row says what the probe found on a clean model."""
+    known = row["status"] == OK and probe_block(row) is not None and not is_doubtful(row)
+    return known and is_backdoored(row.get("label")) is False
 
 
 def searched_in_full(row: Row) -> bool:

@@ -12,10 +12,14 @@ from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import Null
+from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
+from xray_jax.rows.row import Row
 
 PAPER = "paper:"
 _MUST_MATCH = ("expansion", "alpha", "ats_cap", "ats", "input_space")
 _MAY_DIFFER = ("planes", "density")
+EXACT, ESTIMATED = "every node", "some nodes"
+"""How a plane's nodes are labelled: refinement leaves out only those that cannot change the scores much."""
 
 
 class CalibrationError(ValueError):
@@ -30,7 +34,8 @@ class Calibration:
       re_threshold: bits; RE at or under it is suspect.
       ats_threshold: ATS at or under it is suspect.
       source: where the thresholds come from, for rows and people.
-      settings: expansion, alpha, ats_cap, ats, input_space ("normalised"), planes, density.
+      settings: expansion, alpha, ats_cap, ats, input_space ("normalised"), planes, density; also sampling, in those
+        that were made since rows tell it.
       probe_null: what the probe finds on clean models, as `probe.null.Null.row` gives it; None for the default.
       networks: architectures whose scores the thresholds are of; empty where nobody says, and then they decide for any.
     """
@@ -123,9 +128,19 @@ def null_of(calibration: Calibration | None) -> Null:
         raise CalibrationError(f"calibration {calibration.source}: its probe_null is malformed ({error})") from error
 
 
+def is_doubtful(row: Row) -> bool:
+    """Whether a row says of itself that nothing can be concluded from it: it teaches nothing about clean models."""
+    return row.get("basis") in (CONSTANT_OUTPUT, SUSPECT_PREPROCESSING)
+
+
+def sampled(sampling: str) -> str:
+    """What scores may be compared: those of all nodes with each other, estimates from a few nodes with each other."""
+    return ESTIMATED if sampling == "sketch" else EXACT
+
+
 def other_networks(calibration: Calibration, model: Model) -> str | None:
     """Why the thresholds say nothing of a model; None where they do. Nobody knows what network a black box is."""
-    network = model.architecture.partition(" (")[0]
+    network = model.architecture.partition(" (naming")[0]
     if not calibration.networks or network in calibration.networks or isinstance(model, BlackBox):
         return None
     return (
@@ -141,10 +156,14 @@ def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:
       Notes for the row: planes or density that differ from the calibration's.
 
     Raises:
-      CalibrationError: expansion, alpha, ats_cap, ATS kind or input space differ.
+      CalibrationError: expansion, alpha, ats_cap, ATS kind or input space differ, or one is of estimates ("sketch").
     """
     used = {**asdict(options), "input_space": "normalised"}
     differing = [name for name in _MUST_MATCH if calibration.settings[name] != used[name]]
+    # Older files do not say it.
+    theirs = calibration.settings.get("sampling", used["sampling"])
+    if sampled(theirs) != sampled(used["sampling"]):
+        differing.append("sampling")
     if differing:
         pairs = ", ".join(f"{name} {calibration.settings[name]!r} against {used[name]!r}" for name in differing)
         raise CalibrationError(

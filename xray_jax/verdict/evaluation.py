@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from xray_jax.detectors.probe.score import interval
-from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.rows.row import OK, Row, identity, is_backdoored
 from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
@@ -38,18 +38,20 @@ class Judged:
 def judge_all(rows: Sequence[Row], references: References, fuse: conformal.Fusion = conformal.largest) -> list[Judged]:
     """Every row of known truth among the references, in order; `fuse` as for `References.judge`.
 
-    A clean model that is unusual is compared with references none of which is unusual in the same way: the next unusual
-    model of a hub will be so in a way that no reference is.
+    A clean model that is unusual is compared with references none of which is unusual in the same way, or was made of
+    the same trained model: the next unusual model of a hub will be so in a way that no reference is.
     """
     known = [row for row in rows if row["status"] == OK and is_backdoored(row.get("label")) is not None]
-    alike: dict[str, set[str | None]] = {}
+    alike: dict[tuple[str, str], set[str]] = {}
     for row in known:
-        alike.setdefault(row["manifest"].get("control", ""), set()).add(row["sha256"])
+        for trait in _traits(row):
+            alike.setdefault(trait, set()).add(identity(row))
     made = []
     for row in known:
         control = row["manifest"].get("control", "")
         able = not references.unlike(row) and not references.lacking(row)
-        found = references.judge(row, fuse, alike[control] if control else ()) if able else None
+        without = set().union(*(alike[trait] for trait in _traits(row)))
+        found = references.judge(row, fuse, without) if able else None
         backdoored = is_backdoored(row["label"]) is True
         group = row["manifest"].get("attack", "backdoored") if backdoored else control or CLEAN
         label = None if found is None else references.label(found)
@@ -57,16 +59,33 @@ def judge_all(rows: Sequence[Row], references: References, fuse: conformal.Fusio
     return made
 
 
+def _traits(row: Row) -> list[tuple[str, str]]:
+    """What makes an unusual clean model akin to others: its recipe, and the model that it was made of."""
+    if is_backdoored(row["label"]):
+        return []
+    manifest = row["manifest"]
+    traits = {"control": manifest.get("control"), "start": (manifest.get("spec") or {}).get("start")}
+    return [(name, value) for name, value in traits.items() if value]
+
+
 def table(judged: Sequence[Judged], fpr: float) -> str:
-    """What the references are worth, as Markdown: one line a group, one column a statistic."""
+    """What the references are worth, as Markdown: one line a group, one column a statistic.
+
+    Args:
+      judged: models of known truth.
+      fpr: a model is flagged at or under it; where a model has too few others for such a p-value, at the smallest rate
+        that all can have.
+    """
     able = [model for model in judged if model.found is not None]
+    fpr = max([fpr, *(1 / (model.found.references + 1) for model in able if model.found is not None)])
     names = [FUSED, *sorted({name for model in able for name in _scores(model)} - {FUSED})]
     clean = [model for model in able if model.group == CLEAN]
     lines = [
-        "Clean models are compared with the others of them, unusual ones with those that are not unusual in their way. "
+        "Clean models are compared with the others of them, unusual ones with those that are neither unusual in their "
+        "way nor made of the same model. "
         f"{len(judged) - len(able)} models could not be compared.",
         "",
-        f"| models | how many | flagged at {fpr:g} | target right, of those that name one | "
+        f"| models | how many | flagged at {fpr:.3g} | target right, of those that name one | "
         + " | ".join(names)
         + " |",
         "|---|---|---|---|" + "---|" * len(names),

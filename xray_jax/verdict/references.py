@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from xray_jax.files import atomic_write
-from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.rows.row import OK, Row, identity, is_backdoored, network
 from xray_jax.verdict import conformal
-from xray_jax.verdict.calibration import CalibrationError
+from xray_jax.verdict.calibration import CalibrationError, is_doubtful
 from xray_jax.verdict.conformal import Conformal
 
 FORMAT = 1
@@ -37,7 +38,7 @@ class References:
     Attributes:
       source: where they come from, for rows and people.
       ids: of the models, `[R]`.
-      sha256: of their files, `[R]`.
+      sha256: of their files, `[R]`; of a model in memory its id.
       architectures: that occur among them.
       num_classes: of all of them.
       accuracies: clean accuracies, `[R]`, 0 to 1.
@@ -81,10 +82,10 @@ class References:
           CalibrationError: saying what differs and what to do.
         """
         if self.best_p_value > fpr:
-            needed = int(np.ceil(1 / fpr)) - 1
+            needed, possible = math.ceil(1 / fpr - 1e-9) - 1, math.ceil(1000 * self.best_p_value) / 1000
             raise CalibrationError(
                 f"references {self.source}: {len(self.ids)} models give no p-value under {self.best_p_value:.3f}; "
-                f"--fpr={fpr:g} needs {needed} of them, or give --fpr={self.best_p_value:.3f} or more"
+                f"--fpr={fpr:g} needs {needed} of them, or give --fpr={possible:g} or more"
             )
         if samples != self.samples:
             raise CalibrationError(
@@ -107,7 +108,7 @@ class References:
         """Why the model of a row cannot be compared with these references; None where it can."""
         if row["num_classes"] != self.num_classes:
             return f"the references have {self.num_classes} classes, the model {row['num_classes']}"
-        if (own := _network(row)) not in self.architectures:
+        if (own := network(row)) not in self.architectures:
             return f"the references are {' and '.join(self.architectures)}, the model is {own}"
         low, high, accuracy = min(self.accuracies), max(self.accuracies), row["clean_accuracy"]
         if not low - ACCURACY_SLACK <= accuracy <= high + ACCURACY_SLACK:
@@ -125,7 +126,7 @@ class References:
         return sorted(n for n in self.statistics if n not in found and n.partition(".")[0] in row["detectors"])
 
     def judge(
-        self, row: Row, fuse: conformal.Fusion = conformal.largest, without: Collection[str | None] = ()
+        self, row: Row, fuse: conformal.Fusion = conformal.largest, without: Collection[str] = ()
     ) -> Conformal | None:
         """How the model of a row stands among the references; None without a shared statistic.
 
@@ -134,10 +135,10 @@ class References:
         Args:
           row: its numbers.
           fuse: one score from all statistics; the verdict's unless another is to be compared with it.
-          without: SHA-256 of references to leave out.
+          without: references to leave out, by SHA-256.
         """
         own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
-        others = np.array([sha256 not in (row["sha256"], *without) for sha256 in self.sha256])
+        others = np.array([sha256 not in (identity(row), *without) for sha256 in self.sha256])
         return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse) if own else None
 
     def label(self, found: Conformal) -> int | None:
@@ -178,20 +179,25 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
     """References from rows of clean models.
 
     Args:
-      rows: a batch scan's; of a checkpoint the first counts. Those that are not ok, or not said to be clean, do not.
+      rows: a batch scan's; of a checkpoint the first counts. Those that are not ok, not said to be clean, or say of
+        themselves that nothing can be concluded, do not.
       source: where they come from, for rows and people.
 
     Raises:
       CalibrationError: too few models, or rows that were not made alike.
     """
-    clean: dict[str | None, Row] = {}
-    for row in rows:
-        if row["status"] == OK and is_backdoored(row["label"]) is False:
-            clean.setdefault(row["sha256"], row)
-    chosen = list(clean.values())
+    clean = [row for row in rows if row["status"] == OK and is_backdoored(row["label"]) is False]
+    first_of: dict[str, Row] = {}
+    for row in clean:
+        if not is_doubtful(row):
+            first_of.setdefault(identity(row), row)
+    chosen = list(first_of.values())
     if len(chosen) < conformal.LEAST_REFERENCES:
+        doubtful = sum(map(is_doubtful, clean))
+        beside = f" ({doubtful} rows more are of constant output or doubtful preprocessing)" if doubtful else ""
         raise CalibrationError(
-            f"{source}: {len(chosen)} clean models, references need {conformal.LEAST_REFERENCES} and 19 for --fpr=0.05"
+            f"{source}: {len(chosen)} clean models{beside}, references need {conformal.LEAST_REFERENCES} and 19 for "
+            "--fpr=0.05"
         )
     first = chosen[0]
     for row in chosen:
@@ -205,8 +211,8 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
     return References(
         source=source,
         ids=tuple(row["id"] for row in chosen),
-        sha256=tuple(str(row["sha256"]) for row in chosen),
-        architectures=tuple(sorted({_network(row) for row in chosen})),
+        sha256=tuple(identity(row) for row in chosen),
+        architectures=tuple(sorted({network(row) for row in chosen})),
         num_classes=first["num_classes"],
         accuracies=tuple(round(row["clean_accuracy"], 4) for row in chosen),
         samples=first["settings"]["samples"],
@@ -247,11 +253,6 @@ def load(path: str | Path) -> References:
         raise CalibrationError(
             f"{where}: not what xray-calibrate --references writes ({type(error).__name__}: {error})"
         ) from error
-
-
-def _network(row: Row) -> str:
-    """The architecture of a row, without the naming that its file used: the same network has several."""
-    return str(row["architecture"]).partition(" (naming")[0]
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

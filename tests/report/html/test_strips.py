@@ -45,6 +45,13 @@ def test_thresholds_that_differ_are_none():
     assert made.threshold is None
 
 
+def test_thresholds_of_other_networks_are_none():
+    row = rows.row(settings={"calibration": {"re_threshold": 0.9, "ats_threshold": 0.2}}, verdict_re="unknown")
+    strips = Strips()
+    strips.add(row, statistics(row), "clean", "", "")
+    assert [(each.name, each.threshold) for each in strips.all()][:2] == [("re", None), ("ats", 0.2)]
+
+
 def test_thresholds_come_from_the_calibration_and_from_the_statistic():
     row = rows.row(settings={"calibration": {"re_threshold": 0.9, "ats_threshold": None}})
     row["detectors"]["own"] = {"statistics": [{"name": "x", "value": 1.0, "suspect": "high", "threshold": 2.0}]}

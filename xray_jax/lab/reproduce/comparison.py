@@ -10,7 +10,7 @@ from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.reproduce.methods import METHODS, Method
 from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, STRATEGY_ALIASES, average, markdown
 from xray_jax.rows import file as row_file
-from xray_jax.rows.row import OK, Row, is_backdoored
+from xray_jax.rows.row import OK, Row, identity, is_backdoored
 from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
@@ -21,6 +21,7 @@ EVADING = "-evading-"
 """In the name of an attack by an attacker who knows the scanner."""
 LABELS_ONLY = ("probe", "panel")
 """What of the compared detectors a black box can be scanned with."""
+_SHADOWS = "MNTD looks at none during a scan; its shadows were trained on clean images, which rows do not count."
 
 
 def page(
@@ -71,7 +72,7 @@ def join(rows: Iterable[Row]) -> list[Row]:
     Raises:
       EvidenceError: rows that were scanned with different samples, or a detector with different options.
     """
-    joined: dict[str | None, Row] = {}
+    joined: dict[str, Row] = {}
     settings: dict[str, Any] = {}
     for row in rows:
         if row["status"] != OK or is_backdoored(row["label"]) is None:
@@ -80,7 +81,7 @@ def join(rows: Iterable[Row]) -> list[Row]:
         for name, value in used.items():
             if json.dumps(settings.setdefault(name, value), sort_keys=True) != json.dumps(value, sort_keys=True):
                 raise EvidenceError(f"row {row['id']}: {name} differ from other rows'; scan again with the same ones")
-        first = joined.setdefault(row["sha256"], row)
+        first = joined.setdefault(identity(row), row)
         if first is not row:
             first["detectors"] = {**row["detectors"], **first["detectors"]}
             first["seconds"] = {**row["seconds"], **first["seconds"]}
@@ -190,11 +191,12 @@ def _samples(rows: Sequence[Row], published: Mapping[str, Any]) -> str:
     for row in rows:
         settings |= row["settings"]["detectors"]
     table = [
-        [method.title, method.samples(settings[method.detector]), _paper(published, method)]
+        [method.title, method.samples(settings[method.detector]) if method.samples else "-", _paper(published, method)]
         for method in METHODS
         if settings.get(method.detector) is not None
     ]
-    return markdown(["", "ours, at most", "paper"], table) + f"\nThe paper's column: {published['where']}.\n"
+    where = f"The paper's column: {published['where']}."
+    return markdown(["", "ours, at most", "paper"], table) + f"\n{where} {_SHADOWS}\n"
 
 
 def _cost(rows: Sequence[Row], published: Mapping[str, Any]) -> str:

@@ -31,14 +31,14 @@ class Method:
       title: what the line is called.
       detector: whose block of a row it reads.
       statistic: in that block.
-      samples: how many clean images it looks at, at most, from its settings.
+      samples: how many clean images it looks at, at most, from its settings; None where they do not say it.
       paper: the line of the paper's tables; None where it has none.
     """
 
     title: str
     detector: str
     statistic: str
-    samples: Callable[[Mapping[str, Any]], int]
+    samples: Callable[[Mapping[str, Any]], int] | None
     paper: str | None = None
 
     def score(self, row: Row) -> float | None:
@@ -54,10 +54,12 @@ METHODS = (
     Method("RE", "planes", "re", _planes, "RE"),
     Method("ATS", "planes", "ats", _planes, "ATS"),
     Method("Neural Cleanse", "neural_cleanse", "anomaly_index", _shown, "Neural Cleanse"),
-    Method("MNTD", "mntd", "meta_score", _none, "MNTD"),
+    # Its shadows were trained on clean images, before.
+    Method("MNTD", "mntd", "meta_score", None, "MNTD"),
     Method("MM-BD", "margin", "surprise", _none, "MM-BD"),
     Method("Trigger probe", "probe", "margin", _searched),
     Method("Panel of stamps", "panel", "largest", _shown),
     Method("Universal perturbation", "perturbation", "flip_rate", _searched),
+    Method("Few pixels", "pixels", "flip_rate", _searched),
 )
 """In the order of the tables."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from xray_jax.report.html.wording import Meaning, meaning, standout_meaning
 from xray_jax.report.row_values import NamedStatistic, compared, number
-from xray_jax.rows.row import BACKDOORED, SUSPECT, Row
+from xray_jax.rows.row import BACKDOORED, SUSPECT, UNKNOWN, Row
 
 WIDTH, HEIGHT = 720, 64
 """Of a strip, in units of its picture."""
@@ -223,7 +223,9 @@ def threshold(row: Row, statistic: NamedStatistic) -> float | None:
     if (statistic.detector, statistic.name) == ("probe", "margin"):
         return 0.0
     calibration: Any = row["settings"].get("calibration")
-    if statistic.detector == "planes" and isinstance(calibration, dict):
+    # Thresholds of other networks say nothing of this one.
+    judged = row.get(f"verdict_{statistic.name}", UNKNOWN) != UNKNOWN
+    if statistic.detector == "planes" and judged and isinstance(calibration, dict):
         value = number(calibration.get(f"{statistic.name}_threshold"))
         return value if value is not None and math.isfinite(value) else None
     return None
