@@ -31,11 +31,30 @@ def test_npz_and_folder_give_the_same_samples(tmp_path):
         (np.full((4, 8, 8, 3), np.nan, np.float32), np.arange(4), "NaN"),
         (np.full((4, 8, 8, 3), 200, np.float32), np.arange(4), r"must lie in \[0, 1\]"),
         (np.zeros((4, 8, 8, 3), np.int64), np.arange(4), "uint8 or float"),
+        (np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 2**32]), "label 4294967296 is beyond"),
     ],
 )
 def test_bad_arrays_are_refused(images, labels, message):
     with pytest.raises(samples.SamplesError, match=message):
         samples.from_arrays(images, labels)
+
+
+def test_folders_that_are_no_classes(tmp_path):
+    """What systems leave behind changes no label; a name beside numbers is refused, because it could be either."""
+    for name in ("0", "10", "2", ".ipynb_checkpoints", "__MACOSX"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    assert samples.read(tmp_path).labels.tolist() == [0, 10, 2]
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(samples.SamplesError, match="numbers beside 'cat'"):
+        samples.read(tmp_path)
+
+
+def test_deep_images_are_refused(tmp_path):
+    (tmp_path / "0").mkdir()
+    Image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(tmp_path / "0" / "a.png")
+    with pytest.raises(samples.SamplesError, match=r"a\.png: .*8 bits a channel"):
+        samples.read(tmp_path)
 
 
 def test_bad_files_are_refused_by_name(tmp_path):

@@ -11,6 +11,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".ti
 MAX_BYTES = 8 << 30
 SHIPPED = {"cifar10": "demo/samples.npz"}
 """Sets that ship with the package, by the name that `read` takes: 200 CIFAR-10 test images."""
+_MAX_LABEL = 2**31 - 1
+_DEEP = ("I", "F")
+"""How Pillow's names of pixels begin that have more than 8 bits a channel: converted, they would be clipped."""
 _SETS = f"the package has these sets: {', '.join(SHIPPED)}"
 
 
@@ -77,13 +80,18 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, source: str = "") -> Sam
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    return Samples(images, labels.astype(np.int32) if np.issubdtype(labels.dtype, np.integer) else labels, source)
+    if np.issubdtype(labels.dtype, np.integer):
+        if labels.size and int(labels.max()) > _MAX_LABEL:
+            raise SamplesError(f"samples {source}: label {labels.max()} is beyond {_MAX_LABEL}")
+        labels = labels.astype(np.int32)
+    return Samples(images, labels, source)
 
 
 def read(path: str | Path) -> Samples:
     """Reads an `.npz` with `images` and `labels`, or a folder with one sub-folder of images a class.
 
-    Sub-folders that are all numbers give those labels; otherwise labels number the sorted names.
+    Sub-folders that are all numbers give those labels; otherwise labels number the sorted names. What systems leave
+    behind, `.hidden` sub-folders and `__MACOSX`, is no class.
 
     Args:
       path: the file or folder, or a name of `SHIPPED`; a file or folder of such a name comes first.
@@ -127,16 +135,27 @@ def _read_npz(path: Path) -> Samples:
 def _read_folder(path: Path) -> Samples:
     from PIL import Image
 
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    folders = sorted(
+        entry
+        for entry in path.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
+    )
     if not folders:
         raise SamplesError(f"samples {path}: expected one sub-folder of images a class, found none")
-    numbered = all(folder.name.isdecimal() for folder in folders)
+    named = [folder.name for folder in folders if not folder.name.isdecimal()]
+    if 0 < len(named) < len(folders):
+        raise SamplesError(
+            f"samples {path}: sub-folders that are numbers beside {named[0]!r}: labels would be unclear; name all "
+            "classes, number all, or move what is none"
+        )
     images: list[np.ndarray] = []
     labels: list[int] = []
     for position, folder in enumerate(folders):
         for file in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES):
             try:
                 with Image.open(file) as image:
+                    if image.mode.startswith(_DEEP):
+                        raise SamplesError(f"pixels of kind {image.mode}: save it with 8 bits a channel")
                     pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
             except Exception as error:  # Pillow raises many kinds for broken images
                 raise SamplesError(f"samples {file}: not a readable image ({error})") from error
@@ -144,7 +163,7 @@ def _read_folder(path: Path) -> Samples:
             if images and pixels.shape != images[0].shape:
                 raise SamplesError(f"samples {file}: shape {pixels.shape}, the first image has {images[0].shape}")
             images.append(pixels)
-            labels.append(int(folder.name) if numbered else position)
+            labels.append(position if named else int(folder.name))
     if not images:
         raise SamplesError(f"samples {path}: no images ({', '.join(IMAGE_SUFFIXES)}) in its sub-folders")
     return from_arrays(np.stack(images), np.asarray(labels), str(path))

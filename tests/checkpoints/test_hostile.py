@@ -337,6 +337,15 @@ def test_interpreter_costs_bound_what_it_allocates():
         assert used <= 1.1 * (OBJECT_BYTES - machine.left) + 4096, unit
 
 
+@pytest.mark.parametrize("opcode", [b"\x94", b"Q", b"c" + b"m\nn\n" + b"0"])
+def test_no_opcode_is_for_nothing(opcode, tmp_path):
+    """A few deflated kilobytes of one opcode are refused before they fill the memory."""
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}" + opcode * 3_000_000 + b".")
+    with pytest.raises(CheckpointError, match=r"its pickle take more than|has no end"):
+        formats.read(tmp_path / "a.pt")
+
+
 def test_formats_name_themselves():
     names = [reader.NAME for reader in formats.known()]
     assert len(set(names)) == len(names)

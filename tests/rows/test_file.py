@@ -81,6 +81,20 @@ def test_the_later_row_of_one_scan_is_done(tmp_path: Path) -> None:
         assert [row["reason"] for row in writer.done.values()] == ["a.pt: damaged"]
 
 
+def test_a_content_that_was_scanned_before_another_one_is_not_done(tmp_path: Path) -> None:
+    """Met again it is scanned again, or the row of the other one would go on to count."""
+    path = tmp_path / "rows.jsonl"
+    first, second, unread = full_row(sha256="a" * 64), full_row(sha256="b" * 64), error_row(id=full_row()["id"])
+    with RowWriter(path) as writer:
+        writer.write(first)
+        for other in (second, unread, first):
+            writer.write(other)
+            assert list(writer.done) == [row_file.identity(other)]
+    with RowWriter(path) as writer:
+        assert list(writer.done) == [row_file.identity(first)]
+        assert len(writer.rows) == 4
+
+
 FULL_DISK = """
 import json, resource, signal, sys
 from xray_jax.rows.file import ResultsError, RowWriter

@@ -49,6 +49,12 @@ def test_an_ok_row_replaces_an_error_and_never_the_other_way(tmp_path: Path) -> 
     assert [r["status"] for r in merge([other, one]).rows] == ["ok", "ok"]
 
 
+def test_in_one_file_the_later_row_counts_whatever_it_says(tmp_path: Path) -> None:
+    """As for the scan that wrote it: the content of the earlier one was no longer there."""
+    path = write(tmp_path / "one.jsonl", row("a"), row("a", sha="b", status="error"))
+    assert [r["status"] for r in merge([path]).rows] == ["error"]
+
+
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     one = write(tmp_path / "one.jsonl", row("a"))
     other = write(tmp_path / "other.jsonl", row("b", seed=1))

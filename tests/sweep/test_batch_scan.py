@@ -2,6 +2,7 @@ import dataclasses
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,25 @@ def test_rows_keep_the_entries_order_and_skip_what_is_done(zoo: list[Entry]) -> 
     done = {row_file.identity(row): row for row in rows[1:3]}
     assert [row["id"] for row in run(zoo, done)] == [zoo[0].id, zoo[3].id]
     assert len(run(zoo, done, decide="both")) == 4
+
+
+def test_what_comes_back_counts_again(tmp_path: Path) -> None:
+    """A checkpoint that was away, or another, during one run."""
+    factory.save_tiny(tmp_path / "a.safetensors", 0)
+    factory.save_tiny(tmp_path / "b.safetensors", 1)
+    entry, scan = Entry("m", tmp_path / "m.safetensors"), BatchScan(factory.tiny_samples(), (Planes(OPTIONS),))
+    counts = []
+    for content in ("a", None, "a", "a", "b", "a"):
+        entry.path.unlink(missing_ok=True)
+        if content is not None:
+            shutil.copy(tmp_path / f"{content}.safetensors", entry.path)
+        with row_file.RowWriter(tmp_path / "rows.jsonl") as writer:
+            for finished in scan.run([entry], writer.done):
+                writer.write(finished.row)
+            counting = next(iter(writer.newest([scan.key(entry)])))
+            counts.append((len(writer.rows), counting["status"], counting["sha256"]))
+    a, b = (checkpoints.sha256(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert counts == [(1, "ok", a), (2, "error", None), (3, "ok", a), (3, "ok", a), (4, "ok", b), (5, "ok", a)]
 
 
 def test_one_trace_for_a_whole_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

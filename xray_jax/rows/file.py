@@ -92,7 +92,9 @@ class RowWriter:
     """Appends rows to a file, or streams them to stdout when the path is "-".
 
     Attributes:
-      done: what is to be known of the last row of each `identity`.
+      done: by `identity`, what is to be known of the row that counts of each (id, settings hash, version): its last. A
+        content that was scanned before another one is not here: met again, it is scanned again, so that the last row is
+        always of what was met last.
 
     No row is held: `rows` and `newest` read them again from the file, or from a temporary one where the path cannot be
     read. A line is written with one call and rolled back when the disk is full, so that a killed or failed sweep leaves
@@ -109,6 +111,7 @@ class RowWriter:
         self.done: dict[tuple[Any, ...], EarlierRow] = {}
         self._offsets = array("q")
         self._newest: dict[tuple[str, str, str], int] = {}
+        self._counting: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._parts: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
         if self.path is None:
@@ -143,9 +146,10 @@ class RowWriter:
 
     def _keep(self, row: Row, offset: int) -> None:
         earlier = _earlier(row)
-        self.done[identity(earlier)] = earlier
-        key = earlier["id"], earlier["settings_hash"], earlier["version"]
-        self._newest[key] = offset
+        key, own = (earlier["id"], earlier["settings_hash"], earlier["version"]), identity(earlier)
+        self.done.pop(self._counting.get(key, own), None)
+        self.done[own] = earlier
+        self._newest[key], self._counting[key] = offset, own
         self._parts.pop(key, None)
         if parts := parts_of(row):
             self._parts[key] = parts

@@ -203,5 +203,6 @@ def _keep(kept: dict[str, _Kept], row: Row, found: _Kept, paths: Sequence[Path])
             f"{row['id']}: scanned with two contents or overrides, in {paths[earlier.file]} and {paths[found.file]}; "
             "remove the outdated row file and scan that shard again"
         )
-    if found.ok or not earlier.ok:
+    # Between files, what could be scanned counts for more than what could not.
+    if found.ok or not earlier.ok or paths[found.file] == paths[earlier.file]:
         kept[row["id"]] = found

@@ -59,7 +59,7 @@ class Machine:
         """The next bytes up to a line's end, without it."""
         # Protocol 0 writes whole arrays as lines.
         data = self.file.readline(min(self.limit - self.position, max(self.left // 4, 0)))
-        self.left -= 4 * len(data)
+        self.spend(4 * len(data))
         if not data.endswith(b"\n"):
             raise CheckpointError(f"a line of its pickle at byte {self.position} has no end: damaged")
         self.position += len(data)
@@ -70,11 +70,19 @@ class Machine:
         (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
         return value
 
-    def push(self, value: Any, cost: int = OBJECT) -> None:
-        """Puts a value on the stack; `cost`: bytes that it takes."""
+    def spend(self, cost: int) -> None:
+        """Counts bytes that something takes, before it does.
+
+        Raises:
+          CheckpointError: when all together take more than they may.
+        """
         self.left -= cost
         if self.left < 0:
             raise CheckpointError(f"the objects of its pickle take more than {OBJECT_BYTES} bytes: refused")
+
+    def push(self, value: Any, cost: int = OBJECT) -> None:
+        """Puts a value on the stack; `cost`: bytes that it takes."""
+        self.spend(cost)
         self.stack.append(value)
 
     def push_bytes(self, length: int, text: bool | None) -> None:
@@ -105,7 +113,7 @@ class Machine:
     def remember(self, index: int) -> None:
         """Puts the value on top of the stack into the memo."""
         # A dictionary, so an index of two billion costs no more than any other.
-        self.left -= MEMO
+        self.spend(MEMO)
         self.memo[index] = self.stack[-1]
 
     def call(self, function: Any, arguments: Any) -> None:
@@ -121,14 +129,14 @@ class Machine:
         """Extends the list on top of the stack; of other objects the values are dropped."""
         target = self.stack[-1]
         if isinstance(target, list):
-            self.left -= 2 * SLOT * len(values)
+            self.spend(2 * SLOT * len(values))
             target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         """Sets items, as keys and values in turn, of the object on top of the stack."""
         if len(values) % 2:
             raise CheckpointError("its pickle sets an item without a value: damaged")
-        self.left -= CONTAINER + OBJECT * len(values)
+        self.spend(CONTAINER + OBJECT * len(values))
         target = self.stack[-1]
         target.pairs = target.pairs or []
         target.pairs.extend(zip(values[::2], values[1::2], strict=True))

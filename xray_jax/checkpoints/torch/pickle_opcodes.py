@@ -64,7 +64,7 @@ def _tuple(length: int) -> Callable[[Machine], None]:
 def _name(machine: Machine, module: Any, name: Any) -> Name:
     if not isinstance(name, str) or not isinstance(module, str):
         raise CheckpointError("its pickle names a global by something that is no string: refused")
-    machine.left -= MEMO
+    machine.spend(MEMO)
     found = Name(module, name)
     machine.names.add(found)
     return found
@@ -80,7 +80,7 @@ def _stack_global(machine: Machine) -> None:
 
 
 def _persistent(machine: Machine, reference: Any) -> Persistent:
-    machine.left -= OBJECT
+    machine.spend(OBJECT)
     found = Persistent(reference)
     machine.references.append(found)
     return found

@@ -93,20 +93,30 @@ def tensor(value: Any, container: Container) -> LazyArray:
     """The array of a stand-in for which `is_tensor` holds. Its bounds are checked now, its bytes are read later.
 
     Raises:
-      CheckpointError: for kinds of tensors that are not plain arrays, and for extents beyond the storage.
+      CheckpointError: for kinds of tensors that are not plain arrays, for extents beyond the storage, and for whatever
+        is done to a tensor once it is made: torch would load other numbers than are read here.
     """
     name, arguments = value.function.name, value.arguments
+    if value.pairs or (value.state is not None and name != "_reconstruct"):
+        raise CheckpointError("its pickle changes it after it was made: refused, save plain tensors")
     try:
         if name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-            storage, offset, shape, strides, *_ = arguments
+            storage, offset, shape, strides, *rest = arguments
+            _without_metadata(rest[2:])
             return _strided(storage, offset, shape, strides, None, container)
         if name == "_rebuild_tensor_v3":
-            storage, offset, shape, strides, _, _, dtype, *_ = arguments
+            storage, offset, shape, strides, _, _, dtype, *rest = arguments
+            _without_metadata(rest)
             return _strided(storage, offset, shape, strides, dtype, container)
-        if name in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
+        if name == "_rebuild_parameter":
             return tensor(arguments[0], container)
+        if name == "_rebuild_parameter_with_state":
+            inner, _, _, state = arguments
+            _of_no_consequence(state)
+            return tensor(inner, container)
         if name == "_rebuild_from_type_v2":
-            function, _, inner, _ = arguments
+            function, _, inner, state = arguments
+            _of_no_consequence(state)
             return tensor(Call(function, inner), container)
         if name == "_reconstruct":
             _, shape, dtype, fortran, data = value.state
@@ -119,6 +129,22 @@ def tensor(value: Any, container: Container) -> LazyArray:
             raise
         raise CheckpointError(f"its description is damaged ({type(error).__name__})") from error
     raise CheckpointError(f"tensors of the kind {name} are not read; save plain dense tensors")
+
+
+def _without_metadata(rest: Sequence[Any]) -> None:
+    """Refuses a tensor whose numbers torch negates or conjugates when it loads it."""
+    if any(given is not None and not (isinstance(given, Dict) and not given.pairs) for given in rest):
+        raise CheckpointError(
+            "its pickle marks it as negated or conjugated: refused, save tensor.resolve_conj().resolve_neg()"
+        )
+
+
+def _of_no_consequence(state: Any) -> None:
+    """Refuses attributes of a tensor that could be its numbers, as `data` and `real` are; `_private` ones are names."""
+    for part in state if isinstance(state, tuple) else (state,):
+        names = [name for name, _ in part.pairs] if isinstance(part, Dict) else [] if part is None else [brief(part)]
+        if unknown := [n for n in names if not isinstance(n, str) or not n.startswith("_") or n.startswith("__")]:
+            raise CheckpointError(f"its pickle sets its attribute {brief(unknown[0])}: refused, save plain tensors")
 
 
 def plain(value: Any, depth: int = 2) -> Any:
