@@ -36,7 +36,7 @@ def find() -> str | None:
 
 
 def main() -> int:
-    """Finds or fetches a browser; never fails, because tests without one are skipped."""
+    """Finds or fetches a browser; 1 where there is none, and then the tests that need one are skipped."""
     for command in FETCH:
         if find() is not None:
             break
@@ -44,8 +44,9 @@ def main() -> int:
             subprocess.run(command, check=False, timeout=_SECONDS, stdin=subprocess.DEVNULL)
         except (OSError, subprocess.TimeoutExpired) as error:
             print(f"{command[0]}: {error}", file=sys.stderr)
-    print(f"browser for tests: {find() or MISSING}", file=sys.stderr)
-    return 0
+    found = find()
+    print(f"browser for tests: {found or MISSING}", file=sys.stderr)
+    return int(found is None)
 
 
 if __name__ == "__main__":
