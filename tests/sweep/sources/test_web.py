@@ -13,7 +13,7 @@ import pytest
 
 from tests.sweep.sources import fetches
 from tests.sweep.sources.fetches import IMPATIENT, content
-from tests.sweep.sources.servers import Served, Server, serve
+from tests.sweep.sources.servers import REPEATS, Served, Server, serve
 from xray_jax.sweep.sources import web
 from xray_jax.sweep.sources.address import SourceError
 
@@ -94,6 +94,24 @@ def test_a_head_that_never_ends_is_given_up() -> None:
     text, _ = failure(Served(BYTES, silent=0.1), attempts=1)
     assert "no answer" in text
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("chunks", "again"), [(b"4\r\nabcd\r\n0\r\n", b"X: y\r\n"), (b"4;", b"e")], ids=["trailers", "extension"]
+)
+def test_what_goes_on_beside_the_bytes_of_a_chunk_is_given_up(chunks: bytes, again: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    served = Served(b"abcd", etag=None, raw=raw, again=again, drip=0.05)
+    text, _ = failure(served, timeout=0.2, attempts=1)
+    assert "the body broke off (TimeoutError)" in text
+
+
+def test_the_body_of_a_redirect_is_not_read() -> None:
+    raw = b"HTTP/1.1 302 Found\r\nLocation: /y.pth\r\n\r\n"
+    served = Served(BYTES, raw=raw, again=bytes(1 << 20))
+    with serve(Server({"/x.pth": served, "/y.pth": Served(BYTES)})) as server:
+        assert content(f"{server.url}/x.pth") == BYTES
+    assert served.sent < REPEATS // 2
 
 
 def test_a_file_that_changes_meanwhile_is_not_pieced_together() -> None:

@@ -1,11 +1,12 @@
 """Files of web servers: one request, its redirects watched, its body in blocks. Retries are the caller's."""
 
-import contextlib
 import http.client
+import io
 import ipaddress
+import math
 import socket
 import ssl
-import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -102,33 +103,51 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
         yield response
 
 
-class _HeadInTime:
-    """A connection that is shut when the head of an answer takes longer than its timeout, which is of one receive."""
+class _InTime(io.RawIOBase):
+    """What a connection receives, until a deadline: its timeout is of one receive, and many may make up one read."""
 
-    sock: Any
-    timeout: Any
+    def __init__(self, received: io.RawIOBase, seconds: float) -> None:
+        self._received, self._seconds = received, seconds
+        self.begin()
 
-    def getresponse(self) -> http.client.HTTPResponse:
-        timer = threading.Timer(self.timeout, self._shut)
-        timer.daemon = True
-        timer.start()
-        try:
-            response: http.client.HTTPResponse = super().getresponse()  # type: ignore[misc]
-        finally:
-            timer.cancel()
-        return response
+    def begin(self) -> None:
+        """Another read begins."""
+        self._deadline = time.monotonic() + self._seconds
 
-    def _shut(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+    def readable(self) -> bool:
+        return True
 
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("too slow")
+        return self._received.readinto(buffer)
 
-class _Connection(_HeadInTime, http.client.HTTPConnection):
-    pass
+    def close(self) -> None:
+        self._received.close()
+        super().close()
 
 
-class _SecureConnection(_HeadInTime, http.client.HTTPSConnection):
-    pass
+class _Response(http.client.HTTPResponse):
+    """An answer whose head, and each block of whose body, is there in time: however long lines of either go on."""
+
+    fp: io.BufferedReader
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._in_time = _InTime(self.fp.detach(), sock.gettimeout() or math.inf)
+        self.fp = io.BufferedReader(self._in_time)
+
+    def read1(self, n: int = -1) -> bytes:
+        self._in_time.begin()
+        return super().read1(n)
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = _Response
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -167,6 +186,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         if made is not None and (before.scheme, before.netloc) != (after.scheme, after.netloc):
             made.headers = {name: value for name, value in made.headers.items() if name.lower() not in _SECRET_HEADERS}
+        # The library would read the body to its end, however long it is; of an answer that is closed it reads nothing.
+        fp.close()
         return made
 
     def http_error_302(
