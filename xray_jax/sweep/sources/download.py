@@ -43,6 +43,9 @@ class Download:
             part.unlink(missing_ok=True)
         attempt = 0
         with open(part, "a+b") as out:
+            if file.size is not None and out.tell() > file.size:
+                # Of another answer: there is room for what is declared now.
+                out.truncate(0)
             digest = _digest(out)
             while True:
                 before = out.tell()
@@ -79,9 +82,14 @@ class Download:
             size = file.size if body.size is None else body.size
             self._check(file, size or 0)
             for block in self._in_time(file, body):
+                have = out.tell() + len(block)
+                if size is not None and have > size:
+                    # There is room for what was declared alone.
+                    out.truncate(0)
+                    raise self._error(file, f"{size} bytes were declared, the server sends more: run again")
+                self._check(file, have)
                 out.write(block)
                 digest.update(block)
-                self._check(file, out.tell())
             if size is not None and out.tell() != size:
                 raise TransientError(str(self._error(file, f"the body ended at byte {out.tell()} of {size}")))
         return digest
