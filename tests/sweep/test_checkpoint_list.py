@@ -53,6 +53,10 @@ def test_manifest_lines(zoo: Path) -> None:
         ("[]", "line 2: expected an object with a `path`"),
         ('{"path": 3}', "line 2: expected an object with a `path`"),
         ('{"path": "a", "num_classes": "ten"}', "line 2: `num_classes` must be int"),
+        ('{"path": "a", "preprocess": ["cifar10"]}', "line 2: `preprocess` must be a name or an object"),
+        ('{"path": "a", "preprocess": {"mean": [NaN], "std": [1]}}', "line 2: .*must be finite, got NaN"),
+        ('{"path": "a", "epochs": -Infinity}', "line 2: .*must be finite, got -Infinity"),
+        ('{"path": "a", "epochs": 1e999}', "line 2: .*must be finite, got 1e999"),
         ('{"path": "b.pt"}', "two entries have the id 'b.pt'"),
     ],
 )
