@@ -65,3 +65,11 @@ def test_bad_manifests_name_the_line(tmp_path: Path, line: str, message: str) ->
     path.write_text('{"path": "b.pt"}\n' + line)
     with pytest.raises(ManifestError, match=message):
         collect(str(path), folder_is_checkpoint)
+
+
+def test_separators_of_lines_that_json_allows_in_texts_separate_none(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.jsonl"
+    names = ["a\u2028b.pt", "c\u0085d.pt", "e.pt"]
+    lines = [json.dumps({"path": name}, ensure_ascii=False) for name in names]
+    path.write_text("\r\n".join(lines), encoding="utf-8", newline="")
+    assert [entry.id for entry in collect(str(path), folder_is_checkpoint)] == names

@@ -142,7 +142,8 @@ def _walk(folder: Path, is_checkpoint_folder: Callable[[Path], bool]) -> Iterato
 
 def _read(path: Path) -> Iterator[Entry]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`: JSON may hold other separators of lines as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path}: cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
