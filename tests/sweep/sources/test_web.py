@@ -176,6 +176,15 @@ def test_local_networks(host: str, local: bool) -> None:
     assert web.is_local(host) is local
 
 
+def test_what_is_not_ascii_in_an_address_is_escaped_and_nothing_else() -> None:
+    with serve(Server({"/modèle %.pth": Served(BYTES)})) as server, fetches.fetcher() as made:
+        copy = fetches.fetch(made, fetches.remote(f"{server.url}/modèle%20%25.pth?für=%2F+x"))
+        assert copy.path.name == "modèle %.pth"
+        assert copy.path.read_bytes() == BYTES
+    assert len(server.log) == 2
+    assert web._ascii("https://host:1/è%20+;a?ü=%2F+x&y=[1]") == "https://host:1/%C3%A8%20+;a?%C3%BC=%2F+x&y=[1]"
+
+
 def test_secrets_are_in_no_message(tmp_path: Path) -> None:
     with serve(Server()) as server, pytest.raises(SourceError) as error:
         content(server.url.replace("://", "://me:pw@") + "/x.pth?signature=secret")

@@ -6,6 +6,7 @@ import ipaddress
 import math
 import socket
 import ssl
+import string
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPMessage
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from xray_jax.sweep.sources.address import Address, SourceError, credentials, shown
 from xray_jax.sweep.sources.options import SourceOptions
@@ -78,7 +79,7 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
       SourceError: any other answer that is no content.
     """
     opener = urllib.request.build_opener(_Redirects, _Http, _Https(context=ssl.create_default_context()))
-    asked = urllib.request.Request(url, headers={"User-Agent": "xray-jax", **headers})
+    asked = urllib.request.Request(_ascii(url), headers={"User-Agent": "xray-jax", **headers})
     try:
         response = opener.open(asked, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -101,6 +102,16 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
         raise TransientError(f"{shown(url)}: no answer ({type(error).__name__}: {str(error)[:100]})") from error
     with response:
         yield response
+
+
+def _ascii(url: str) -> str:
+    """The URL with all beyond ASCII in path and query escaped, as HTTP wants it, and nothing else."""
+    parts = urlsplit(url)
+    return url if url.isascii() else urlunsplit(parts._replace(path=_escaped(parts.path), query=_escaped(parts.query)))
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe=string.punctuation)
 
 
 class _InTime(io.RawIOBase):
