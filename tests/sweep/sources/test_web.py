@@ -73,6 +73,13 @@ def test_a_body_that_always_breaks_off_is_an_error() -> None:
     assert "of 1024000" in text
 
 
+def test_the_same_bytes_again_are_no_progress() -> None:
+    served = Served(bytes(3 << 20), ranges=False, cuts=[2 << 20, 0] * 4)
+    text, server = failure(served)
+    assert "(3 attempts)" in text
+    assert len(server.bodies()) == 3
+
+
 def test_what_is_declared_too_large_is_not_begun() -> None:
     text, server = failure(Served(BYTES), max_download=1000)
     assert "--max_download" in text

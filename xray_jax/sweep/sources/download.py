@@ -13,7 +13,7 @@ from xray_jax.sweep.sources.remote import Body, RemoteFile, Transport
 from xray_jax.sweep.sources.transient import RestartError, TransientError, pause
 
 _PROGRESS = 1 << 20
-"""Bytes of a body after which its attempts are counted anew."""
+"""Bytes more than ever before after which attempts are counted anew."""
 _READ = 1 << 20
 
 
@@ -47,8 +47,8 @@ class Download:
                 # Of another answer: there is room for what is declared now.
                 out.truncate(0)
             digest = _digest(out)
+            most = out.tell()
             while True:
-                before = out.tell()
                 try:
                     digest = self._attempt(file, out, digest)
                     break
@@ -56,8 +56,9 @@ class Download:
                     if isinstance(error, RestartError):
                         out.truncate(0)
                         digest = hashlib.sha256()
-                    attempt = 0 if out.tell() - before >= _PROGRESS else attempt
-                    attempt += 1
+                    # Of a server that begins anew again and again, the same bytes are no progress.
+                    attempt = 1 if out.tell() - most >= _PROGRESS else attempt + 1
+                    most = max(most, out.tell())
                     pause(error, attempt, self._options, self._stop)
             size = out.tell()
         found = digest.hexdigest()
