@@ -114,7 +114,7 @@ def scatter(
                         again = place(at.starts + 1)
                         starting[again.started] = again
                     elif not (starting or idle or running):
-                        text = f"ray: actors do not start, {_STARTS} in a row ended at once: {str(error)[-2000:]}"
+                        text = f"ray: actors do not start, {_STARTS} in a row ended at once: {str(error)[-10_000:]}"
                         raise ActorStartError(text) from error
                 continue
             at, chunk = running.pop(ready)
