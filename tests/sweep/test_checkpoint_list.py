@@ -53,6 +53,10 @@ def test_manifest_lines(zoo: Path) -> None:
         ("[]", "line 2: expected an object with a `path`"),
         ('{"path": 3}', "line 2: expected an object with a `path`"),
         ('{"path": "a", "num_classes": "ten"}', "line 2: `num_classes` must be int"),
+        ('{"path": "a", "preprocess": ["cifar10"]}', "line 2: `preprocess` must be a name or an object"),
+        ('{"path": "a", "preprocess": {"mean": [NaN], "std": [1]}}', "line 2: .*must be finite, got NaN"),
+        ('{"path": "a", "epochs": -Infinity}', "line 2: .*must be finite, got -Infinity"),
+        ('{"path": "a", "epochs": 1e999}', "line 2: .*must be finite, got 1e999"),
         ('{"path": "b.pt"}', "two entries have the id 'b.pt'"),
     ],
 )
@@ -61,3 +65,11 @@ def test_bad_manifests_name_the_line(tmp_path: Path, line: str, message: str) ->
     path.write_text('{"path": "b.pt"}\n' + line)
     with pytest.raises(ManifestError, match=message):
         collect(str(path), folder_is_checkpoint)
+
+
+def test_separators_of_lines_that_json_allows_in_texts_separate_none(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.jsonl"
+    names = ["a\u2028b.pt", "c\u0085d.pt", "e.pt"]
+    lines = [json.dumps({"path": name}, ensure_ascii=False) for name in names]
+    path.write_text("\r\n".join(lines), encoding="utf-8", newline="")
+    assert [entry.id for entry in collect(str(path), folder_is_checkpoint)] == names

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.places import ROOT
 from tests.rows.rows import full_row
 from tests.sweep.pills import MARKERS, save_pill
 from tests.sweep.scans import stable, whole
+from tests.sweep.sources.fetches import remote
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import batch as job_lib
 from xray_jax.job.batch import Job
@@ -28,6 +30,7 @@ from xray_jax.sweep import attempts as attempts_module
 from xray_jax.sweep.attempts import Attempts, AttemptsError
 from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
+from xray_jax.sweep.fetching import Fetched, Fetching, nothing
 from xray_jax.sweep.isolated import IsolationError, IsolationOptions, scatter
 
 PILLS = {f"{number}-{kind}": MARKERS[kind] for number, kind in ((1, "killed"), (3, "aborts"), (4, "eats"))}
@@ -220,6 +223,39 @@ def test_several_workers_hangs_exits_and_nonsense(tmp_path: Path) -> None:
     assert tries == {name: 1 if name.startswith("good") else 2 for name in names}
     assert children() == there
     assert not journal.exists()
+
+
+class Prompt(Fetching):
+    """Has fetched everything as soon as the first checkpoint is being scanned."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def turn(self, entry: Entry) -> int | None:
+        return None if entry.remote is None else 0
+
+    def fetch(self, entry: Entry, turn: int | None, begins: Callable[[], None] = nothing) -> Fetched:
+        while not (self.folder / "hangs_0-0").exists():
+            time.sleep(0.01)
+        return Fetched(entry)
+
+
+def test_the_supervisor_rests_while_what_is_fetched_waits_for_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, wait = [], connection.wait
+
+    def count(*args: Any) -> Any:
+        waits.append(args)
+        return wait(*args)
+
+    monkeypatch.setattr(connection, "wait", count)
+    entries = [Entry("hangs_0", Path("a")), Entry("good_1", Path("b"), remote=remote("s3://bucket/b"))]
+    make = functools.partial(Scripted, tmp_path)
+    rows = list(scatter(make, entries, {}, IsolationOptions(timeout=2), fetching=Prompt(tmp_path)))
+    assert sorted(row["id"] for row in rows) == ["good_1", "hangs_0"]
+    # One for each thing that a worker says, and not as many as a processor can.
+    assert len(waits) < 100
 
 
 def unusable(reason: str | None) -> Any:

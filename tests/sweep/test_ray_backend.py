@@ -3,7 +3,7 @@
 import functools
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from tests.rows.rows import error_row, full_row
 from tests.schema import check
 from xray_jax.sweep.checkpoint_list import Entry
-from xray_jax.sweep.ray_backend import Done, RayOptions, scatter
+from xray_jax.sweep.ray_backend import ActorStartError, Done, RayOptions, scatter
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
 
@@ -41,16 +41,38 @@ class Recorder:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield full_row(id=entry.id)
 
-    def failed(self, entry: Entry, reason: str) -> Any:
-        return error_row(id=entry.id, reason=reason)
+
+class NotMade(Recorder):
+    """Cannot be made, the first `times` times."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        super().__init__(folder, {})
+        if len(list(folder.glob("actor-*"))) <= times:
+            raise RuntimeError("no samples on this node")
+
+
+class OutOfMemory(Recorder):
+    """Is ended by Ray at one entry, in Ray's words."""
+
+    def rows(self, entries: Sequence[Entry], done: Done) -> Iterator[Any]:
+        if any(entry.id == "n1" for entry in entries):
+            raise ray.exceptions.OutOfMemoryError("killed by the memory monitor")
+        return super().rows(entries, done)
+
+
+def failed(entry: Entry, reason: str) -> Any:
+    return error_row(id=entry.id, reason=reason)
 
 
 def scan(
     folder: Path, names: list[str], done: Any = None, deadly: dict[str, int] | None = None, **options: Any
 ) -> dict[str, Any]:
-    make = functools.partial(Recorder, folder, deadly or {})
+    return scan_with(functools.partial(Recorder, folder, deadly or {}), names, done, **options)
+
+
+def scan_with(make: Callable[[], Recorder], names: list[str], done: Any = None, **options: Any) -> dict[str, Any]:
     entries = [Entry(name, Path(name)) for name in names]
-    rows = list(scatter(make, entries, done or {}, RayOptions(cpus=1, chunk=3, **options)))
+    rows = list(scatter(make, failed, entries, done or {}, RayOptions(cpus=1, chunk=3, **options)))
     assert len({check(row)["id"] for row in rows}) == len(rows)
     return {row["id"]: row for row in rows}
 
@@ -67,11 +89,29 @@ def test_what_dead_actors_held_is_done_elsewhere_and_a_deadly_checkpoint_fails_a
     assert len(list(tmp_path.glob("actor-*"))) <= 5
 
 
-def test_what_an_actor_without_a_place_was_given_is_done_in_the_place_of_another(tmp_path: Path) -> None:
+def test_what_rays_memory_monitor_ends_is_an_actor_that_died(tmp_path: Path) -> None:
+    rows = scan_with(functools.partial(OutOfMemory, tmp_path, {}), NAMES, actors=1, attempts=2)
+    assert {name for name, row in rows.items() if row["status"] == "ok"} == set(NAMES) - {"n1"}
+    assert rows["n1"]["reason"] == "its process died 2 times (out of memory?)"
+
+
+def test_actors_that_cannot_be_made_end_the_scan_and_no_entry(tmp_path: Path) -> None:
+    with pytest.raises(ActorStartError, match="no samples on this node"):
+        scan_with(functools.partial(NotMade, tmp_path, 99), NAMES, actors=2, attempts=1)
+    assert len(list(tmp_path.glob("actor-*"))) == 6
+
+
+def test_an_actor_that_is_made_in_the_end_does_all(tmp_path: Path) -> None:
+    rows = scan_with(functools.partial(NotMade, tmp_path, 2), NAMES, actors=1, attempts=1)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert set(rows) == set(NAMES)
+
+
+def test_an_actor_without_a_place_holds_nothing_up(tmp_path: Path) -> None:
     """Two fit into the cluster: the third waits, as one that replaces an actor of a node that is gone."""
     rows = scan(tmp_path, NAMES, actors=3)
     assert set(rows) == set(NAMES)
-    assert len(list(tmp_path.glob("actor-*"))) == 3
+    assert len(list(tmp_path.glob("actor-*"))) <= 2
 
 
 def test_actors_work_where_the_driver_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,7 +270,7 @@ def _new_rows(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) 
     job = worker.job
     make = functools.partial(_in_process, job)
     if job.ray is not None:
-        yield from ray_backend.scatter(make, entries, writer.done, job.ray)
+        yield from ray_backend.scatter(make, worker.failed, entries, writer.done, job.ray)
     elif job.isolation is not None:
         journal = None if writer.path is None or job.out is None else Path(f"{writer.path}{JOURNAL}")
         with contextlib.closing(worker.scan.fetching(writer.done)) as fetching:

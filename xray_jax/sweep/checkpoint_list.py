@@ -2,6 +2,7 @@
 
 import glob
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -141,7 +142,8 @@ def _walk(folder: Path, is_checkpoint_folder: Callable[[Path], bool]) -> Iterato
 
 def _read(path: Path) -> Iterator[Entry]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`: JSON may hold other separators of lines as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path}: cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
@@ -149,12 +151,16 @@ def _read(path: Path) -> Iterator[Entry]:
             continue
         where = f"manifest {path}, line {number}"
         try:
-            content = json.loads(line)
+            content = json.loads(line, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             # Beside what is no JSON: numbers of thousands of digits.
             raise ManifestError(f"{where}: no valid JSON ({error})") from error
         if not isinstance(content, dict) or not isinstance(content.get("path"), str):
             raise ManifestError(f"{where}: expected an object with a `path`")
+        if not isinstance(content.get("preprocess"), str | dict | None):
+            raise ManifestError(
+                f"{where}: `preprocess` must be a name or an object, got {str(content['preprocess'])[:100]}"
+            )
         for name, kind in (("num_classes", int), ("target", int), ("architecture", str), ("id", str), ("part", str)):
             if content.get(name) is not None and not isinstance(content[name], kind):
                 raise ManifestError(f"{where}: `{name}` must be {kind.__name__}, got {content[name]!r}")
@@ -175,6 +181,13 @@ def _read(path: Path) -> Iterator[Entry]:
         if "part" in known and "id" not in content:
             known["id"] += f"#{known['part']}"
         yield Entry(**known, extra=extra, listed=True)
+
+
+def _finite(text: str) -> float:
+    """A number that rows can hold, too."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"numbers must be finite, got {text[:40]}")
+    return value
 
 
 def networks(entry: Entry, names: Iterable[str], taken: set[str]) -> list[Entry]:

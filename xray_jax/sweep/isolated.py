@@ -168,7 +168,9 @@ class _Supervisor:
             if not busy and not self._waiting:
                 return
             wait = min([_LONGEST_WAIT, *(slot.deadline - time.monotonic() for slot, _ in busy)])
-            ready = connection.wait([self._waiting.fileno(), *(each.fileno() for _, each in busy)], max(wait, 0))
+            # What is ready to be scanned is of no interest, and says so for as long, where nobody is idle.
+            fetched = [self._waiting.fileno()] if len(busy) < len(self._slots) else []
+            ready = connection.wait([*fetched, *(each.fileno() for _, each in busy)], max(wait, 0))
             heard = [process for _, process in busy if process.fileno() in ready]
             for slot, process in busy:
                 if process in heard:

@@ -15,6 +15,12 @@ from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.checkpoint_list import Entry
 
 Done = Mapping[tuple[Any, ...], EarlierRow]
+_STARTS = 3
+"""Actors in a row that may end in one place before they are ready."""
+
+
+class ActorStartError(OSError):
+    """No actor can be kept alive until it is given something; the message says how the last one ended."""
 
 
 class Worker(Protocol):
@@ -22,10 +28,6 @@ class Worker(Protocol):
 
     def rows(self, entries: Sequence[Entry], done: Done) -> Iterable[Row]:
         """New rows of these entries; rows that are in `done` already are left out."""
-        ...
-
-    def failed(self, entry: Entry, reason: str) -> Row:
-        """The row of an entry that could not be scanned."""
         ...
 
 
@@ -68,47 +70,95 @@ def import_ray() -> Any:
     return ray
 
 
-def scatter(make: Callable[[], Worker], entries: Sequence[Entry], done: Done, settings: RayOptions) -> Iterator[Row]:
+def scatter(
+    make: Callable[[], Worker],
+    failed: Callable[[Entry, str], Row],
+    entries: Sequence[Entry],
+    done: Done,
+    settings: RayOptions,
+) -> Iterator[Row]:
     """Scans entries on a Ray cluster and yields rows as they come, in no particular order.
 
     Args:
       make: builds the worker; called once in every actor, so it must be picklable and cheap to send.
+      failed: the row of an entry that could not be scanned, for a reason; called here.
+
+    Raises:
+      ActorStartError: no actor can be kept alive until it is given something.
     """
     ray = import_ray()
     if not ray.is_initialized():
         ray.init(settings.address, log_to_driver=False, include_dashboard=False)
     waiting = deque(entries[start : start + settings.chunk] for start in range(0, len(entries), settings.chunk))
     deaths: Counter[str] = Counter()
-    spawn = _spawner(ray, make, settings)
-    idle: deque[Any] = deque(spawn() for _ in range(min(_actors(ray, settings), len(waiting))))
-    running: dict[Any, tuple[Any, Sequence[Entry]]] = {}
+    died = f"its process died {settings.attempts} times (out of memory?)"
+    place = _places(ray, make, settings)
+    starting = {at.started: at for at in (place(1) for _ in range(min(_actors(ray, settings), len(waiting))))}
+    idle: deque[_Place] = deque()
+    running: dict[Any, tuple[_Place, Sequence[Entry]]] = {}
+    lost = _lost(ray)
     try:
         while waiting or running:
             while waiting and idle:
-                actor, chunk = idle.popleft(), waiting.popleft()
-                running[_submit(actor, chunk, done, deaths, settings)] = actor, chunk
-            while idle:
-                # Nothing is left for it. Its place is for an actor that has none since a node has gone, and would wait
-                # for ever with what it was given.
-                ray.kill(idle.popleft())
-            (ready, *_), _ = ray.wait(list(running), num_returns=1)
-            actor, chunk = running.pop(ready)
+                # Only to who is there: an actor in the place of one whose node has gone may never get one.
+                at, chunk = idle.popleft(), waiting.popleft()
+                running[_submit(at.actor, chunk, done)] = at, chunk
+            (ready, *_), _ = ray.wait([*running, *starting], num_returns=1)
+            if ready in starting:
+                at = starting.pop(ready)
+                try:
+                    ray.get(ready)
+                    idle.append(at)
+                except lost as error:
+                    if at.starts < _STARTS:
+                        again = place(at.starts + 1)
+                        starting[again.started] = again
+                    elif not (starting or idle or running):
+                        text = f"ray: actors do not start, {_STARTS} in a row ended at once: {str(error)[-10_000:]}"
+                        raise ActorStartError(text) from error
+                continue
+            at, chunk = running.pop(ready)
             try:
-                yield from ray.get(ready)
-                idle.append(actor)
-            except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError):
-                # One by one from now on, so that a checkpoint that kills its actor takes no other with it.
+                rows = ray.get(ready)
+                idle.append(at)
+            except lost:
+                ray.kill(at.actor)
+                again = place(1)
+                starting[again.started] = again
                 deaths.update(entry.id for entry in chunk)
-                waiting.extendleft([entry] for entry in reversed(chunk))
-                idle.append(spawn())
+                rows = [failed(entry, died) for entry in chunk if deaths[entry.id] >= settings.attempts]
+                # One by one from now on, so that a checkpoint that kills its actor takes no other with it.
+                waiting.extendleft([entry] for entry in reversed(chunk) if deaths[entry.id] < settings.attempts)
+            yield from rows
     finally:
-        for actor in [*idle, *(actor for actor, _ in running.values())]:
-            ray.kill(actor)
+        for at in [*idle, *starting.values(), *(at for at, _ in running.values())]:
+            ray.kill(at.actor)
 
 
-def _submit(actor: Any, chunk: Sequence[Entry], done: Done, deaths: Counter[str], settings: RayOptions) -> Any:
-    if len(chunk) == 1 and deaths[chunk[0].id] >= settings.attempts:
-        return actor.failed.remote(chunk[0], f"its process died {settings.attempts} times (out of memory?)")
+@dataclass(frozen=True)
+class _Place:
+    """Where one actor works, after others that ended.
+
+    Attributes:
+      started: of Ray, there when the actor can be given something.
+      starts: actors in a row, this one included, of which none has been ready.
+    """
+
+    actor: Any
+    started: Any
+    starts: int
+
+
+def _lost(ray: Any) -> tuple[type[Exception], ...]:
+    """What says that an actor is gone, or its rows are: ended by itself, by a monitor of memory, or with its node."""
+    errors = ray.exceptions
+    return (
+        errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError,
+        errors.ObjectLostError,
+    )  # fmt: skip
+
+
+def _submit(actor: Any, chunk: Sequence[Entry], done: Done) -> Any:
     names = {entry.id for entry in chunk}
     return actor.rows.remote(chunk, {key: row for key, row in done.items() if row["id"] in names})
 
@@ -120,14 +170,19 @@ def _actors(ray: Any, settings: RayOptions) -> int:
     return int(resources.get("GPU", 0)) or max(1, int(resources.get("CPU", 1)) // settings.cpus)
 
 
-def _spawner(ray: Any, make: Callable[[], Worker], settings: RayOptions) -> Callable[[], Any]:
+def _places(ray: Any, make: Callable[[], Worker], settings: RayOptions) -> Callable[[int], _Place]:
     resources = ray.cluster_resources()
     cpus = min(settings.cpus, max(1, int(resources.get("CPU", 1))))
     # XLA's CPU client sizes its thread pool by NPROC, where it is set, and by the whole machine otherwise.
     gpu = {"num_gpus": 1, "num_cpus": 1}
     cpu = {"num_cpus": cpus, "runtime_env": {"env_vars": {"NPROC": str(cpus)}}}
     options = gpu if resources.get("GPU") else cpu
-    return lambda: ray.remote(_Actor).options(**options).remote(make, os.getcwd())
+
+    def place(starts: int) -> _Place:
+        actor = ray.remote(_Actor).options(**options).remote(make, os.getcwd())
+        return _Place(actor, actor.started.remote(), starts)
+
+    return place
 
 
 class _Actor:
@@ -137,8 +192,8 @@ class _Actor:
             os.chdir(folder)
         self._worker = make()
 
+    def started(self) -> None:
+        """Tells the driver that there is a worker."""
+
     def rows(self, entries: Sequence[Entry], done: Done) -> list[Row]:
         return list(self._worker.rows(entries, done))
-
-    def failed(self, entry: Entry, reason: str) -> list[Row]:
-        return [self._worker.failed(entry, reason)]

@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Answer = tuple[int, dict[str, str]]
+REPEATS = 64
+"""Of what a server sends that never ends, so that what waits for its end comes to one, and can be told."""
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Served:
       drip: seconds before each single byte.
       silent: seconds before each byte of the head.
       token: what must stand in Authorization behind "Bearer".
+      raw: sent as it is in place of an answer with the body, and `REPEATS` times `again`, each after `drip` seconds.
+      sent: times that `again` was sent.
     """
 
     content: bytes = b""
@@ -39,6 +43,9 @@ class Served:
     drip: float = 0.0
     silent: float = 0.0
     token: str | None = None
+    raw: bytes = b""
+    again: bytes = b""
+    sent: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -94,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(*found.answers.pop(0))
         if found.token is not None and asked.authorization != f"Bearer {found.token}":
             return self._answer(401, {"X-Error-Code": "GatedRepo"})
+        if found.raw and asked.range != "bytes=0-0":
+            return self._send_raw(found)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(found, asked.range)
 
@@ -102,6 +111,15 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": "0", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
+
+    def _send_raw(self, found: Served) -> None:
+        self.close_connection = True
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(found.raw)
+            for _ in range(REPEATS):
+                time.sleep(found.drip)
+                self.wfile.write(found.again)
+                found.sent += 1
 
     def _send(self, found: Served, asked: str | None) -> None:
         start, end, size = 0, len(found.content), len(found.content)

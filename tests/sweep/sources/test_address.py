@@ -42,6 +42,9 @@ def test_plain_paths_are_no_addresses(text: str) -> None:
         ("https:///x.pth", "no server"),
         ("https://host:port/x.pth", "not an address"),
         ("https://host/a b.pth", "no spaces"),
+        ("https://hôst/x.pth", "as xn--hst-kna"),
+        ("https://a..b/x.pth", "not an address"),
+        ("https://host/\udce8.pth", "not an address"),
     ],
 )
 def test_refused(text: str, what: str) -> None:

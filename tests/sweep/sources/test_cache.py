@@ -86,6 +86,26 @@ def test_what_a_killed_run_had_is_gone_on_with(tmp_path: Path) -> None:
     assert [asked.range for asked in server.log if asked.range != "bytes=0-0"] == [None, "bytes=1000-"]
 
 
+def test_a_server_that_sends_more_than_it_declares_takes_no_more_room(tmp_path: Path) -> None:
+    """It declares one byte in an answer to a range, and sends more in one without a length."""
+    options = dataclasses.replace(IMPATIENT, cache=tmp_path, cache_limit=8 * KIB, max_download=8 * KIB)
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + bytes(KIB) + b"\r\n"
+    with serve(Server({f"/{n}.pth": Served(b"x", f'"{n}"', raw=chunks) for n in range(3)})) as server:
+        for path in server.files:
+            with pytest.raises(SourceError, match="1 bytes were declared, the server sends more"):
+                fetches.content(server.url + path, options)
+        assert sum(file.stat().st_size for file in tmp_path.glob("*/part-*")) == 0
+        # Nor what it has sent before it declared less.
+        server.files["/0.pth"] = Served(bytes(4 * KIB), '"new"', cuts=[2 * KIB] * 3)
+        with pytest.raises(SourceError, match="the body ended at byte 2048 of 4096"):
+            fetches.content(f"{server.url}/0.pth", dataclasses.replace(options, attempts=1))
+        ended = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 2048-2048/1\r\nContent-Length: 0\r\n\r\n"
+        server.files["/0.pth"] = Served(b"x", '"new"', raw=ended)
+        with pytest.raises(SourceError, match="the server sent bytes from 2048 on when asked for 0"):
+            fetches.content(f"{server.url}/0.pth", options)
+    assert sum(file.stat().st_size for file in tmp_path.glob("*/part-*")) == 0
+
+
 def test_several_threads_fetch_one_thing_once(tmp_path: Path) -> None:
     options = dataclasses.replace(IMPATIENT, cache=tmp_path)
     with serve(Server({"/x.pth": Served(b"x" * KIB)})) as server, fetches.fetcher(options) as made:

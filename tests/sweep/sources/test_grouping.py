@@ -1,8 +1,13 @@
 """Which files of a listing are one checkpoint, and which are none."""
 
+from typing import Any
+
 import pytest
 
+from xray_jax.sweep.checkpoint_list import collect
+from xray_jax.sweep.sources.address import Address
 from xray_jax.sweep.sources.grouping import groups
+from xray_jax.sweep.sources.listing import Sources
 from xray_jax.sweep.sources.remote import RemoteFile
 
 
@@ -55,3 +60,30 @@ def test_shards_that_no_reader_puts_together_are_a_problem() -> None:
     shards = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
     assert names("config.json", "pytorch_model.bin.index.json", *shards) == {"pytorch_model.bin!": shards}
     assert names("net-1-of-2.safetensors") == {"net.safetensors!": ("net-1-of-2.safetensors",)}
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_shards_beside_the_same_weights_in_one_file_have_a_name_of_their_own(suffix: str) -> None:
+    shards = (f"x-00001-of-00002.{suffix}", f"x-00002-of-00002.{suffix}")
+    assert names(f"a/x.{suffix}", *(f"a/{name}" for name in shards)) == {
+        f"a/x.{suffix}": (f"x.{suffix}",),
+        f"a/{shards[0]}!": shards,
+    }
+
+
+def test_every_checkpoint_of_a_listing_has_an_id_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects may be called like the folders of others, and unusable names may begin alike."""
+    long = "../" + "x" * 200
+    folders = [f"{folder}/model.safetensors" for folder in ("x.pt", "x.pt (2)")]
+    listed = ["x.pt", *folders, "good.pth", f"{long}a", f"{long}b"]
+
+    class Bucket:
+        def listing(self, address: Address) -> tuple[list[RemoteFile], None]:
+            return [RemoteFile(f"zoo/{name}", name) for name in listed], None
+
+    def make(sources: Sources, scheme: str) -> Any:
+        return Bucket()
+
+    monkeypatch.setattr(Sources, "_make", make)
+    found = [entry.id for entry in collect("s3://bucket/zoo")]
+    assert sorted(found) == sorted(["good.pth", "x.pt", "x.pt (2)", "x.pt (3)", long[:200], f"{long[:200]} (2)"])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.sweep.sources import fetches
 from tests.sweep.sources.fetches import IMPATIENT, content
-from tests.sweep.sources.servers import Served, Server, serve
+from tests.sweep.sources.servers import REPEATS, Served, Server, serve
 from xray_jax.sweep.sources import web
 from xray_jax.sweep.sources.address import SourceError
 
@@ -73,6 +73,13 @@ def test_a_body_that_always_breaks_off_is_an_error() -> None:
     assert "of 1024000" in text
 
 
+def test_the_same_bytes_again_are_no_progress() -> None:
+    served = Served(bytes(3 << 20), ranges=False, cuts=[2 << 20, 0] * 4)
+    text, server = failure(served)
+    assert "(3 attempts)" in text
+    assert len(server.bodies()) == 3
+
+
 def test_what_is_declared_too_large_is_not_begun() -> None:
     text, server = failure(Served(BYTES), max_download=1000)
     assert "--max_download" in text
@@ -94,6 +101,24 @@ def test_a_head_that_never_ends_is_given_up() -> None:
     text, _ = failure(Served(BYTES, silent=0.1), attempts=1)
     assert "no answer" in text
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("chunks", "again"), [(b"4\r\nabcd\r\n0\r\n", b"X: y\r\n"), (b"4;", b"e")], ids=["trailers", "extension"]
+)
+def test_what_goes_on_beside_the_bytes_of_a_chunk_is_given_up(chunks: bytes, again: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    served = Served(b"abcd", etag=None, raw=raw, again=again, drip=0.05)
+    text, _ = failure(served, timeout=0.2, attempts=1)
+    assert "the body broke off (TimeoutError)" in text
+
+
+def test_the_body_of_a_redirect_is_not_read() -> None:
+    raw = b"HTTP/1.1 302 Found\r\nLocation: /y.pth\r\n\r\n"
+    served = Served(BYTES, raw=raw, again=bytes(1 << 20))
+    with serve(Server({"/x.pth": served, "/y.pth": Served(BYTES)})) as server:
+        assert content(f"{server.url}/x.pth") == BYTES
+    assert served.sent < REPEATS // 2
 
 
 def test_a_file_that_changes_meanwhile_is_not_pieced_together() -> None:
@@ -156,6 +181,15 @@ def test_no_redirect_to_less_than_was_asked_for(
 @pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("169.254.169.254", True), ("8.8.8.8", False)])
 def test_local_networks(host: str, local: bool) -> None:
     assert web.is_local(host) is local
+
+
+def test_what_is_not_ascii_in_an_address_is_escaped_and_nothing_else() -> None:
+    with serve(Server({"/modèle %.pth": Served(BYTES)})) as server, fetches.fetcher() as made:
+        copy = fetches.fetch(made, fetches.remote(f"{server.url}/modèle%20%25.pth?für=%2F+x"))
+        assert copy.path.name == "modèle %.pth"
+        assert copy.path.read_bytes() == BYTES
+    assert len(server.log) == 2
+    assert web._ascii("https://host:1/è%20+;a?ü=%2F+x&y=[1]") == "https://host:1/%C3%A8%20+;a?%C3%BC=%2F+x&y=[1]"
 
 
 def test_secrets_are_in_no_message(tmp_path: Path) -> None:

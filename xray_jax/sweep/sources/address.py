@@ -68,6 +68,9 @@ def parse(text: str) -> Address | None:
     try:
         parts = urlsplit(text)
         host, _ = (parts.hostname, parts.port) if scheme in WEB else (None, None)
+        # Also refuses what is no text: bytes of a command line that are none.
+        text.encode()
+        (host or "").encode("idna")
     except ValueError as error:
         raise SourceError(f"{shown(text)}: not an address ({error})") from error
     if scheme == HUB:
@@ -79,6 +82,8 @@ def parse(text: str) -> Address | None:
         return Address(scheme, f"{scheme}://{bucket}/{key}", text, path=f"{bucket}/{key}".rstrip("/"))
     if not host:
         raise SourceError(f"{shown(text)}: it names no server; expected {scheme}://server/path/file")
+    if not host.isascii():
+        raise SourceError(f"{shown(text)}: write the server's name in ASCII, as {host.encode('idna').decode()}")
     return Address(scheme, shown(text), text, path=parts.path)
 
 

@@ -13,7 +13,7 @@ from xray_jax.sweep.sources.remote import Body, RemoteFile, Transport
 from xray_jax.sweep.sources.transient import RestartError, TransientError, pause
 
 _PROGRESS = 1 << 20
-"""Bytes of a body after which its attempts are counted anew."""
+"""Bytes more than ever before after which attempts are counted anew."""
 _READ = 1 << 20
 
 
@@ -43,9 +43,12 @@ class Download:
             part.unlink(missing_ok=True)
         attempt = 0
         with open(part, "a+b") as out:
+            if file.size is not None and out.tell() > file.size:
+                # Of another answer: there is room for what is declared now.
+                out.truncate(0)
             digest = _digest(out)
+            most = out.tell()
             while True:
-                before = out.tell()
                 try:
                     digest = self._attempt(file, out, digest)
                     break
@@ -53,8 +56,9 @@ class Download:
                     if isinstance(error, RestartError):
                         out.truncate(0)
                         digest = hashlib.sha256()
-                    attempt = 0 if out.tell() - before >= _PROGRESS else attempt
-                    attempt += 1
+                    # Of a server that begins anew again and again, the same bytes are no progress.
+                    attempt = 1 if out.tell() - most >= _PROGRESS else attempt + 1
+                    most = max(most, out.tell())
                     pause(error, attempt, self._options, self._stop)
             size = out.tell()
         found = digest.hexdigest()
@@ -79,9 +83,14 @@ class Download:
             size = file.size if body.size is None else body.size
             self._check(file, size or 0)
             for block in self._in_time(file, body):
+                have = out.tell() + len(block)
+                if size is not None and have > size:
+                    # There is room for what was declared alone.
+                    out.truncate(0)
+                    raise self._error(file, f"{size} bytes were declared, the server sends more: run again")
+                self._check(file, have)
                 out.write(block)
                 digest.update(block)
-                self._check(file, out.tell())
             if size is not None and out.tell() != size:
                 raise TransientError(str(self._error(file, f"the body ended at byte {out.tell()} of {size}")))
         return digest

@@ -103,8 +103,11 @@ def _shards(left: dict[str, RemoteFile]) -> list[Group]:
         here = {PurePosixPath(name).name: name for name in left if _folder(name) == folder}
         index = f"{stem}{_INDEX_SUFFIX}"
         named = [here[name] for name in (*_shards_of(stem, suffix, here), index) if name in here]
-        files = _take(left, folder, named)
         whole = f"{folder}/{stem}{suffix}".lstrip("/")
+        if whole in left:
+            # Which lies beside them.
+            whole = min(named)
+        files = _take(left, folder, named)
         if suffix == ".safetensors" and index in here:
             found.append(Group(whole, files, index))
         elif suffix == ".safetensors":

@@ -1,6 +1,7 @@
 """What lies at an address: its checkpoints, with what tells each one's content from a later one."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -103,10 +104,26 @@ class Sources:
                 alone = Group(name, (replace(file, name=name),), name)
                 return [(name, _remote(address, alone, revision))]
         below = [replace(file, name=file.name.removeprefix(f"{prefix}/")) for file in files] if prefix else files
+        found = _checked_groups(below)
+        names = _unique([group.name or address.name for group in found])
         return [
-            (group.name or address.name, _remote(_child(address, group.name), group, revision))
-            for group in _checked_groups(below)
+            (name, _remote(_child(address, group.name), group, revision))
+            for name, group in zip(names, found, strict=True)
         ]
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind one that came before: of objects `x.pt` and `x.pt/config.json`, say."""
+    taken, counts, found = set(names), Counter[str](), []
+    for name in names:
+        unique = name
+        if counts[name]:
+            while (unique := f"{name} ({counts[name] + 1})") in taken:
+                counts[name] += 1
+        counts[name] += 1
+        taken.add(unique)
+        found.append(unique)
+    return found
 
 
 def _checked_groups(files: Sequence[RemoteFile]) -> list[Group]:

@@ -1,18 +1,20 @@
 """Files of web servers: one request, its redirects watched, its body in blocks. Retries are the caller's."""
 
-import contextlib
 import http.client
+import io
 import ipaddress
+import math
 import socket
 import ssl
-import threading
+import string
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPMessage
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from xray_jax.sweep.sources.address import Address, SourceError, credentials, shown
 from xray_jax.sweep.sources.options import SourceOptions
@@ -77,7 +79,7 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
       SourceError: any other answer that is no content.
     """
     opener = urllib.request.build_opener(_Redirects, _Http, _Https(context=ssl.create_default_context()))
-    asked = urllib.request.Request(url, headers={"User-Agent": "xray-jax", **headers})
+    asked = urllib.request.Request(_ascii(url), headers={"User-Agent": "xray-jax", **headers})
     try:
         response = opener.open(asked, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -102,33 +104,61 @@ def request(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[ht
         yield response
 
 
-class _HeadInTime:
-    """A connection that is shut when the head of an answer takes longer than its timeout, which is of one receive."""
-
-    sock: Any
-    timeout: Any
-
-    def getresponse(self) -> http.client.HTTPResponse:
-        timer = threading.Timer(self.timeout, self._shut)
-        timer.daemon = True
-        timer.start()
-        try:
-            response: http.client.HTTPResponse = super().getresponse()  # type: ignore[misc]
-        finally:
-            timer.cancel()
-        return response
-
-    def _shut(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+def _ascii(url: str) -> str:
+    """The URL with all beyond ASCII in path and query escaped, as HTTP wants it, and nothing else."""
+    parts = urlsplit(url)
+    return url if url.isascii() else urlunsplit(parts._replace(path=_escaped(parts.path), query=_escaped(parts.query)))
 
 
-class _Connection(_HeadInTime, http.client.HTTPConnection):
-    pass
+def _escaped(text: str) -> str:
+    return quote(text, safe=string.punctuation)
 
 
-class _SecureConnection(_HeadInTime, http.client.HTTPSConnection):
-    pass
+class _InTime(io.RawIOBase):
+    """What a connection receives, until a deadline: its timeout is of one receive, and many may make up one read."""
+
+    def __init__(self, received: io.RawIOBase, seconds: float) -> None:
+        self._received, self._seconds = received, seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Another read begins."""
+        self._deadline = time.monotonic() + self._seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("too slow")
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose head, and each block of whose body, is there in time: however long lines of either go on."""
+
+    fp: io.BufferedReader
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._in_time = _InTime(self.fp.detach(), sock.gettimeout() or math.inf)
+        self.fp = io.BufferedReader(self._in_time)
+
+    def read1(self, n: int = -1) -> bytes:
+        self._in_time.begin()
+        return super().read1(n)
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = _Response
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -167,6 +197,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         if made is not None and (before.scheme, before.netloc) != (after.scheme, after.netloc):
             made.headers = {name: value for name, value in made.headers.items() if name.lower() not in _SECRET_HEADERS}
+        # The library would read the body to its end, however long it is; of an answer that is closed it reads nothing.
+        fp.close()
         return made
 
     def http_error_302(
