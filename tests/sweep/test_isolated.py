@@ -32,6 +32,7 @@ from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Fetched, Fetching, nothing
 from xray_jax.sweep.isolated import IsolationError, IsolationOptions, scatter
+from xray_jax.sweep.worker_process import WorkerProcess
 
 PILLS = {f"{number}-{kind}": MARKERS[kind] for number, kind in ((1, "killed"), (3, "aborts"), (4, "eats"))}
 
@@ -256,6 +257,21 @@ def test_the_supervisor_rests_while_what_is_fetched_waits_for_a_worker(
     assert sorted(row["id"] for row in rows) == ["good_1", "hangs_0"]
     # One for each thing that a worker says, and not as many as a processor can.
     assert len(waits) < 100
+
+
+def test_a_process_that_never_stops_talking_is_heard_in_parts(tmp_path: Path) -> None:
+    said = [{"stage": str(number), "identity": None} for number in range(10_000)]
+    # What a process has said by the time that it is heard, and goes on to say meanwhile: a pipe holds less.
+    (tmp_path / "said").write_text("".join(json.dumps(each) + "\n" for each in said))
+    process = WorkerProcess(b"", 0, {}, "")
+    with open(tmp_path / "said", "rb") as file:
+        os.dup2(file.fileno(), process.fileno())
+    try:
+        first, second = list(process.messages()), list(process.messages())
+    finally:
+        process.end()
+    assert 0 < len(first) < len(said) / 2
+    assert first + second == said[: len(first) + len(second)]
 
 
 def unusable(reason: str | None) -> Any:
