@@ -36,6 +36,12 @@ BUILT_IN: tuple[Reader, ...] = (
     plain_pickle,
 )
 """In the order in which they are asked. Formats with a signature come before those that are guessed."""
+SUFFIXES = frozenset(
+    suffix
+    for reader in (safetensors, files, npz, jax_export, onnx, msgpack, plain_pickle)
+    for suffix in reader.SUFFIXES
+)
+"""How the names of checkpoints end: of files that are errors where they cannot be read."""
 
 
 def known() -> Iterator[Reader]:
@@ -66,6 +72,11 @@ def format_of(path: str | Path) -> Reader:
     raise CheckpointError(
         f"{path}: not a checkpoint {kind} of a known format, or damaged at its start; readable: {readable}"
     )
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file or folder is one by its name or by its content, sound or not; what else lies there is none."""
+    return Path(path).suffix.lower() in SUFFIXES or is_checkpoint_folder(path)
 
 
 def is_checkpoint_folder(path: str | Path) -> bool:
@@ -120,7 +131,7 @@ def sha256(path: str | Path) -> str:
     for entry in entries:
         name = entry.relative_to(path).as_posix().encode(errors="surrogateescape")
         total.update(len(name).to_bytes(8, "little") + name)
-        total.update(_head_size(entry).to_bytes(8, "little"))
+        total.update((_size(entry) or 0).to_bytes(8, "little"))
         _hash_file(entry, total)
     return total.hexdigest()
 
@@ -134,19 +145,11 @@ def _hash_file(path: Path, total: "hashlib._Hash") -> None:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _head_size(path: Path) -> int:
-    _head(path)
-    return path.stat().st_size
-
-
 def _head(path: Path) -> bytes:
+    """The first bytes of a file that is not empty; none of a directory."""
+    if _size(path) is None:
+        return b""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return b""
-        # A pipe or a device would block a sweep for ever, or never end.
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(f"{path}: neither a file nor a directory")
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
@@ -154,3 +157,17 @@ def _head(path: Path) -> bytes:
     if not head:
         raise CheckpointError(f"{path}: the file is empty")
     return head
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None for a directory."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    # A pipe or a device would block a sweep for ever, or never end.
+    if not stat.S_ISREG(found.st_mode):
+        raise CheckpointError(f"{path}: neither a file nor a directory")
+    return found.st_size

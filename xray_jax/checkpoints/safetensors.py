@@ -17,6 +17,7 @@ from xray_jax.checkpoints.contents import MAX_JSON_BYTES, Array, CheckpointError
 from xray_jax.files import atomic_write
 
 NAME = "safetensors"
+SUFFIXES = (".safetensors",)
 INDEX_SUFFIX = ".safetensors.index.json"
 _DTYPES: dict[str, Any] = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,

@@ -13,7 +13,6 @@ from xray_jax import checkpoints
 from xray_jax.checkpoints.contents import PART
 from xray_jax.rows.names import part_ids
 from xray_jax.sweep.sources.address import Address, SourceError, parse
-from xray_jax.sweep.sources.grouping import CHECKPOINT_SUFFIXES as CHECKPOINT_SUFFIXES
 from xray_jax.sweep.sources.listing import Sources
 from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.sweep.sources.remote import Remote

@@ -23,6 +23,8 @@ def names(*files: str) -> dict[str, tuple[str, ...]]:
 def test_files_of_known_names_only() -> None:
     found = names("a.pth", "b/c.onnx", "README.md", "x.py", ".hidden.pth", "b/.git/x.pth", "config.json")
     assert found == {"a.pth": ("a.pth",), "b/c.onnx": ("c.onnx",)}
+    more = ("a.pickle", "b.p", "c.mpk", "d.stablehlo", "e.jax", "f.PKL")
+    assert set(names(*more)) == set(more)
 
 
 def test_an_orbax_folder_is_one_checkpoint() -> None:

@@ -5,15 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from xray_jax.checkpoints import SUFFIXES
 from xray_jax.sweep.sources.remote import RemoteFile
 
-# fmt: off
-CHECKPOINT_SUFFIXES = frozenset({
-    ".pt", ".pth", ".th", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors", ".npz", ".msgpack", ".flax", ".h5", ".hdf5",
-    ".keras", ".onnx", ".jaxexport",
-})
-# fmt: on
-"""A file of such a name that cannot be read is an error; any other unreadable file of a folder is skipped."""
 _TREE = "_METADATA"
 _ITEMS = ("default", "state", "params", "model", "variables")
 _CONFIG, _SAFE, _INDEX, _TORCH = "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -54,7 +48,7 @@ def groups(files: Iterable[RemoteFile]) -> list[Group]:
     found += [
         Group(name, (_below(file, _folder(name)),), PurePosixPath(name).name)
         for name, file in left.items()
-        if PurePosixPath(name).suffix.lower() in CHECKPOINT_SUFFIXES
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
     ]
     return sorted(found, key=lambda group: group.name)
 
@@ -98,7 +92,7 @@ def _shards(left: dict[str, RemoteFile]) -> list[Group]:
     found = []
     sets = {(_folder(name), match["stem"], match["suffix"]) for name in left if (match := _shard(name))}
     for folder, stem, suffix in sorted(sets):
-        if suffix.lower() not in CHECKPOINT_SUFFIXES:
+        if suffix.lower() not in SUFFIXES:
             continue
         here = {PurePosixPath(name).name: name for name in left if _folder(name) == folder}
         index = f"{stem}{_INDEX_SUFFIX}"
