@@ -113,27 +113,42 @@ def read(path: str | Path) -> Tensors | Model:
 
 
 def sha256(path: str | Path) -> str:
-    """Content hash of a file; of a directory, over the sorted relative names and contents of its files.
+    """Content hash of a checkpoint.
+
+    Of a file it is the file's own; where other files hold part of the model (weights beside an ONNX file, shards beside
+    an index), and of a directory, it goes on over their sorted relative names and contents.
 
     Raises:
       CheckpointError: when something in it cannot be read or is neither file nor directory.
     """
     path = Path(path)
-    _head(path)
-    total = hashlib.sha256()
-    if not path.is_dir():
+    head, total = _head(path), hashlib.sha256()
+    if path.is_dir():
+        parts, base = [Path(folder, name) for folder, _, names in os.walk(path) for name in names], path
+    else:
         _hash_file(path, total)
-        return total.hexdigest()
-    entries = sorted(
-        (Path(folder, name) for folder, _, names in os.walk(path) for name in names),
-        key=lambda entry: entry.relative_to(path).as_posix(),
-    )
-    for entry in entries:
-        name = entry.relative_to(path).as_posix().encode(errors="surrogateescape")
-        total.update(len(name).to_bytes(8, "little") + name)
-        total.update((_size(entry) or 0).to_bytes(8, "little"))
-        _hash_file(entry, total)
+        parts, base = _beside(path, head), path.parent
+    for name, part in sorted((part.relative_to(base).as_posix(), part) for part in parts):
+        encoded = name.encode(errors="surrogateescape")
+        total.update(len(encoded).to_bytes(8, "little") + encoded)
+        total.update((_size(part) or 0).to_bytes(8, "little"))
+        _hash_file(part, total)
     return total.hexdigest()
+
+
+def _beside(path: Path, head: bytes) -> list[Path]:
+    """Other files that hold part of a file's model; none where it is refused, whatever they hold."""
+    for candidate in (safetensors, onnx):
+        try:
+            if candidate.matches(path, head):
+                return candidate.parts(path)
+        except CheckpointError:
+            continue
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: damaged {candidate.NAME} ({reason(error)}); copy or save it again"
+            ) from error
+    return []
 
 
 def _hash_file(path: Path, total: "hashlib._Hash") -> None:

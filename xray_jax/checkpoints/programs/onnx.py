@@ -77,6 +77,22 @@ def read(path: Path) -> Classifier | BlackBox:
     )
 
 
+def parts(path: Path) -> list[Path]:
+    """The files beside it that hold weights.
+
+    Raises:
+      CheckpointError: as `read` does.
+    """
+    source = Source.of(path)
+    with source.open() as file:
+        # Most models name no other file, and need not be parsed to know.
+        if source.size <= onnx_model.MAX_BYTES and onnx_model.LOCATION.encode() not in file.read(source.size):
+            return []
+    locations = onnx_model.inspect(source).locations
+    onnx_model.check_external(locations, path)
+    return [path.parent / location for location in sorted(locations)]
+
+
 Program = tuple[OnnxNetwork, Mapping[str, Any], int]
 """A network, its weights and its number of classes."""
 
