@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests import factory
 from xray_jax import checkpoints
 
 
@@ -53,10 +54,34 @@ def test_what_an_index_may_not_name_is_not_opened(tmp_path: Path, name: str) -> 
 
 
 def test_empty_members_of_a_folder_count(tmp_path: Path) -> None:
-    shard(tmp_path / "model.safetensors", 1)
-    first = checkpoints.sha256(tmp_path)
-    (tmp_path / "lock").touch()
-    assert checkpoints.sha256(tmp_path) != first
+    net = factory.save_tiny(tmp_path / "net")
+    first = checkpoints.sha256(net)
+    (net / "lock").touch()
+    assert checkpoints.sha256(net) != first
     (tmp_path / "empty.pt").touch()
     with pytest.raises(checkpoints.CheckpointError, match="empty"):
         checkpoints.sha256(tmp_path / "empty.pt")
+
+
+def test_a_hugging_face_folder_is_what_is_read_of_it(tmp_path: Path) -> None:
+    shard(tmp_path / "a.safetensors", 1)
+    index(tmp_path, "a.safetensors").rename(tmp_path / "model.safetensors.index.json")
+    first = checkpoints.sha256(tmp_path)
+    (tmp_path / "README.md").write_text("about it")
+    (tmp_path / "other.pth").write_bytes(b"another one")
+    assert checkpoints.sha256(tmp_path) == first
+    (tmp_path / "config.json").write_text("{}")
+    second = checkpoints.sha256(tmp_path)
+    shard(tmp_path / "a.safetensors", 2)
+    assert len({first, second, checkpoints.sha256(tmp_path)}) == 3
+
+
+def test_a_step_of_orbax_is_what_is_read_of_it(tmp_path: Path) -> None:
+    factory.save_tiny(tmp_path / "3" / "default")
+    first = checkpoints.sha256(tmp_path)
+    (tmp_path / "other.pth").write_bytes(b"another one")
+    assert checkpoints.sha256(tmp_path) == first
+    (tmp_path / "3" / "_CHECKPOINT_METADATA").write_text("{}")
+    second = checkpoints.sha256(tmp_path)
+    factory.save_tiny(tmp_path / "4" / "default", 1)
+    assert len({first, second, checkpoints.sha256(tmp_path)}) == 3

@@ -12,8 +12,8 @@ from xray_jax.checkpoints.flax.msgpack import save as save_msgpack
 from xray_jax.checkpoints.flax.orbax import save as save_orbax
 from xray_jax.checkpoints.formats import SUFFIXES as SUFFIXES
 from xray_jax.checkpoints.formats import format_of as format_of
+from xray_jax.checkpoints.formats import has_known_format as has_known_format
 from xray_jax.checkpoints.formats import is_checkpoint as is_checkpoint
-from xray_jax.checkpoints.formats import is_checkpoint_folder as is_checkpoint_folder
 from xray_jax.checkpoints.formats import sha256 as sha256
 from xray_jax.checkpoints.loading import load as load
 from xray_jax.checkpoints.loading import split_part as split_part
@@ -27,8 +27,8 @@ __all__ = [
     "SeveralNetworksError",
     "Tensors",
     "format_of",
+    "has_known_format",
     "is_checkpoint",
-    "is_checkpoint_folder",
     "load",
     "save_msgpack",
     "save_orbax",

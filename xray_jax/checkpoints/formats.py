@@ -76,11 +76,11 @@ def format_of(path: str | Path) -> Reader:
 
 def is_checkpoint(path: str | Path) -> bool:
     """Whether a file or folder is one by its name or by its content, sound or not; what else lies there is none."""
-    return Path(path).suffix.lower() in SUFFIXES or is_checkpoint_folder(path)
+    return Path(path).suffix.lower() in SUFFIXES or has_known_format(path)
 
 
-def is_checkpoint_folder(path: str | Path) -> bool:
-    """Whether a folder is itself one checkpoint (orbax, Hugging Face), rather than a folder of them."""
+def has_known_format(path: str | Path) -> bool:
+    """Whether a file's content is of a format that a reader knows; whether a folder is itself one checkpoint."""
     try:
         format_of(path)
     except CheckpointError:
@@ -115,20 +115,19 @@ def read(path: str | Path) -> Tensors | Model:
 def sha256(path: str | Path) -> str:
     """Content hash of a checkpoint.
 
-    Of a file it is the file's own; where other files hold part of the model (weights beside an ONNX file, shards beside
-    an index), and of a directory, it goes on over their sorted relative names and contents.
+    Of a file it is the file's own. It goes on over the sorted relative names and contents of other files that hold part
+    of the model (weights beside an ONNX file, shards beside an index), and of the files of a folder: those that its
+    reader opens, or all where no reader says which.
 
     Raises:
       CheckpointError: when something in it cannot be read or is neither file nor directory.
     """
     path = Path(path)
     head, total = _head(path), hashlib.sha256()
-    if path.is_dir():
-        parts, base = [Path(folder, name) for folder, _, names in os.walk(path) for name in names], path
-    else:
+    base = path if path.is_dir() else path.parent
+    if not path.is_dir():
         _hash_file(path, total)
-        parts, base = _beside(path, head), path.parent
-    for name, part in sorted((part.relative_to(base).as_posix(), part) for part in parts):
+    for name, part in sorted((part.relative_to(base).as_posix(), part) for part in _parts(path, head)):
         encoded = name.encode(errors="surrogateescape")
         total.update(len(encoded).to_bytes(8, "little") + encoded)
         total.update((_size(part) or 0).to_bytes(8, "little"))
@@ -136,19 +135,19 @@ def sha256(path: str | Path) -> str:
     return total.hexdigest()
 
 
-def _beside(path: Path, head: bytes) -> list[Path]:
-    """Other files that hold part of a file's model; none where it is refused, whatever they hold."""
-    for candidate in (safetensors, onnx):
+def _parts(path: Path, head: bytes) -> list[Path]:
+    """The files of a folder, or beside a file, that are read; of what is refused all in the folder, none beside it."""
+    for candidate in (orbax, hugging_face) if path.is_dir() else (safetensors, onnx):
         try:
             if candidate.matches(path, head):
                 return candidate.parts(path)
         except CheckpointError:
-            continue
+            break
         except Exception as error:
             raise CheckpointError(
                 f"{path}: damaged {candidate.NAME} ({reason(error)}); copy or save it again"
             ) from error
-    return []
+    return [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
 
 
 def _hash_file(path: Path, total: "hashlib._Hash") -> None:

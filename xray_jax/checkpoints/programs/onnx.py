@@ -38,7 +38,7 @@ HALF_TOLERANCE = 2e-2
 
 def matches(path: Path, head: bytes) -> bool:
     """By suffix, or by the version and the field that follows it: protobuf has no signature."""
-    return path.suffix.lower() in SUFFIXES or (
+    return (head != b"" and path.suffix.lower() in SUFFIXES) or (
         head[:1] == b"\x08"
         and b"\x01" <= head[1:2] <= b"\x14"
         and head[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x3a", b"\x42")

@@ -23,7 +23,7 @@ def matches(path: Path, head: bytes) -> bool:
     """By a pickle's first byte, and where that says little the suffix too."""
     if head[:1] == bytes((_PROTO,)):
         return head[1:2] <= b"\x05"
-    suffix = path.suffix.lower()
+    suffix = path.suffix.lower() if head else ""
     return suffix in _PICKLES or (suffix in _TORCH and head[:1] in (bytes((c,)) for c in _OPENINGS))
 
 
