@@ -1,6 +1,5 @@
 """Checkpoints that end their process, in worker processes that really end: each costs its own row and no other."""
 
-import contextlib
 import errno
 import functools
 import json
@@ -33,8 +32,6 @@ from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Fetched, Fetching, nothing
 from xray_jax.sweep.isolated import IsolationError, IsolationOptions, scatter
-from xray_jax.sweep.sources.options import SourceOptions
-from xray_jax.sweep.worker_process import WorkerProcess
 
 PILLS = {f"{number}-{kind}": MARKERS[kind] for number, kind in ((1, "killed"), (3, "aborts"), (4, "eats"))}
 
@@ -173,22 +170,6 @@ def members(group: int) -> list[int]:
     return found
 
 
-FORGERIES: dict[str, Callable[[Any], list[Any]]] = {
-    "forges_schema": lambda row: [row | {"schema": 99}],
-    "forges_nothing": lambda row: [{name: row[name] for name in row if name != "settings_hash"}],
-    "forges_settings": lambda row: [row | {"settings_hash": "0" * 16}],
-    "forges_version": lambda row: [row | {"version": "0"}],
-    "forges_copies": lambda row: [row] * 1000,
-}
-"""What a checkpoint that has taken its process over may send for a row."""
-
-
-def key_of(entry: Entry) -> tuple[str, str, str]:
-    """What an honest row of `Scripted` has."""
-    row = full_row()
-    return entry.id, row["settings_hash"], row["version"]
-
-
 class Scripted:
     """Does what the names of its entries say, without a scan; leaves a file for each."""
 
@@ -216,9 +197,6 @@ class Scripted:
                 os._exit(3)
             case "lies":
                 os.write(int(sys.argv[1]), b"[" * 100_000 + b"\n")
-            case "forges":
-                yield from FORGERIES[entry.id](row)
-                return
             case "full" if self.served > 1:
                 yield {**row, "status": "error", "reason": "MemoryError: out of memory"}
                 return
@@ -251,7 +229,8 @@ class Prompt(Fetching):
     """Has fetched everything as soon as the first checkpoint is being scanned."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.key = folder, key_of
+        row = full_row()
+        self.folder, self.key = folder, lambda entry: (entry.id, row["settings_hash"], row["version"])
 
     def turn(self, entry: Entry) -> int | None:
         return None if entry.remote is None else 0
@@ -278,34 +257,6 @@ def test_the_supervisor_rests_while_what_is_fetched_waits_for_a_worker(
     assert sorted(row["id"] for row in rows) == ["good_1", "hangs_0"]
     # One for each thing that a worker says, and not as many as a processor can.
     assert len(waits) < 100
-
-
-def test_rows_that_no_scan_of_these_settings_has_are_refused(tmp_path: Path) -> None:
-    names = ["good_0", *FORGERIES]
-    fetching = Fetching(SourceOptions(), {}, key_of, lambda entry, reason: full_row(id=entry.id))
-    with contextlib.closing(fetching), row_file.RowWriter(tmp_path / "rows.jsonl") as writer:
-        make, entries = functools.partial(Scripted, tmp_path), [Entry(name, Path(name)) for name in names]
-        for row in scatter(make, entries, {}, IsolationOptions(), fetching=fetching):
-            writer.write(row)
-    rows = {row["id"]: row for row in row_file.read(tmp_path / "rows.jsonl")}
-    assert list(rows) == names
-    assert rows.pop("good_0")["status"] == "ok"
-    assert {row["reason"] for row in rows.values()} == {"its process sent what no worker sends, in prepare"}
-
-
-def test_a_process_that_never_stops_talking_is_heard_in_parts(tmp_path: Path) -> None:
-    said = [{"stage": str(number), "identity": None} for number in range(10_000)]
-    # What a process has said by the time that it is heard, and goes on to say meanwhile: a pipe holds less.
-    (tmp_path / "said").write_text("".join(json.dumps(each) + "\n" for each in said))
-    process = WorkerProcess(b"", 0, {}, "")
-    with open(tmp_path / "said", "rb") as file:
-        os.dup2(file.fileno(), process.fileno())
-    try:
-        first, second = list(process.messages()), list(process.messages())
-    finally:
-        process.end()
-    assert 0 < len(first) < len(said) / 2
-    assert first + second == said[: len(first) + len(second)]
 
 
 def unusable(reason: str | None) -> Any:
