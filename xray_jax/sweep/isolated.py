@@ -268,9 +268,8 @@ class _Supervisor:
         if not isinstance(row, dict) or row.get("schema") != SCHEMA or not {"status", "reason"} <= row.keys():
             return False
         key = as_identity(list(identity(row)))
-        if key is None or None in key[2:]:
-            return False
-        return key[0] == entry.id if self._fetching is None else (key[0], *key[2:]) == self._fetching.key(entry)
+        due = None if self._fetching is None else self._fetching.key(entry)
+        return key is not None and None not in key[2:] and key[0] == entry.id and due in (None, (entry.id, *key[2:]))
 
     def _finished(self, slot: _Slot, process: WorkerProcess, task: _Task, rows: list[Row]) -> Iterator[Row]:
         if process.served > 1 and not task.deaths and any(map(out_of_memory, rows)):
