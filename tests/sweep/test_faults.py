@@ -82,6 +82,30 @@ def test_a_file_of_a_folder_that_was_never_a_checkpoint_is_skipped(zoo: list[Ent
     assert (row["status"], row["verdict"]) == ("skipped", None)
 
 
+def test_an_empty_file_beside_a_model_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "net" / ".cache").mkdir(parents=True)
+    factory.save_tiny(tmp_path / "net" / "model.safetensors")
+    (tmp_path / "net" / ".cache" / "model.safetensors.lock").touch()
+    (row,) = run([Entry("net", tmp_path / "net")])
+    assert (row["status"], row["format"]) == ("ok", "hugging-face")
+
+
+def test_a_folder_that_is_a_checkpoint_and_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    factory.save_tiny(tmp_path / "net")
+    os.mkfifo(tmp_path / "net" / "pipe")
+    (row,) = run([Entry("net", tmp_path / "net")])
+    assert row["status"] == "error"
+    assert "neither a file nor a directory" in row["reason"]
+
+
+@pytest.mark.parametrize("suffix", [".pickle", ".pk", ".p", ".mpk", ".stablehlo", ".jax", ".onnx", ".H5"])
+def test_damaged_files_of_every_name_that_a_reader_claims_are_errors(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"empty{suffix}").touch()
+    (tmp_path / f"noise{suffix}").write_bytes(b"\x80\xff noise")
+    rows = run([Entry(name, tmp_path / f"{name}{suffix}") for name in ("empty", "noise")])
+    assert [row["status"] for row in rows] == ["error", "error"]
+
+
 def test_a_network_that_breaks_while_running_is_a_row(zoo: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     original = on_devices.submit
     poison = float(factory.tiny_variables(1)["params"]["linear"]["bias"][0])

@@ -229,7 +229,8 @@ class Prompt(Fetching):
     """Has fetched everything as soon as the first checkpoint is being scanned."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        row = full_row()
+        self.folder, self.key = folder, lambda entry: (entry.id, row["settings_hash"], row["version"])
 
     def turn(self, entry: Entry) -> int | None:
         return None if entry.remote is None else 0

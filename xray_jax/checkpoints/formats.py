@@ -36,6 +36,12 @@ BUILT_IN: tuple[Reader, ...] = (
     plain_pickle,
 )
 """In the order in which they are asked. Formats with a signature come before those that are guessed."""
+SUFFIXES = frozenset(
+    suffix
+    for reader in (safetensors, files, npz, jax_export, onnx, msgpack, plain_pickle)
+    for suffix in reader.SUFFIXES
+)
+"""How the names of checkpoints end: of files that are errors where they cannot be read."""
 
 
 def known() -> Iterator[Reader]:
@@ -68,8 +74,13 @@ def format_of(path: str | Path) -> Reader:
     )
 
 
-def is_checkpoint_folder(path: str | Path) -> bool:
-    """Whether a folder is itself one checkpoint (orbax, Hugging Face), rather than a folder of them."""
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file or folder is one by its name or by its content, sound or not; what else lies there is none."""
+    return Path(path).suffix.lower() in SUFFIXES or has_known_format(path)
+
+
+def has_known_format(path: str | Path) -> bool:
+    """Whether a file's content is of a format that a reader knows; whether a folder is itself one checkpoint."""
     try:
         format_of(path)
     except CheckpointError:
@@ -102,27 +113,41 @@ def read(path: str | Path) -> Tensors | Model:
 
 
 def sha256(path: str | Path) -> str:
-    """Content hash of a file; of a directory, over the sorted relative names and contents of its files.
+    """Content hash of a checkpoint.
+
+    Of a file it is the file's own. It goes on over the sorted relative names and contents of other files that hold part
+    of the model (weights beside an ONNX file, shards beside an index), and of the files of a folder: those that its
+    reader opens, or all where no reader says which.
 
     Raises:
       CheckpointError: when something in it cannot be read or is neither file nor directory.
     """
     path = Path(path)
-    _head(path)
-    total = hashlib.sha256()
+    head, total = _head(path), hashlib.sha256()
+    base = path if path.is_dir() else path.parent
     if not path.is_dir():
         _hash_file(path, total)
-        return total.hexdigest()
-    entries = sorted(
-        (Path(folder, name) for folder, _, names in os.walk(path) for name in names),
-        key=lambda entry: entry.relative_to(path).as_posix(),
-    )
-    for entry in entries:
-        name = entry.relative_to(path).as_posix().encode(errors="surrogateescape")
-        total.update(len(name).to_bytes(8, "little") + name)
-        total.update(_head_size(entry).to_bytes(8, "little"))
-        _hash_file(entry, total)
+    for name, part in sorted((part.relative_to(base).as_posix(), part) for part in _parts(path, head)):
+        encoded = name.encode(errors="surrogateescape")
+        total.update(len(encoded).to_bytes(8, "little") + encoded)
+        total.update((_size(part) or 0).to_bytes(8, "little"))
+        _hash_file(part, total)
     return total.hexdigest()
+
+
+def _parts(path: Path, head: bytes) -> list[Path]:
+    """The files of a folder, or beside a file, that are read; of what is refused all in the folder, none beside it."""
+    for candidate in (orbax, hugging_face) if path.is_dir() else (safetensors, onnx):
+        try:
+            if candidate.matches(path, head):
+                return candidate.parts(path)
+        except CheckpointError:
+            break
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: damaged {candidate.NAME} ({reason(error)}); copy or save it again"
+            ) from error
+    return [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
 
 
 def _hash_file(path: Path, total: "hashlib._Hash") -> None:
@@ -134,19 +159,11 @@ def _hash_file(path: Path, total: "hashlib._Hash") -> None:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _head_size(path: Path) -> int:
-    _head(path)
-    return path.stat().st_size
-
-
 def _head(path: Path) -> bytes:
+    """The first bytes of a file that is not empty; none of a directory."""
+    if _size(path) is None:
+        return b""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return b""
-        # A pipe or a device would block a sweep for ever, or never end.
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(f"{path}: neither a file nor a directory")
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
@@ -154,3 +171,17 @@ def _head(path: Path) -> bytes:
     if not head:
         raise CheckpointError(f"{path}: the file is empty")
     return head
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None for a directory."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    # A pipe or a device would block a sweep for ever, or never end.
+    if not stat.S_ISREG(found.st_mode):
+        raise CheckpointError(f"{path}: neither a file nor a directory")
+    return found.st_size

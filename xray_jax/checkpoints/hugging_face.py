@@ -1,6 +1,7 @@
 """Hugging Face folders: config.json beside weights in safetensors, sharded or not, or in a torch file."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from xray_jax.checkpoints.torch import stream_file, zip_file
 
 NAME = "hugging-face"
 _CONFIG = "config.json"
+_SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 _WEIGHTS = ("model.safetensors", f"model{safetensors.INDEX_SUFFIX}", "pytorch_model.bin")
 
 
@@ -32,11 +34,26 @@ def read(path: Path) -> Tensors:
     raise CheckpointError(f"{weights.name} in it is neither safetensors nor torch: damaged, or a Git LFS pointer")
 
 
+def parts(path: Path) -> list[Path]:
+    """The files that are read: weights and config.json.
+
+    Raises:
+      CheckpointError: an index of shards is damaged.
+    """
+    weights = _weights(path)
+    assert weights is not None
+    config = [path / _CONFIG] if (path / _CONFIG).is_file() else []
+    return [*config, weights, *safetensors.parts(weights)]
+
+
 def _weights(folder: Path) -> Path | None:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(folder.glob("*.safetensors")) if (folder / _CONFIG).is_file() else []
+    if not (folder / _CONFIG).is_file():
+        return None
+    # As files of hubs are told apart: neither hidden ones nor one shard of several.
+    found = [path for path in folder.glob("[!.]*.safetensors") if path.is_file() and not _SHARD.search(path.name)]
     return found[0] if len(found) == 1 else None
 
 

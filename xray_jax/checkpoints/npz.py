@@ -12,6 +12,7 @@ from xray_jax.checkpoints.archive import MAGIC, Archive
 from xray_jax.checkpoints.contents import CheckpointError, LazyArray, Tensors
 
 NAME = "npz"
+SUFFIXES = (".npz",)
 _SUFFIX = ".npy"
 _MAX_HEADER_BYTES = 4096
 

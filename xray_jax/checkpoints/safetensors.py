@@ -17,6 +17,7 @@ from xray_jax.checkpoints.contents import MAX_JSON_BYTES, Array, CheckpointError
 from xray_jax.files import atomic_write
 
 NAME = "safetensors"
+SUFFIXES = (".safetensors",)
 INDEX_SUFFIX = ".safetensors.index.json"
 _DTYPES: dict[str, Any] = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64,
@@ -36,6 +37,15 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path) -> Tensors:
     """All arrays of the file, or of all shards of the index, read late."""
     return _read_index(path) if path.name.endswith(INDEX_SUFFIX) else _read_file(path)
+
+
+def parts(path: Path) -> list[Path]:
+    """The shards beside an index.
+
+    Raises:
+      CheckpointError: as `read` does of an index.
+    """
+    return _shards(path)[1] if path.name.endswith(INDEX_SUFFIX) else []
 
 
 def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
@@ -86,21 +96,30 @@ def _array(source: Source, base: int, entry: dict[str, Any]) -> tuple[LazyArray,
     return array, (start, stop)
 
 
-def _read_index(path: Path) -> Tensors:
+def _shards(path: Path) -> tuple[dict[str, Any], list[Path]]:
+    """What an index holds, and the files that it names: all there, and beside it."""
     with open(path, "rb") as file:
         index = parse_json(file.read(MAX_JSON_BYTES + 1), path.name)
     weights = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
         raise CheckpointError(f"{path.name}: expected an object with `weight_map`: tensor name -> shard file")
-    arrays: dict[str, Array] = {}
-    size = path.stat().st_size
-    for shard in sorted(set(weights.values())):
+    shards = sorted(set(weights.values()))
+    for shard in shards:
         if shard != Path(shard).name or "\\" in shard or shard in ("", ".", ".."):
             raise CheckpointError(f"{path.name}: shard {shard!r} is not a plain file name: refused")
         if not (path.parent / shard).is_file():
             raise CheckpointError(f"{path.name}: its shard {shard} is missing; put it beside the index")
-        part = _read_file(path.parent / shard)
-        arrays.update({name: part.arrays[name] for name in part.arrays if weights.get(name) == shard})
+    return index, [path.parent / shard for shard in shards]
+
+
+def _read_index(path: Path) -> Tensors:
+    index, shards = _shards(path)
+    weights = index["weight_map"]
+    arrays: dict[str, Array] = {}
+    size = path.stat().st_size
+    for shard in shards:
+        part = _read_file(shard)
+        arrays.update({name: part.arrays[name] for name in part.arrays if weights.get(name) == shard.name})
         size += part.size
     if missing := sorted(set(weights) - set(arrays)):
         raise CheckpointError(f"{path.name}: tensors {missing[:5]} are in none of its shards; copy the shards again")

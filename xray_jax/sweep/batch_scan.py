@@ -195,7 +195,7 @@ class BatchScan:
             row["format"] = checkpoints.format_of(entry.path).NAME
         except checkpoints.CheckpointError as error:
             # A file in a folder that is no checkpoint by name or content was never meant to be one.
-            expected = entry.listed or entry.path.suffix.lower() in checkpoint_list.CHECKPOINT_SUFFIXES
+            expected = entry.listed or checkpoints.is_checkpoint(entry.path)
             return _fail(job, ERROR if expected else SKIPPED, str(error))
         except Exception as error:
             return _fail(job, ERROR, _describe(error))

@@ -12,9 +12,9 @@ from typing import Any
 from xray_jax import checkpoints
 from xray_jax.checkpoints.contents import PART
 from xray_jax.rows.names import part_ids
+from xray_jax.sweep import local_folder
 from xray_jax.sweep.sources.address import Address, SourceError, parse
-from xray_jax.sweep.sources.grouping import CHECKPOINT_SUFFIXES as CHECKPOINT_SUFFIXES
-from xray_jax.sweep.sources.listing import Sources
+from xray_jax.sweep.sources.listing import Sources, unique_names
 from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.sweep.sources.remote import Remote
 
@@ -63,7 +63,7 @@ class Entry:
 
 def collect(
     spec: str,
-    is_checkpoint_folder: Callable[[Path], bool] = checkpoints.is_checkpoint_folder,
+    has_known_format: Callable[[Path], bool] = checkpoints.has_known_format,
     sources: SourceOptions | None = None,
 ) -> list[Entry]:
     """The checkpoints that `spec` names, sorted by id (a manifest keeps its own order).
@@ -72,7 +72,7 @@ def collect(
       spec: a manifest (`.jsonl`), a folder (searched in depth, hidden files left out), one checkpoint, a glob, or an
         address (`sources.address`) of one checkpoint or of a folder, bucket, repository or owner. `path#part` is one
         network of a file that holds several.
-      is_checkpoint_folder: tells a folder that *is* a checkpoint from one that holds checkpoints.
+      has_known_format: tells a folder that *is* a checkpoint from one that holds checkpoints, and a file's content.
       sources: how addresses are asked.
 
     Raises:
@@ -87,9 +87,12 @@ def collect(
         return _unique(list(_read(path)), spec)
     try:
         if path.is_dir():
-            found = [path] if is_checkpoint_folder(path) else sorted(_walk(path, is_checkpoint_folder))
-            root = path.parent if found == [path] else path
-        elif path.exists():
+            inside = local_folder.listing(path, has_known_format)
+            own, alone = str(path.relative_to(path.parent)), inside == [("", path)]
+            names = unique_names([name or own for name, _ in inside])
+            entries = [Entry(name, file, listed=alone) for name, (_, file) in zip(names, inside, strict=True)]
+            return sorted(entries, key=lambda entry: entry.id)
+        if path.exists():
             found, root = [path], path.parent
         else:
             # Links can lead `**` in circles: of all ways to one file the shortest counts.
@@ -98,7 +101,7 @@ def collect(
             root = _common(found) if found else path.parent
     except OSError as error:
         raise ManifestError(f"--checkpoints={spec}: cannot be read: {error.strerror} ({error.filename})") from error
-    if not found and not path.is_dir() and not glob.has_magic(spec):
+    if not found and not glob.has_magic(spec):
         raise ManifestError(f"--checkpoints={spec}: no such file, folder or glob match")
     return _unique([Entry(str(file.relative_to(root)), file, listed=found == [path]) for file in found], spec)
 
@@ -124,20 +127,6 @@ def _common(paths: list[Path]) -> Path:
     parents = [list(path.parents)[::-1] for path in paths]
     shared = [level[0] for level in zip(*parents, strict=False) if len(set(level)) == 1]
     return shared[-1]
-
-
-def _walk(folder: Path, is_checkpoint_folder: Callable[[Path], bool]) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
-        # A link to a folder could lead in a circle, or out of what the user asked to scan.
-        if entry.is_dir() and not entry.is_symlink():
-            if is_checkpoint_folder(entry):
-                yield entry
-            else:
-                yield from _walk(entry, is_checkpoint_folder)
-        elif not entry.is_dir():
-            yield entry
 
 
 def _read(path: Path) -> Iterator[Entry]:

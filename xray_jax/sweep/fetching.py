@@ -40,7 +40,11 @@ class Fetched:
 
 
 class Fetching:
-    """Of one run."""
+    """Of one run.
+
+    Attributes:
+      key: (id, settings hash, version) that a row of an entry has.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class Fetching:
           failed: the error row of an entry, for a reason.
         """
         self._fetcher = Fetcher(options)
-        self._done, self._key, self._failed = done, key, failed
+        self._done, self.key, self._failed = done, key, failed
         # A row without a content hash is of a checkpoint that never came.
         self._have = {
             (row["id"], row["settings_hash"], row["version"], row.get("source"), row.get("revision"))
@@ -77,7 +81,7 @@ class Fetching:
             begins()
             remote = self._fetcher.look(entry.remote)
             entry = replace(entry, remote=remote)
-            if remote.revision is not None and (*self._key(entry), remote.address.shown, remote.revision) in self._have:
+            if remote.revision is not None and (*self.key(entry), remote.address.shown, remote.revision) in self._have:
                 return Fetched(entry, has_row=True)
             copy = self._fetcher.fetch(remote, turn)
         except Exception as error:

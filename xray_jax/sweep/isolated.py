@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import EarlierRow, Row
+from xray_jax.rows.row import SCHEMA, EarlierRow, Row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
@@ -256,10 +256,20 @@ class _Supervisor:
                     self._attempts.begin(key)
                     task.identity = key
                     process.acknowledge()
-            case {"rows": list(rows)} if task is not None and all(_is_of(task.entry, row) for row in rows):
+            case {"rows": list(rows)} if (
+                task is not None and len(rows) < 2 and all(self._is_of(task.entry, row) for row in rows)
+            ):
                 yield from self._finished(slot, process, task, rows)
             case _:
                 raise WorkerDiedError(NONSENSE)
+
+    def _is_of(self, entry: Entry, row: Any) -> bool:
+        """Whether what a process calls a row can be this entry's: a checkpoint may have taken the process over."""
+        if not isinstance(row, dict) or row.get("schema") != SCHEMA or not {"status", "reason"} <= row.keys():
+            return False
+        key = as_identity(list(identity(row)))
+        due = None if self._fetching is None else self._fetching.key(entry)
+        return key is not None and None not in key[2:] and key[0] == entry.id and due in (None, (entry.id, *key[2:]))
 
     def _finished(self, slot: _Slot, process: WorkerProcess, task: _Task, rows: list[Row]) -> Iterator[Row]:
         if process.served > 1 and not task.deaths and any(map(out_of_memory, rows)):
@@ -310,14 +320,6 @@ class _Supervisor:
         """Kills the slot's process and returns how it ended."""
         process, slot.process = slot.process, None
         return 0 if process is None else process.end()
-
-
-def _is_of(entry: Entry, row: Any) -> bool:
-    """Whether what a process calls a row can be one of this entry: a checkpoint may have taken the process over."""
-    if not isinstance(row, dict) or not {"status", "reason"} <= row.keys():
-        return False
-    key = as_identity(list(identity(row)))
-    return key is not None and key[0] == entry.id
 
 
 def shares(workers: int) -> dict[str, str]:

@@ -96,27 +96,28 @@ class WorkerProcess:
             raise WorkerDiedError from error
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What it has said, without waiting for more.
+        """What it has said, without waiting for more; of much that it has said a part, and the next call goes on.
+
+        A process that never stops talking must not keep its supervisor from the time limits and from the others.
 
         Raises:
           WorkerDiedError: it is gone, or what it says is no message.
         """
-        while True:
+        try:
+            data = os.read(self._messages, _READ)
+        except BlockingIOError:
+            return
+        if not data:
+            raise WorkerDiedError
+        if len(self._unread) > _LONGEST_MESSAGE:
+            raise WorkerDiedError(NONSENSE)
+        self._unread += data
+        *lines, self._unread = self._unread.split(b"\n")
+        for line in lines:
             try:
-                data = os.read(self._messages, _READ)
-            except BlockingIOError:
-                return
-            if not data:
-                raise WorkerDiedError
-            if len(self._unread) > _LONGEST_MESSAGE:
-                raise WorkerDiedError(NONSENSE)
-            self._unread += data
-            *lines, self._unread = self._unread.split(b"\n")
-            for line in lines:
-                try:
-                    yield dict(json.loads(line))
-                except (ValueError, TypeError, RecursionError) as error:
-                    raise WorkerDiedError(NONSENSE) from error
+                yield dict(json.loads(line))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise WorkerDiedError(NONSENSE) from error
 
     def end(self) -> int:
         """Kills it and what it started, and returns its exit status: that of its own death, where it was dead."""

@@ -1,5 +1,6 @@
 """ONNX models against a forward pass written in numpy, and against what onnxruntime says of the same file."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.formats import sha256
 from xray_jax.checkpoints.loading import load
 from xray_jax.checkpoints.programs import onnx as reader
 from xray_jax.classifier import Access, BlackBox, Classifier
@@ -167,6 +169,18 @@ def test_weights_beside_the_model_are_read(tmp_path):
     model = load(external(tmp_path / "m.onnx", "head.bin"))
     assert isinstance(model, Classifier)
     np.testing.assert_array_equal(label_images(model, IMAGES), expected_labels(IMAGES))
+
+
+def test_weights_beside_the_model_are_part_of_its_content(tmp_path):
+    (tmp_path / "head.bin").write_bytes(HEAD.tobytes())
+    path = external(tmp_path / "m.onnx", "head.bin")
+    first = sha256(path)
+    assert first != hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "head.bin").write_bytes((-HEAD).tobytes())
+    assert sha256(path) != first
+    # Of what is refused nothing else is opened; and a model alone is its own bytes.
+    for other in (external(tmp_path / "n.onnx", "../head.bin"), saved(tmp_path / "alone.onnx", build())):
+        assert sha256(other) == hashlib.sha256(other.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

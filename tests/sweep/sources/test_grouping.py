@@ -23,6 +23,8 @@ def names(*files: str) -> dict[str, tuple[str, ...]]:
 def test_files_of_known_names_only() -> None:
     found = names("a.pth", "b/c.onnx", "README.md", "x.py", ".hidden.pth", "b/.git/x.pth", "config.json")
     assert found == {"a.pth": ("a.pth",), "b/c.onnx": ("c.onnx",)}
+    more = ("a.pickle", "b.p", "c.mpk", "d.stablehlo", "e.jax", "f.PKL")
+    assert set(names(*more)) == set(more)
 
 
 def test_an_orbax_folder_is_one_checkpoint() -> None:
@@ -32,9 +34,29 @@ def test_an_orbax_folder_is_one_checkpoint() -> None:
     assert names("_METADATA", "d/x") == {"": ("_METADATA", "d/x")}
 
 
+def test_a_tree_of_orbax_hides_nothing() -> None:
+    tree = ("model/_METADATA", "model/d/x")
+    assert names(*tree, "a.pth", "model/b.pth", "sub/c.onnx", "README.md") == {
+        "": tree, "a.pth": ("a.pth",), "model/b.pth": ("b.pth",), "sub/c.onnx": ("c.onnx",)
+    }  # fmt: skip
+    assert names("_METADATA", "d/x", "model/_METADATA", "net/_METADATA") == {
+        "": ("_METADATA", "d/x"), "model": ("_METADATA",), "net": ("_METADATA",)
+    }  # fmt: skip
+
+
+def test_a_step_of_orbax_keeps_what_describes_it() -> None:
+    step = ("3/_CHECKPOINT_METADATA", "3/default/_METADATA")
+    assert names(*(f"net/{name}" for name in (*step, "3/metrics/metrics"))) == {"net": step}
+    outer = ("net/_METADATA", "net/x/_CHECKPOINT_METADATA", "net/x/default/_METADATA")
+    assert names(*outer) == {"net": ("_METADATA",), "net/x": ("_CHECKPOINT_METADATA", "default/_METADATA")}
+
+
 @pytest.mark.parametrize("folder", ["", "models/one/"])
 def test_a_hugging_face_folder_prefers_safetensors(folder: str) -> None:
-    files = ("config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "README.md", "extra.onnx")
+    files = (
+        "config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "README.md", "extra.onnx",
+        "flax_model-00001-of-00002.msgpack", "flax_model-00002-of-00002.msgpack", "flax_model.msgpack.index.json",
+    )  # fmt: skip
     assert names(*(folder + name for name in files)) == {
         folder.rstrip("/"): ("config.json", "model.safetensors"),
         f"{folder}extra.onnx": ("extra.onnx",),

@@ -18,7 +18,7 @@ from xray_jax.checkpoints.contents import OPTIMISER_KEYS, CheckpointError, Tenso
 from xray_jax.files import atomic_write
 
 NAME = "msgpack"
-_SUFFIXES = (".msgpack", ".flax", ".mpk")
+SUFFIXES = (".msgpack", ".flax", ".mpk")
 _FIRST_KEYS = (b"params", b"batch_stats", b"xray_jax")
 
 _MAX_OBJECTS = 1 << 20
@@ -48,7 +48,7 @@ def matches(path: Path, head: bytes) -> bool:
     # A map at the top. That is a weak sign, so it needs the suffix too, or a first key that flax writes.
     if not head or not (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)):
         return False
-    return path.suffix.lower() in _SUFFIXES or any(key in head[:48] for key in _FIRST_KEYS)
+    return path.suffix.lower() in SUFFIXES or any(key in head[:48] for key in _FIRST_KEYS)
 
 
 def read(path: Path) -> Tensors:

@@ -44,7 +44,7 @@ def read(path: Path) -> Tensors:
     """Arrays of the tree's model state (the optimiser's is skipped), names joined by "/", read late."""
     item = _item(path)
     assert item is not None
-    size = _check_files(path)
+    size = _check_files(path, item)
     index = parse_json((item / _TREE).read_bytes(), _TREE)
     arrays: dict[str, Array] = {}
     skipped: set[str] = set()
@@ -67,6 +67,14 @@ def read(path: Path) -> Tensors:
     return stored_metadata.tensors(arrays, _stored(item), notes, size)
 
 
+def parts(path: Path) -> list[Path]:
+    """The files that are read: those of the tree, and the metadata of its step. A manager's older steps are not."""
+    item = _item(path)
+    assert item is not None
+    inside = [entry for entry in item.rglob("*") if not entry.is_dir()]
+    return inside if item == path or not (item.parent / _STEP).exists() else [*inside, item.parent / _STEP]
+
+
 def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Writes a linen variables tree with JSON metadata as an orbax directory, replacing what is there."""
     import orbax.checkpoint as ocp
@@ -82,22 +90,22 @@ def save(path: str | Path, variables: Mapping[str, Any], metadata: Mapping[str, 
 
 
 def _item(path: Path) -> Path | None:
-    """The directory that holds the tree: `path`, an item in it, or the same in the newest step of a manager."""
+    """The directory that holds the tree: `path`, an item in it, or the same in a manager's newest step with one."""
     if (path / _TREE).is_file():
         return path
     for name in _ITEMS:
         if (path / name / _TREE).is_file():
             return path / name
     steps = [entry for entry in path.iterdir() if entry.name.isdecimal() and entry.is_dir() and not entry.is_symlink()]
-    for step in sorted(steps, key=lambda entry: int(entry.name), reverse=True)[:1]:
-        return next((step / name for name in ("", *_ITEMS) if (step / name / _TREE).is_file()), None)
-    return None
+    newest_first = sorted(steps, key=lambda entry: int(entry.name), reverse=True)
+    items = (step / name for step in newest_first for name in ("", *_ITEMS))
+    return next((item for item in items if (item / _TREE).is_file()), None)
 
 
-def _check_files(path: Path) -> int:
-    """Bytes on disk, after refusing what orbax never writes and what would unpack without bound."""
+def _check_files(path: Path, item: Path) -> int:
+    """Bytes of the tree on disk, after refusing what orbax never writes and what would unpack without bound."""
     files: list[Path] = []
-    for entry in path.rglob("*"):
+    for entry in {*parts(path), *item.rglob("*"), item, item.parent} - {path, path.parent}:
         if entry.is_symlink():
             raise CheckpointError(f"{entry.relative_to(path)} is a symbolic link: refused in an orbax directory")
         if entry.is_file():

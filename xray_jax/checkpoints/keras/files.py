@@ -21,6 +21,7 @@ from xray_jax.checkpoints.keras import weights as keras_weights
 from xray_jax.classifier import Classifier
 
 NAME = "Keras"
+SUFFIXES = (".keras", ".h5", ".hdf5")
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 

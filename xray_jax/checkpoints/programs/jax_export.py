@@ -82,7 +82,7 @@ class ExportedNetwork:
 
 def matches(path: Path, head: bytes) -> bool:
     """By MLIR's signature near the start, or by suffix: the outer container has no signature of its own."""
-    return (_BYTECODE in head and b"StableHLO" in head) or path.suffix.lower() in SUFFIXES
+    return (_BYTECODE in head and b"StableHLO" in head) or (head != b"" and path.suffix.lower() in SUFFIXES)
 
 
 def read(path: Path) -> Classifier:

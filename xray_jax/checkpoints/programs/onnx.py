@@ -27,6 +27,7 @@ from xray_jax.checkpoints.programs.onnx_session import Output, Session, class_ou
 from xray_jax.classifier import BlackBox, Classifier
 
 NAME = "ONNX"
+SUFFIXES = (".onnx",)
 ARCHITECTURE = "onnx graph"
 MAX_OUTPUTS = 8
 TOLERANCE = 1e-3
@@ -37,7 +38,7 @@ HALF_TOLERANCE = 2e-2
 
 def matches(path: Path, head: bytes) -> bool:
     """By suffix, or by the version and the field that follows it: protobuf has no signature."""
-    return path.suffix.lower() == ".onnx" or (
+    return (head != b"" and path.suffix.lower() in SUFFIXES) or (
         head[:1] == b"\x08"
         and b"\x01" <= head[1:2] <= b"\x14"
         and head[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x3a", b"\x42")
@@ -74,6 +75,22 @@ def read(path: Path) -> Classifier | BlackBox:
         notes=notes,
         runtime="onnxruntime",
     )
+
+
+def parts(path: Path) -> list[Path]:
+    """The files beside it that hold weights.
+
+    Raises:
+      CheckpointError: as `read` does.
+    """
+    source = Source.of(path)
+    with source.open() as file:
+        # Most models name no other file, and need not be parsed to know.
+        if source.size <= onnx_model.MAX_BYTES and onnx_model.LOCATION.encode() not in file.read(source.size):
+            return []
+    locations = onnx_model.inspect(source).locations
+    onnx_model.check_external(locations, path)
+    return [path.parent / location for location in sorted(locations)]
 
 
 Program = tuple[OnnxNetwork, Mapping[str, Any], int]

@@ -32,6 +32,8 @@ MISSING = "ONNX models need onnx and onnxruntime: pip install 'xray-jax[onnx]'"
 REHEARSAL_SECONDS = 120
 _REFUSAL = 3
 
+LOCATION = "location"
+"""The key of a file name in a tensor's external data."""
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _REFUSED = frozenset({"EPContext", "ATen", "PythonOp", "PythonOpGrad"})
 """Operators that carry compiled code, or call into another runtime."""
@@ -136,9 +138,9 @@ def read_tensor(tensor: Any, folder: Path) -> np.ndarray:
     stated = {entry.key: entry.value for entry in tensor.external_data}
     dtype, shape = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)), tuple(tensor.dims)
     length = dtype.itemsize * math.prod(shape)
-    source, offset = Source.of(folder / stated["location"]), int(stated.get("offset", 0))
+    source, offset = Source.of(folder / stated[LOCATION]), int(stated.get("offset", 0))
     if int(stated.get("length", length)) != length or not 0 <= offset <= source.size - length:
-        raise CheckpointError(f"damaged ONNX: {stated['location']!r} does not hold the {length} bytes that it should")
+        raise CheckpointError(f"damaged ONNX: {stated[LOCATION]!r} does not hold the {length} bytes that it should")
     return np.frombuffer(source.read(offset, length), dtype).reshape(shape)
 
 
@@ -211,6 +213,6 @@ def _messages(message: Any) -> Iterator[Any]:
 
 def _locations(tensor: Any) -> set[str]:
     """Files that a tensor is to be read from; an empty name where it does not say which."""
-    stated = {entry.value for entry in tensor.external_data if entry.key == "location"}
+    stated = {entry.value for entry in tensor.external_data if entry.key == LOCATION}
     outside = tensor.data_location == tensor.EXTERNAL or len(tensor.external_data) > 0
     return stated or ({""} if outside else set())

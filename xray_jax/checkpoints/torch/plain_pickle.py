@@ -10,8 +10,10 @@ from xray_jax.checkpoints.torch import pickles, state_dict
 from xray_jax.checkpoints.torch.pickle_values import Blob
 
 NAME = "pickle"
-_SUFFIXES = (".pkl", ".pickle", ".pk", ".p")
-_TORCH_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".ckpt", ".bin")
+_PICKLES = (".pkl", ".pickle", ".pk", ".p")
+_TORCH = (".pt", ".pth", ".th", ".tar", ".ckpt", ".bin")
+SUFFIXES = _PICKLES + _TORCH
+"""Those of torch's zip and stream files are the same."""
 _PROTO = 0x80
 # Protocols 0 and 1 have no signature: a mark, an empty container, or a global opens them.
 _OPENINGS = b"(]})c"
@@ -21,8 +23,8 @@ def matches(path: Path, head: bytes) -> bool:
     """By a pickle's first byte, and where that says little the suffix too."""
     if head[:1] == bytes((_PROTO,)):
         return head[1:2] <= b"\x05"
-    suffix = path.suffix.lower()
-    return suffix in _SUFFIXES or (suffix in _TORCH_SUFFIXES and head[:1] in (bytes((c,)) for c in _OPENINGS))
+    suffix = path.suffix.lower() if head else ""
+    return suffix in _PICKLES or (suffix in _TORCH and head[:1] in (bytes((c,)) for c in _OPENINGS))
 
 
 def read(path: Path) -> Tensors:

@@ -1,24 +1,19 @@
 """Which files of a listing make up which checkpoint, by their names alone, as the readers of `checkpoints` see them."""
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from xray_jax.checkpoints import SUFFIXES
 from xray_jax.sweep.sources.remote import RemoteFile
 
-# fmt: off
-CHECKPOINT_SUFFIXES = frozenset({
-    ".pt", ".pth", ".th", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors", ".npz", ".msgpack", ".flax", ".h5", ".hdf5",
-    ".keras", ".onnx", ".jaxexport",
-})
-# fmt: on
-"""A file of such a name that cannot be read is an error; any other unreadable file of a folder is skipped."""
-_TREE = "_METADATA"
+_TREE, _STEP = "_METADATA", "_CHECKPOINT_METADATA"
 _ITEMS = ("default", "state", "params", "model", "variables")
 _CONFIG, _SAFE, _INDEX, _TORCH = "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 _INDEX_SUFFIX = ".safetensors.index.json"
-_SAME_WEIGHTS = frozenset({_TORCH, "tf_model.h5", "flax_model.msgpack"})
+_SAME_WEIGHTS = (("pytorch_model", ".bin"), ("tf_model", ".h5"), ("flax_model", ".msgpack"))
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-\d+(?P<suffix>\.\w+)")
 
 
@@ -31,20 +26,22 @@ class Group:
       files: to be fetched, named below the folder that holds them.
       main: which of them is the checkpoint; "" for the folder.
       problem: why no reader has any use for them; None where one has.
+      copies: the same weights for other frameworks beside them.
     """
 
     name: str
     files: tuple[RemoteFile, ...]
     main: str = ""
     problem: str | None = None
+    copies: tuple[RemoteFile, ...] = ()
 
 
 def groups(files: Iterable[RemoteFile]) -> list[Group]:
     """The checkpoints among files, sorted by name; what no reader knows by its name is left out, and hidden files.
 
-    A folder of orbax is one checkpoint with all its files. A folder with weights under Hugging Face's names is one,
-    with config.json; the same weights for other frameworks beside them (pytorch_model.bin beside model.safetensors) are
-    left out. Any other file of a known name is one.
+    A folder of orbax is one checkpoint, with the files of its trees. A folder with weights under Hugging Face's names
+    is one, with config.json; the same weights for other frameworks beside them (pytorch_model.bin beside
+    model.safetensors) are copies. Any other file of a known name is one, in these folders too.
     """
     left = {file.name: file for file in files if not any(part.startswith(".") for part in file.name.split("/"))}
     found = [*_orbax(left)]
@@ -54,24 +51,36 @@ def groups(files: Iterable[RemoteFile]) -> list[Group]:
     found += [
         Group(name, (_below(file, _folder(name)),), PurePosixPath(name).name)
         for name, file in left.items()
-        if PurePosixPath(name).suffix.lower() in CHECKPOINT_SUFFIXES
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
     ]
     return sorted(found, key=lambda group: group.name)
 
 
 def _orbax(left: dict[str, RemoteFile]) -> list[Group]:
-    roots = sorted({_root(_folder(name)) for name in left if PurePosixPath(name).name == _TREE}, key=len)
-    return [Group(root, inside) for root in roots if (inside := _take(left, root, _inside(left, root)))]
+    trees = {_folder(name) for name in left if PurePosixPath(name).name == _TREE}
+    roots: dict[str, str] = {}
+    for tree in trees:
+        # What describes a step lies above its items.
+        if (step := f"{_folder(tree)}/{_STEP}".lstrip("/")) in left and _root(tree, trees) != tree:
+            roots[step] = _root(tree, trees)
+    for name in left:
+        holder = next((folder for folder in above(name) if folder in trees), None)
+        if holder is not None and PurePosixPath(name).suffix.lower() not in SUFFIXES:
+            roots.setdefault(name, _root(holder, trees))
+    inside: defaultdict[str, list[str]] = defaultdict(list)
+    for name, root in roots.items():
+        inside[root].append(name)
+    return [Group(root, _take(left, root, names)) for root, names in inside.items()]
 
 
-def _root(folder: str) -> str:
-    """The folder of the checkpoint whose tree lies in `folder`: above an item of it, and above a manager's step."""
-    parts = folder.split("/") if folder else []
-    if parts and parts[-1] in _ITEMS:
-        parts.pop()
-    if parts and parts[-1].isdecimal():
-        parts.pop()
-    return "/".join(parts)
+def _root(tree: str, trees: Collection[str]) -> str:
+    """The folder of the checkpoint whose tree lies in `tree`: above an item of it, and above a manager's step."""
+    root = tree
+    for is_part in (_ITEMS.__contains__, str.isdecimal):
+        parent, name = _folder(root), PurePosixPath(root).name
+        if is_part(name) and parent not in trees:
+            root = parent
+    return root
 
 
 def _hugging_face(folder: str, left: dict[str, RemoteFile]) -> list[Group]:
@@ -88,9 +97,12 @@ def _hugging_face(folder: str, left: dict[str, RemoteFile]) -> list[Group]:
     else:
         return []
     taken = _take(left, folder, [here[name] for name in [_CONFIG, *weights] if name in here])
-    for name in [*_SAME_WEIGHTS, *_shards_of("pytorch_model", ".bin", here), "pytorch_model.bin.index.json"]:
-        left.pop(here.get(name, ""), None)
-    return [Group(folder, taken)]
+    same = [
+        name
+        for stem, suffix in _SAME_WEIGHTS
+        for name in (f"{stem}{suffix}", *_shards_of(stem, suffix, here), f"{stem}{suffix}.index.json")
+    ]
+    return [Group(folder, taken, copies=_take(left, folder, [here[name] for name in same if here.get(name) in left]))]
 
 
 def _shards(left: dict[str, RemoteFile]) -> list[Group]:
@@ -98,7 +110,7 @@ def _shards(left: dict[str, RemoteFile]) -> list[Group]:
     found = []
     sets = {(_folder(name), match["stem"], match["suffix"]) for name in left if (match := _shard(name))}
     for folder, stem, suffix in sorted(sets):
-        if suffix.lower() not in CHECKPOINT_SUFFIXES:
+        if suffix.lower() not in SUFFIXES:
             continue
         here = {PurePosixPath(name).name: name for name in left if _folder(name) == folder}
         index = f"{stem}{_INDEX_SUFFIX}"
@@ -130,13 +142,16 @@ def _take(left: dict[str, RemoteFile], folder: str, names: Iterable[str]) -> tup
     return tuple(_below(left.pop(name), folder) for name in names)
 
 
-def _inside(left: dict[str, RemoteFile], folder: str) -> list[str]:
-    return [name for name in left if not folder or name.startswith(f"{folder}/")]
-
-
 def _below(file: RemoteFile, folder: str) -> RemoteFile:
     name = file.name.removeprefix(f"{folder}/") if folder else file.name
     return RemoteFile(name, file.key, file.size, file.tag, file.sha256)
+
+
+def above(name: str) -> Iterator[str]:
+    """The folders that hold it, the nearest first; the last is "", where everything lies."""
+    while name:
+        name = _folder(name)
+        yield name
 
 
 def _folder(name: str) -> str:

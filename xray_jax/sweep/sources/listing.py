@@ -105,14 +105,14 @@ class Sources:
                 return [(name, _remote(address, alone, revision))]
         below = [replace(file, name=file.name.removeprefix(f"{prefix}/")) for file in files] if prefix else files
         found = _checked_groups(below)
-        names = _unique([group.name or address.name for group in found])
+        names = unique_names([group.name or address.name for group in found])
         return [
             (name, _remote(_child(address, group.name), group, revision))
             for name, group in zip(names, found, strict=True)
         ]
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """The names, with a number behind one that came before: of objects `x.pt` and `x.pt/config.json`, say."""
     taken, counts, found = set(names), Counter[str](), []
     for name in names:

@@ -1,0 +1,79 @@
+"""What a worker process may say that a checkpoint has taken over: neither time nor rows are its to give."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.places import ROOT
+from tests.rows.rows import full_row
+from xray_jax.rows import file as row_file
+from xray_jax.sweep.batch_scan import OnStage
+from xray_jax.sweep.checkpoint_list import Entry
+from xray_jax.sweep.fetching import Fetching
+from xray_jax.sweep.isolated import IsolationOptions, scatter
+from xray_jax.sweep.sources.options import SourceOptions
+from xray_jax.sweep.worker_process import WorkerProcess
+
+FORGERIES: dict[str, Callable[[Any], list[Any]]] = {
+    "schema": lambda row: [row | {"schema": 99}],
+    "nothing": lambda row: [{name: row[name] for name in row if name != "settings_hash"}],
+    "settings": lambda row: [row | {"settings_hash": "0" * 16}],
+    "version": lambda row: [row | {"version": "0"}],
+    "copies": lambda row: [row] * 1000,
+}
+"""By its id, what a checkpoint that has taken its process over may send for a row."""
+
+
+class Forging:
+    """Sends for rows what the ids of its entries say, without a scan."""
+
+    def rows(self, entries: Sequence[Entry], done: Mapping[Any, Any], on_stage: OnStage) -> Iterator[Any]:
+        (entry,) = entries
+        row = full_row(id=entry.id)
+        try:
+            on_stage("hash", row)
+            on_stage("load", row)
+        except ValueError as error:
+            yield {**row, "status": "error", "reason": str(error)}
+            return
+        yield from FORGERIES[entry.id](row) if entry.id in FORGERIES else [row]
+
+
+@pytest.fixture(autouse=True)
+def workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent to a worker is of this file, wherever pytest was started from."""
+    monkeypatch.syspath_prepend(ROOT)
+
+
+def test_rows_that_no_scan_of_these_settings_has_are_refused(tmp_path: Path) -> None:
+    honest, names = full_row(), ["honest", *FORGERIES]
+    key = lambda entry: (entry.id, honest["settings_hash"], honest["version"])  # noqa: E731
+    fetching = Fetching(SourceOptions(), {}, key, lambda entry, reason: full_row(id=entry.id))
+    with contextlib.closing(fetching), row_file.RowWriter(tmp_path / "rows.jsonl") as writer:
+        entries = [Entry(name, Path(name)) for name in names]
+        for row in scatter(Forging, entries, {}, IsolationOptions(), fetching=fetching):
+            writer.write(row)
+    rows = {row["id"]: row for row in row_file.read(tmp_path / "rows.jsonl")}
+    assert list(rows) == names
+    assert rows.pop("honest")["status"] == "ok"
+    assert {row["reason"] for row in rows.values()} == {"its process sent what no worker sends, in load"}
+
+
+def test_a_process_that_never_stops_talking_is_heard_in_parts(tmp_path: Path) -> None:
+    said = [{"stage": str(number), "identity": None} for number in range(10_000)]
+    # What a process has said by the time that it is heard, and goes on to say meanwhile: a pipe holds less.
+    (tmp_path / "said").write_text("".join(json.dumps(each) + "\n" for each in said))
+    process = WorkerProcess(b"", 0, {}, "")
+    with open(tmp_path / "said", "rb") as file:
+        os.dup2(file.fileno(), process.fileno())
+    try:
+        first, second = list(process.messages()), list(process.messages())
+    finally:
+        process.end()
+    assert 0 < len(first) < len(said) / 2
+    assert first + second == said[: len(first) + len(second)]
