@@ -3,7 +3,10 @@
 import contextlib
 import json
 import os
+import pickle
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,13 @@ import pytest
 from tests.places import ROOT
 from tests.rows.rows import full_row
 from xray_jax.rows import file as row_file
+from xray_jax.sweep import worker_process
 from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Fetching
 from xray_jax.sweep.isolated import IsolationOptions, scatter
 from xray_jax.sweep.sources.options import SourceOptions
-from xray_jax.sweep.worker_process import WorkerProcess
+from xray_jax.sweep.worker_process import WorkerDiedError, WorkerProcess
 
 FORGERIES: dict[str, Callable[[Any], list[Any]]] = {
     "schema": lambda row: [row | {"schema": 99}],
@@ -62,6 +66,38 @@ def test_rows_that_no_scan_of_these_settings_has_are_refused(tmp_path: Path) -> 
     assert list(rows) == names
     assert rows.pop("honest")["status"] == "ok"
     assert {row["reason"] for row in rows.values()} == {"its process sent what no worker sends, in load"}
+
+
+def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a pipe holds was meant for it."""
+    monkeypatch.setattr(worker_process, "_DEAF_SECONDS", 0.2)
+    process = WorkerProcess(b"", 0, {}, "import time; time.sleep(600)")
+    with pytest.raises(WorkerDiedError):
+        process.request(b"x" * (1 << 20))
+    assert process.end() == -signal.SIGKILL
+
+
+HEARS = """
+import struct, sys
+def frame():
+    (length,) = struct.unpack(">Q", sys.stdin.buffer.read(8))
+    return sys.stdin.buffer.read(length)
+made, asked, told = frame(), frame(), frame()
+open(PATH, "wb").write(asked)
+"""
+
+
+def test_a_long_request_arrives_whole(tmp_path: Path) -> None:
+    asked = os.urandom(1 << 20)
+    process = WorkerProcess(b"made", 0, {}, HEARS.replace("PATH", repr(str(tmp_path / "heard"))))
+    process.request(asked)
+    process.acknowledge()
+    # It says nothing: when it can be heard, it is over.
+    assert wait([process], 60)
+    with pytest.raises(WorkerDiedError):
+        list(process.messages())
+    assert process.end() == 0
+    assert pickle.loads((tmp_path / "heard").read_bytes()) == asked
 
 
 def test_a_process_that_never_stops_talking_is_heard_in_parts(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ _READ = 1 << 16
 _CREDENTIALS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_")
 """How the names of variables with credentials for hubs and buckets begin."""
 _DYING_SECONDS = 10.0
+_DEAF_SECONDS = 60.0
+"""Without taking a word of what it is told; a process that starts may import for long."""
 _OUT_OF_MEMORY = ("MemoryError", "RESOURCE_EXHAUSTED", "bad_alloc", "annot allocate memory", "can't start new thread")
 
 
@@ -88,10 +91,18 @@ class WorkerProcess:
         self._send(b"")
 
     def _send(self, frame: bytes) -> None:
+        """Sends all of it; one that does not listen is killed, because it must not keep its supervisor waiting."""
         assert self._process.stdin is not None
+        pipe, left = self._process.stdin.fileno(), memoryview(LENGTH.pack(len(frame)) + frame)
+        room = select.poll()
+        room.register(pipe, select.POLLOUT)
         try:
-            self._process.stdin.write(LENGTH.pack(len(frame)) + frame)
-            self._process.stdin.flush()
+            while left:
+                if not room.poll(1000 * _DEAF_SECONDS):
+                    self._kill()
+                    raise WorkerDiedError
+                # No more than there is room for at once: a pipe takes so much whole, or waits.
+                left = left[os.write(pipe, left[: select.PIPE_BUF]) :]
         except OSError as error:
             raise WorkerDiedError from error
 
@@ -121,9 +132,7 @@ class WorkerProcess:
 
     def end(self) -> int:
         """Kills it and what it started, and returns its exit status: that of its own death, where it was dead."""
-        # Before its id is free again: until it is waited for, the group is its own.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill()
         os.close(self._messages)
         os.close(self._life)
         assert self._process.stdin is not None
@@ -133,6 +142,11 @@ class WorkerProcess:
             return self._process.wait(_DYING_SECONDS)
         # The kernel holds on to it, on a file system that does not answer for one.
         return -signal.SIGKILL
+
+    def _kill(self) -> None:
+        # Before its id is free again: until it is waited for, the group is its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def program(online: bool) -> str:
