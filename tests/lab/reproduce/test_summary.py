@@ -3,10 +3,11 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import commands
-from xray_jax.lab.reproduce import claims, evidence, page, tables, thresholds
+from xray_jax.lab.reproduce import claims, evidence, figures, page, tables, thresholds
 from xray_jax.lab.reproduce.evidence import EvidenceError
 
 
@@ -22,6 +23,7 @@ def test_each_zoo_has_a_page_and_the_summary_their_averages(folder: Path, tmp_pa
     done = commands.finished("xray-reproduce", *told)
     assert done.returncode == 0, done.stderr
     text = out.read_text()
+    assert "Figures 9 and 10" not in text, "both zoos are of one network"
     models = evidence.load(first)
     table = tables.table2(models, page.paper())
     header = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
@@ -41,6 +43,27 @@ def test_each_zoo_has_a_page_and_the_summary_their_averages(folder: Path, tmp_pa
         written = (tmp_path / "docs" / "reproduction" / f"{name}.md").read_text()
         assert "## Table 2" in written
         assert (tmp_path / "docs" / "reproduction" / f"{name}_figures" / "figure4.png").exists()
+
+
+def test_networks_on_one_data_set_stand_side_by_side(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other" / "small")
+    for part in ("records.jsonl", "rows.jsonl"):
+        text = (other / part).read_text().replace('"architecture": "preactresnet-small"', '"architecture": "plain"')
+        (other / part).write_text(text)
+    zoos = {name: evidence.load(each) for name, each in (("own", folder), ("plain", other))}
+    axes = figures.by_network(zoos, "re", "RE").axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["own", "plain"]
+    assert axes.get_legend_handles_labels()[1] == ["clean", "badnets", "blended"]
+    clean = [score for model in zoos["own"] if model.clean and (score := model.score("re")) is not None]
+    assert axes.patches[0].get_height() == axes.patches[1].get_height() == pytest.approx(np.mean(clean))
+    assert len(axes.patches) == 2 * 3
+    page.write_all([folder, other], tmp_path / "page.md", "again")
+    text = (tmp_path / "page.md").read_text()
+    assert "## Figures 9 and 10: networks on cifar10" in text
+    for name in ("re", "ats"):
+        link = f"page/cifar10_{name}_by_network.png"
+        assert f"({link})" in text
+        assert (tmp_path / link).stat().st_size > 1000
 
 
 def test_pages_of_one_name_and_single_tables_are_refused(folder: Path, tmp_path: Path) -> None:

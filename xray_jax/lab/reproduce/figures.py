@@ -1,6 +1,6 @@
 """The paper's figures from our rows and label maps; each function returns a Matplotlib figure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -55,6 +55,34 @@ def strip(models: Sequence[Model], name: str, title: str) -> Figure:
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_ylabel(title)
     axes.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def by_network(zoos: Mapping[str, Sequence[Model]], name: str, title: str) -> Figure:
+    """Figures 9 and 10: mean score of clean models and of each attack's, a group of bars a network; dots are models.
+
+    Args:
+      zoos: name of a network -> models of it.
+      name: of the score. title: of its axis.
+    """
+    columns = ["clean", *dict.fromkeys(attack for models in zoos.values() for attack in attacks_of(models))]
+    figure = Figure((2 + 3 * len(zoos), 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.9 / len(columns)
+    for number, column in enumerate(columns):
+        for place, models in enumerate(zoos.values()):
+            group = [m for m in models if m.clean] if column == "clean" else of_attack(models, column)
+            if values := scores(group, name):
+                x = place + (number - (len(columns) - 1) / 2) * width
+                colour = "tab:grey" if column == "clean" else colormaps["tab20"](number)
+                shown = axes.get_legend_handles_labels()[1]
+                label = column if column not in shown else "_"
+                axes.bar(x, np.mean(values), width, color=colour, alpha=0.7, label=label)
+                axes.plot([x] * len(values), values, "k.", markersize=2)
+    axes.set_xticks(range(len(zoos)), list(zoos))
+    axes.set_ylabel(title)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=7, ncols=2)
     return figure
 
 

@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from xray_jax.lab.reproduce import thresholds
+from xray_jax.lab.reproduce import figures, thresholds
 from xray_jax.lab.reproduce.claims import claims
 from xray_jax.lab.reproduce.evidence import Model
 from xray_jax.lab.reproduce.tables import SCORES, attacks_of, average, markdown, of_attack, paper_rows, scores
+from xray_jax.report.plane_figures import save
 from xray_jax.verdict.auroc import auroc
 
 
 def text(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[str, Any], command: str) -> str:
-    """The page as Markdown.
+    """The page as Markdown; its pictures are drawn.
 
     Args:
       zoos: page of a zoo -> its models.
-      out: where this page will be, for the links.
+      out: where this page will be, for the links; pictures go into the folder of its name.
       paper: the published numbers.
       command: how to make this page again, printed at its head.
     """
@@ -33,7 +34,29 @@ def text(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[str, An
         "## Averages\n\n" + _averages(zoos, out, paper),
         "## What the paper says, and what we find\n\n" + _claims(zoos, paper),
     ]
+    for data_set, networks in _networks(zoos).items():
+        parts.append(f"## Figures 9 and 10: networks on {data_set}\n\n" + _drawn(networks, data_set, out))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _networks(zoos: Mapping[Path, Sequence[Model]]) -> dict[str, dict[str, list[Model]]]:
+    """Data set -> network -> its models, of data sets on which there are several networks."""
+    found: dict[str, dict[str, list[Model]]] = {}
+    for models in zoos.values():
+        for model in models:
+            spec = model.record["spec"]
+            found.setdefault(spec["dataset"], {}).setdefault(spec["architecture"], []).append(model)
+    return {data_set: networks for data_set, networks in found.items() if len(networks) > 1}
+
+
+def _drawn(networks: Mapping[str, Sequence[Model]], data_set: str, out: Path) -> str:
+    links = []
+    for name, title in (("re", "RE (bits)"), ("ats", "ATS")):
+        path = out.parent / out.stem / f"{data_set}_{name}_by_network.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(figures.by_network(networks, name, title), path)
+        links.append(f"![{title}]({Path(os.path.relpath(path, out.parent)).as_posix()})")
+    return "\n".join(links)
 
 
 def _averages(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[str, Any]) -> str:
