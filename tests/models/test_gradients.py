@@ -85,6 +85,7 @@ def test_every_family_is_here() -> None:
     assert set(NETWORKS) == {family.name for family in ARCHITECTURES}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "network"), list(_cases()))
 def test_gradient(name: str, network: nn.Module) -> None:
     random = np.random.default_rng(0)

@@ -36,6 +36,7 @@ def _shapes(name: str) -> dict[str, tuple[int, ...]]:
     return expected_shapes(build(name, 1000), (side, side, channels))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameter_counts(name: str) -> None:
     shapes = _shapes(name)
@@ -59,6 +60,7 @@ HIDDEN = {
 """Presets that differ from another network only in what weights do not show."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_inferred_from_its_own_shapes_by_its_family_alone(name: str) -> None:
     shapes = _shapes(name)
