@@ -39,11 +39,23 @@ class BiasedAttention(nn.Module):
         count = (2 * self.side - 1) ** 2 + _WITH_CLASS
         table = self.param("relative_position_bias_table", nn.initializers.zeros, (count, self.heads))
         bias = table[_relative_positions(self.side)][None]
-        parts = windows.queries_keys_values(self, x, self.fused)
+        parts = (
+            self._fused(x)
+            if self.fused
+            else [nn.Dense(width, use_bias=name != "key", name=name)(x) for name in ("query", "key", "value")]
+        )
         query, key, value = (part.reshape(*part.shape[:2], self.heads, width // self.heads) for part in parts)
         scores = jnp.einsum("bqhd,bkhd->bqkh", query * (width // self.heads) ** -0.5, key) + bias
         out = jnp.einsum("bqkh,bkhd->bqhd", nn.softmax(scores, axis=2), value)
         return nn.Dense(width, name="proj")(out.reshape(x.shape))
+
+    def _fused(self, x: jax.Array) -> list[jax.Array]:
+        width = x.shape[-1]
+        query, key, value = jnp.split(nn.Dense(3 * width, use_bias=False, name="qkv")(x), 3, axis=-1)
+        query_bias, value_bias = (
+            self.param(name, nn.initializers.zeros, (width,)).reshape(1, 1, -1) for name in ("q_bias", "v_bias")
+        )
+        return [query + query_bias, key, value + value_bias]
 
 
 def _relative_positions(side: int) -> np.ndarray:

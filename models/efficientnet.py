@@ -16,10 +16,10 @@ from xray_jax.models.mbconv import (
     PARTS,
     SAME_EPSILON,
     ConvNorm,
-    InvertedResidual,
     padding_note,
     padding_variants,
     read_block,
+    silu_residual,
     timm_block,
 )
 
@@ -69,15 +69,12 @@ class EfficientNet(nn.Module):
         before = 0
         for stage, blocks in enumerate(self.stages, 1):
             for number, (width, expanded, kernel, squeezed, stride) in enumerate(blocks):
-                block = InvertedResidual(
+                block = silu_residual(
                     width,
                     expanded,
                     kernel,
                     stride,
                     squeezed,
-                    activation=nn.silu,
-                    squeeze_activation=nn.silu,
-                    gate=nn.sigmoid,
                     epsilon=epsilon,
                     same=self.same,
                     named=self.flat,

@@ -14,10 +14,10 @@ from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames
 from xray_jax.models.mbconv import (
     SAME_EPSILON,
     ConvNorm,
-    InvertedResidual,
     padding_note,
     padding_variants,
     read_block,
+    silu_residual,
     timm_block,
 )
 
@@ -89,18 +89,8 @@ class EfficientNetV2(nn.Module):
                 name = f"features.{stage}.{number}"
                 block: nn.Module
                 if squeezed:
-                    block = InvertedResidual(
-                        width,
-                        expanded,
-                        kernel,
-                        stride,
-                        squeezed,
-                        activation=nn.silu,
-                        squeeze_activation=nn.silu,
-                        gate=nn.sigmoid,
-                        epsilon=epsilon,
-                        same=self.same,
-                        name=name,
+                    block = silu_residual(
+                        width, expanded, kernel, stride, squeezed, epsilon=epsilon, same=self.same, name=name
                     )
                 else:
                     block = FusedResidual(width, expanded, kernel, stride, epsilon, self.same, name=name)

@@ -135,6 +135,10 @@ class InvertedResidual(nn.Module):
         return out + x if self.stride == 1 and x.shape[-1] == self.width else out
 
 
+silu_residual = partial(InvertedResidual, activation=nn.silu, squeeze_activation=nn.silu, gate=nn.sigmoid)
+"""As both versions of EfficientNet have it."""
+
+
 def read_block(shapes: Shapes, prefix: str) -> tuple[int, int, int, int]:
     """What the weights show of the block at `prefix`: (width, expanded, kernel, squeezed)."""
     count = count_children(shapes, f"{prefix}.block")

@@ -1,6 +1,5 @@
-"""Windows of patches and their relative positions, which Swin transformers and BEiT share."""
+"""Windows of patches as Swin transformers have them, and the relative positions in one, which BEiT knows too."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,26 +24,6 @@ def join(x: jax.Array, height: int, width: int, side: int, shift: Shift) -> jax.
     x = x.reshape(len(x), height // side, width // side, side, side, x.shape[-1])
     x = x.transpose(0, 1, 3, 2, 4, 5).reshape(len(x), height, width, x.shape[-1])
     return jnp.roll(x, shift, axis=(1, 2))
-
-
-def queries_keys_values(module: nn.Module, x: jax.Array, fused: bool) -> list[jax.Array]:
-    """Queries, keys and values of tokens; keys have no bias, as BEiT and the second Swin have it.
-
-    Args:
-      module: where the layers are made: `qkv`, `q_bias` and `v_bias`, or `query`, `key` and `value`.
-      x: tokens, channels last.
-      fused: which of both.
-    """
-    width = x.shape[-1]
-    if not fused:
-        return [
-            nn.Dense(width, use_bias=name != "key", parent=module, name=name)(x) for name in ("query", "key", "value")
-        ]
-    parts = jnp.split(nn.Dense(3 * width, use_bias=False, parent=module, name="qkv")(x), 3, axis=-1)
-    for place, name in ((0, "q_bias"), (2, "v_bias")):
-        bias = module.param(name, nn.initializers.zeros, (width,))
-        parts[place] = parts[place] + bias.reshape((1,) * (x.ndim - 1) + (width,))
-    return parts
 
 
 def relative_positions(side: int) -> np.ndarray:

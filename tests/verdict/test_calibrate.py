@@ -189,6 +189,21 @@ def test_the_shipped_null_of_hinted_stamps_is_what_the_kept_rows_say() -> None:
     assert {row["path"].split("/")[0] for row in rows} == {"clean"}
 
 
+def test_the_command_says_that_races_are_no_null(tmp_path: Path) -> None:
+    races = [row(k, 1.0 + k, "clean", 0.1) for k in range(9)]
+    for race in races:
+        race["settings"]["detectors"]["probe"] = {"search": "race"}
+    row_file.write_all(tmp_path / "rows.jsonl", races)
+    made = tmp_path / "calibration.json"
+    done = commands.finished(
+        "xray-calibrate", f"--rows={tmp_path / 'rows.jsonl'}", "--false_positive_rate=0.1", f"--out={made}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "9 rows of clean models are of a race" in done.stderr
+    assert "--probe_search=full" in done.stderr
+    assert json.loads(made.read_text())["probe_null"] is None
+
+
 def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: Path) -> None:
     made, rows = tmp_path / "null.json", ROOT / "docs/evidence/clean-models/rows.jsonl"
     command = ["xray-calibrate", f"--rows={rows}", "--least_accuracy=0.6"]

@@ -278,14 +278,14 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def identity(row: Row) -> str:
+def model_key(row: Row) -> str:
     """What tells models apart: the hash of the checkpoint, or of a model in memory its id."""
     return row["sha256"] or f"id {row['id']}"
 
 
-def network(row: Row) -> str:
-    """The architecture, without the naming that the file used: the same network has several."""
-    return str(row["architecture"]).partition(" (naming")[0]
+def network(architecture: str | None) -> str:
+    """An architecture without the naming that the file used: the same network has several."""
+    return str(architecture).partition(" (naming")[0]
 
 
 def is_flagged(row: Row) -> bool:

@@ -10,8 +10,8 @@ from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe import result as probe_result
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.score import interval
-from xray_jax.rows.row import OK, Row, identity, is_backdoored, network, planes_block, probe_block
-from xray_jax.verdict.calibration import Calibration, CalibrationError, is_doubtful, sampled
+from xray_jax.rows.row import OK, Row, is_backdoored, model_key, network, planes_block, probe_block
+from xray_jax.verdict.calibration import Calibration, CalibrationError, is_doubtful, is_estimate
 
 _SETTINGS = ("expansion", "alpha", "ats_cap", "ats", "planes", "density")
 FEWEST_CLEAN = 5
@@ -86,7 +86,7 @@ def calibrate(
     sampling = known[0]["detectors"]["planes"]["sampling"]
     for row in known:
         differing = [name for name in _SETTINGS if _planes_settings(row)[name] != settings[name]]
-        if sampled(row["detectors"]["planes"]["sampling"]) != sampled(sampling):
+        if is_estimate(row["detectors"]["planes"]["sampling"]) != is_estimate(sampling):
             differing.append("sampling")
         if differing:
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
@@ -102,7 +102,7 @@ def calibrate(
     null = probe_null_of(rows, about, least_accuracy)
     kept = null.row() if null.models >= FEWEST_CLEAN else None
     settings |= {"input_space": "normalised", "sampling": sampling}
-    networks = tuple(sorted({network(row) for row in known}))
+    networks = tuple(sorted({network(row["architecture"]) for row in known}))
     return Calibration(thresholds["re"], thresholds["ats"], about, settings, kept, networks)
 
 
@@ -130,7 +130,7 @@ class _Clean(NamedTuple):
 def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
     models: dict[str, list[Row]] = {}
     for row in rows:
-        models.setdefault(identity(row), []).append(row)
+        models.setdefault(model_key(row), []).append(row)
     return list(models.values())
 
 

@@ -13,13 +13,11 @@ from xray_jax.detectors.probe import null as probe_null
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.detectors.probe.null import Null
 from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
-from xray_jax.rows.row import Row
+from xray_jax.rows.row import Row, network
 
 PAPER = "paper:"
 _MUST_MATCH = ("expansion", "alpha", "ats_cap", "ats", "input_space")
 _MAY_DIFFER = ("planes", "density")
-EXACT, ESTIMATED = "every node", "some nodes"
-"""How a plane's nodes are labelled: refinement leaves out only those that cannot change the scores much."""
 
 
 class CalibrationError(ValueError):
@@ -133,19 +131,19 @@ def is_doubtful(row: Row) -> bool:
     return row.get("basis") in (CONSTANT_OUTPUT, SUSPECT_PREPROCESSING)
 
 
-def sampled(sampling: str) -> str:
-    """What scores may be compared: those of all nodes with each other, estimates from a few nodes with each other."""
-    return ESTIMATED if sampling == "sketch" else EXACT
+def is_estimate(sampling: str) -> bool:
+    """Whether scores are estimates from a few nodes of each plane, which are compared with such estimates alone."""
+    return sampling == "sketch"
 
 
 def other_networks(calibration: Calibration, model: Model) -> str | None:
     """Why the thresholds say nothing of a model; None where they do. Nobody knows what network a black box is."""
-    network = model.architecture.partition(" (naming")[0]
-    if not calibration.networks or network in calibration.networks or isinstance(model, BlackBox):
+    own = network(model.architecture)
+    if not calibration.networks or own in calibration.networks or isinstance(model, BlackBox):
         return None
     return (
         f"thresholds of {' and '.join(calibration.networks)} (RE {calibration.re_threshold:g}, ATS "
-        f"{calibration.ats_threshold:g}) are no verdict on {network}: compare with clean models (--references)"
+        f"{calibration.ats_threshold:g}) are no verdict on {own}: compare with clean models (--references)"
     )
 
 
@@ -162,7 +160,7 @@ def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:
     differing = [name for name in _MUST_MATCH if calibration.settings[name] != used[name]]
     # Older files do not say it.
     theirs = calibration.settings.get("sampling", used["sampling"])
-    if sampled(theirs) != sampled(used["sampling"]):
+    if is_estimate(theirs) != is_estimate(used["sampling"]):
         differing.append("sampling")
     if differing:
         pairs = ", ".join(f"{name} {calibration.settings[name]!r} against {used[name]!r}" for name in differing)

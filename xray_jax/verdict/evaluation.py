@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from xray_jax.detectors.probe.score import interval
-from xray_jax.rows.row import OK, Row, identity, is_backdoored
+from xray_jax.rows.row import OK, Row, is_backdoored, model_key
 from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
@@ -45,7 +45,7 @@ def judge_all(rows: Sequence[Row], references: References, fuse: conformal.Fusio
     alike: dict[tuple[str, str], set[str]] = {}
     for row in known:
         for trait in _traits(row):
-            alike.setdefault(trait, set()).add(identity(row))
+            alike.setdefault(trait, set()).add(model_key(row))
     made = []
     for row in known:
         control = row["manifest"].get("control", "")

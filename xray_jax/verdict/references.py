@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xray_jax.files import atomic_write
-from xray_jax.rows.row import OK, Row, identity, is_backdoored, network
+from xray_jax.rows.row import OK, Row, is_backdoored, model_key, network
 from xray_jax.verdict import conformal
 from xray_jax.verdict.calibration import CalibrationError, is_doubtful
 from xray_jax.verdict.conformal import Conformal
@@ -108,7 +108,7 @@ class References:
         """Why the model of a row cannot be compared with these references; None where it can."""
         if row["num_classes"] != self.num_classes:
             return f"the references have {self.num_classes} classes, the model {row['num_classes']}"
-        if (own := network(row)) not in self.architectures:
+        if (own := network(row["architecture"])) not in self.architectures:
             return f"the references are {' and '.join(self.architectures)}, the model is {own}"
         low, high, accuracy = min(self.accuracies), max(self.accuracies), row["clean_accuracy"]
         if not low - ACCURACY_SLACK <= accuracy <= high + ACCURACY_SLACK:
@@ -138,7 +138,7 @@ class References:
           without: references to leave out, by SHA-256.
         """
         own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
-        others = np.array([sha256 not in (identity(row), *without) for sha256 in self.sha256])
+        others = np.array([sha256 not in (model_key(row), *without) for sha256 in self.sha256])
         return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse) if own else None
 
     def label(self, found: Conformal) -> int | None:
@@ -190,7 +190,7 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
     first_of: dict[str, Row] = {}
     for row in clean:
         if not is_doubtful(row):
-            first_of.setdefault(identity(row), row)
+            first_of.setdefault(model_key(row), row)
     chosen = list(first_of.values())
     if len(chosen) < conformal.LEAST_REFERENCES:
         doubtful = sum(map(is_doubtful, clean))
@@ -211,8 +211,8 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
     return References(
         source=source,
         ids=tuple(row["id"] for row in chosen),
-        sha256=tuple(identity(row) for row in chosen),
-        architectures=tuple(sorted({network(row) for row in chosen})),
+        sha256=tuple(model_key(row) for row in chosen),
+        architectures=tuple(sorted({network(row["architecture"]) for row in chosen})),
         num_classes=first["num_classes"],
         accuracies=tuple(round(row["clean_accuracy"], 4) for row in chosen),
         samples=first["settings"]["samples"],

@@ -77,7 +77,7 @@ def test_what_torch_would_change_is_refused(kind: str, tmp_path: Path) -> None:
     path = write(tmp_path / "changed.pt", CHANGED[kind])
     with pytest.raises(CheckpointError, match=r"leaf fc\.weight: its pickle (changes it|sets its attribute data)"):
         formats.read(path)
-    # Which is no matter of taste: torch gives other numbers, even as plain weights (but for items, since 2.6).
+    # Which is no matter of taste: torch gives other numbers, even as plain weights, where it refuses items alone.
     assert 99.0 in loaded(path, weights_only=kind != "set item")
 
 

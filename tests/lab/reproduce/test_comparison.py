@@ -1,5 +1,6 @@
 """The tables of every detector, against counts done by hand."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from tests import commands
 from tests.places import ROOT
 from tests.rows import rows
 from tests.verdict.test_references import row as reference_row
+from xray_jax.detectors import registry
 from xray_jax.lab.reproduce import comparison, page
 from xray_jax.lab.reproduce.evidence import EvidenceError
+from xray_jax.lab.reproduce.methods import METHODS, Method
 from xray_jax.rows import file as row_file
 from xray_jax.verdict.references import from_rows, load
 
@@ -95,6 +98,15 @@ def test_samples_seconds_and_queries_are_those_of_the_rows(files: list[str]) -> 
     assert (found["queries"], found["models"], found["seconds, paper"]) == ("90", "27", "75.2")
     assert cells(text, "## Table 5", "MNTD")["models"] == "1"
     assert "Flagged" not in text
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method.detector != "mntd"], ids=lambda m: m.title)
+def test_methods_read_what_their_detectors_are_asked_with(method: Method) -> None:
+    """But for MNTD, which nobody makes without a meta-classifier."""
+    options = registry.factories()[method.detector](0).options
+    assert method.samples is not None
+    looked_at = method.samples(row_file.json_form(dataclasses.asdict(options)))
+    assert (looked_at == 0) == (method.detector == "margin"), "MM-BD begins with noise"
 
 
 def test_flagged_models_are_counted_by_kind(files: list[str]) -> None:

@@ -10,7 +10,7 @@ from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.reproduce.methods import METHODS, Method
 from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, STRATEGY_ALIASES, average, markdown
 from xray_jax.rows import file as row_file
-from xray_jax.rows.row import OK, Row, identity, is_backdoored
+from xray_jax.rows.row import OK, Row, is_backdoored, model_key
 from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
 from xray_jax.verdict.conformal import Conformal
@@ -81,7 +81,7 @@ def join(rows: Iterable[Row]) -> list[Row]:
         for name, value in used.items():
             if json.dumps(settings.setdefault(name, value), sort_keys=True) != json.dumps(value, sort_keys=True):
                 raise EvidenceError(f"row {row['id']}: {name} differ from other rows'; scan again with the same ones")
-        first = joined.setdefault(identity(row), row)
+        first = joined.setdefault(model_key(row), row)
         if first is not row:
             first["detectors"] = {**row["detectors"], **first["detectors"]}
             first["seconds"] = {**row["seconds"], **first["seconds"]}

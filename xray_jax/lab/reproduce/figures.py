@@ -70,15 +70,18 @@ def by_network(zoos: Mapping[str, Sequence[Model]], name: str, title: str) -> Fi
     axes = figure.add_subplot()
     width = 0.9 / len(columns)
     for number, column in enumerate(columns):
-        for place, models in enumerate(zoos.values()):
-            group = [m for m in models if m.clean] if column == "clean" else of_attack(models, column)
-            if values := scores(group, name):
-                x = place + (number - (len(columns) - 1) / 2) * width
-                colour = "tab:grey" if column == "clean" else colormaps["tab20"](number)
-                shown = axes.get_legend_handles_labels()[1]
-                label = column if column not in shown else "_"
-                axes.bar(x, np.mean(values), width, color=colour, alpha=0.7, label=label)
-                axes.plot([x] * len(values), values, "k.", markersize=2)
+        groups = (
+            [m for m in models if m.clean] if column == "clean" else of_attack(models, column)
+            for models in zoos.values()
+        )
+        found = {place: values for place, group in enumerate(groups) if (values := scores(group, name))}
+        if not found:
+            continue
+        at = np.array([*found]) + (number - (len(columns) - 1) / 2) * width
+        colour = "tab:grey" if column == "clean" else colormaps["tab20"](number)
+        axes.bar(at, [np.mean(values) for values in found.values()], width, color=colour, alpha=0.7, label=column)
+        for x, values in zip(at, found.values(), strict=True):
+            axes.plot([x] * len(values), values, "k.", markersize=2)
     axes.set_xticks(range(len(zoos)), list(zoos))
     axes.set_ylabel(title)
     axes.grid(axis="y", alpha=0.3)
