@@ -1,20 +1,16 @@
-"""The check that every row of every test meets: `rows/schema.json`, as other tools would apply it."""
+"""The check that every row of every test meets, with the reasons why it does not."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema
-
 from xray_jax.rows.file import encode
-from xray_jax.rows.row import json_schema
-
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+from xray_jax.rows.schema import validator
 
 
 def faults(row: Mapping[str, Any]) -> list[str]:
     """What is wrong with a row as it would lie in a file: where, and what."""
-    found = VALIDATOR.iter_errors(json.loads(encode(row)))
+    found = validator().iter_errors(json.loads(encode(row)))
     return [f"{error.json_path}: {error.message[:300]}" for error in found]
 
 

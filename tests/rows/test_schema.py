@@ -6,12 +6,14 @@ from typing import Any, get_type_hints
 import pytest
 
 from tests.rows import rows
-from tests.schema import VALIDATOR, check, faults
+from tests.schema import check, faults
 from xray_jax.classifier import PREPROCESS_SOURCES
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.result import Finding, Verdict
 from xray_jax.rows import row as row_types
-from xray_jax.rows.row import Row, json_schema
+from xray_jax.rows.file import json_form
+from xray_jax.rows.row import Row
+from xray_jax.rows.schema import is_row, json_schema, validator
 
 SCHEMA = json_schema()
 DEFINITIONS: dict[str, Any] = {
@@ -26,7 +28,7 @@ DEFINITIONS: dict[str, Any] = {
 
 
 def test_the_schema_is_one() -> None:
-    VALIDATOR.check_schema(SCHEMA)
+    validator().check_schema(SCHEMA)
     assert SCHEMA["properties"]["schema"] == {"const": row_types.SCHEMA}
 
 
@@ -114,3 +116,12 @@ def test_what_could_be_misread_is_refused(case: str) -> None:
     found = faults(copy.deepcopy(row))
     assert found
     assert word in " ".join(found)
+
+
+def test_lists_as_deep_as_json_is_read_are_no_row() -> None:
+    deep: Any = "ok"
+    for _ in range(990):
+        deep = [deep]
+    assert is_row(row := json_form(rows.full_row()))
+    assert not is_row(row | {"status": deep})
+    assert not is_row(deep)

@@ -18,7 +18,7 @@ import pytest
 from tests import factory
 from tests.detectors import toy_package
 from tests.places import ROOT
-from tests.rows.rows import full_row
+from tests.rows.rows import error_row, full_row
 from tests.sweep.pills import MARKERS, save_pill
 from tests.sweep.scans import stable, whole
 from tests.sweep.sources.fetches import remote
@@ -185,7 +185,7 @@ class Scripted:
             on_stage("hash", row)
             on_stage("load", row)
         except ValueError as error:
-            yield {**row, "status": "error", "reason": str(error)}
+            yield error_row(id=entry.id, sha256=row["sha256"], reason=str(error))
             return
         (self.folder / f"{entry.id}-{len(list(self.folder.glob(f'{entry.id}-*')))}").touch()
         on_stage("prepare", row)
@@ -198,7 +198,7 @@ class Scripted:
             case "lies":
                 os.write(int(sys.argv[1]), b"[" * 100_000 + b"\n")
             case "full" if self.served > 1:
-                yield {**row, "status": "error", "reason": "MemoryError: out of memory"}
+                yield error_row(id=entry.id, sha256=row["sha256"], reason="MemoryError: out of memory")
                 return
         yield row
 

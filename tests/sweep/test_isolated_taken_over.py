@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.places import ROOT
-from tests.rows.rows import full_row
+from tests.rows.rows import error_row, full_row
 from xray_jax.rows import file as row_file
 from xray_jax.sweep import worker_process
 from xray_jax.sweep.batch_scan import OnStage
@@ -23,9 +23,20 @@ from xray_jax.sweep.isolated import IsolationOptions, scatter
 from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.sweep.worker_process import WorkerDiedError, WorkerProcess
 
+
+def deep() -> Any:
+    """Lists in lists, about as deep as JSON is read."""
+    value: Any = []
+    for _ in range(900):
+        value = [value]
+    return value
+
+
 FORGERIES: dict[str, Callable[[Any], list[Any]]] = {
     "schema": lambda row: [row | {"schema": 99}],
     "nothing": lambda row: [{name: row[name] for name in row if name != "settings_hash"}],
+    "types": lambda row: [row | {"seconds": ["long"]}],
+    "deep": lambda row: [row | {"status": deep()}],
     "settings": lambda row: [row | {"settings_hash": "0" * 16}],
     "version": lambda row: [row | {"version": "0"}],
     "copies": lambda row: [row] * 1000,
@@ -43,7 +54,7 @@ class Forging:
             on_stage("hash", row)
             on_stage("load", row)
         except ValueError as error:
-            yield {**row, "status": "error", "reason": str(error)}
+            yield error_row(id=entry.id, sha256=row["sha256"], reason=str(error))
             return
         yield from FORGERIES[entry.id](row) if entry.id in FORGERIES else [row]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.places import ROOT
-from tests.rows.rows import full_row
+from tests.rows.rows import error_row
 from xray_jax.sweep import no_network
 from xray_jax.sweep.batch_scan import OnStage
 from xray_jax.sweep.checkpoint_list import Entry
@@ -31,7 +31,7 @@ class Connecting:
 
     def rows(self, entries: Sequence[Entry], done: Mapping[Any, Any], on_stage: OnStage) -> Iterator[Any]:
         for entry in entries:
-            row = full_row() | {"id": entry.id, "status": "error"}
+            row = error_row(id=entry.id, sha256="a" * 64)
             on_stage("load", row)
             try:
                 socket.create_connection(("127.0.0.1", self._port), 10).close()

@@ -1,7 +1,5 @@
 """What a row is: the types of schema 2. `schema.json` beside this file says the same to other tools."""
 
-import json
-from importlib import resources
 from typing import Any, NotRequired, TypedDict
 
 SCHEMA = 2
@@ -269,13 +267,6 @@ class EarlierRow(TypedDict):
     reason: str | None
     source: NotRequired[str | None]
     revision: NotRequired[str | None]
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) that every row meets."""
-    text = resources.files("xray_jax.rows").joinpath("schema.json").read_text()
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 def model_key(row: Row) -> str:

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import SCHEMA, EarlierRow, Row
+from xray_jax.rows.row import EarlierRow, Row
+from xray_jax.rows.schema import is_row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
@@ -265,7 +266,7 @@ class _Supervisor:
 
     def _is_of(self, entry: Entry, row: Any) -> bool:
         """Whether what a process calls a row can be this entry's: a checkpoint may have taken the process over."""
-        if not isinstance(row, dict) or row.get("schema") != SCHEMA or not {"status", "reason"} <= row.keys():
+        if not is_row(row):
             return False
         key = as_identity(list(identity(row)))
         due = None if self._fetching is None else self._fetching.key(entry)
