@@ -9,7 +9,6 @@ too, and the search goes on. Ends with 1 when there are findings of this run. Ne
 
 import argparse
 import json
-import math
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ LONGEST = 32_768
 """Bytes of an input."""
 MEMORY = Path("/dev/shm")
 _NEGLIGIBLE = 0.02
-"""Part of the time that is not worth another process: each is told a time on the clock, and gets a part of it."""
+"""Part of the time that is not worth another process, after one that an input ended."""
 
 
 def main() -> int:
@@ -68,7 +67,6 @@ def _once(
     # In memory where that is possible: on a disk, making and removing files takes longer than reading them.
     scratch = tempfile.mkdtemp(prefix="xray-fuzz-", dir=MEMORY if MEMORY.is_dir() else None)
     told = [
-        f"-max_total_time={math.ceil(seconds)}",
         f"-artifact_prefix={findings}/{reader}_",
         f"-timeout={HANG_SECONDS}",
         "-rss_limit_mb=4096",
@@ -77,7 +75,7 @@ def _once(
         *flags,
         str(corpus),
     ]
-    command = [sys.executable, "-m", "tests.fuzz", "--search", reader, str(findings), str(count), *told]
+    command = [sys.executable, "-m", "tests.fuzz", "--search", reader, str(findings), str(count), str(seconds), *told]
     environment = {**os.environ, "TMPDIR": scratch, "JAX_PLATFORMS": "cpu"}
     with open(log, "wb") as file:
         status = subprocess.run(command, stdout=file, stderr=file, env=environment).returncode
@@ -87,5 +85,5 @@ def _once(
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--search"]:
-        search(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5:])
+        search(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), float(sys.argv[5]), sys.argv[6:])
     sys.exit(main())

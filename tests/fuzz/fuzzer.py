@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import random
 import sys
 import tempfile
@@ -23,14 +24,15 @@ class Search:
       reader: a name in `targets.TARGETS`.
       findings: folder of one input and one explanation a finding.
       count: file in which it is kept how many inputs were run and opened, in how many seconds of the processor.
+      seconds: of the processor, after which the process ends.
     """
 
-    def __init__(self, reader: str, findings: Path, count: Path, scratch: Path) -> None:
+    def __init__(self, reader: str, findings: Path, count: Path, seconds: float, scratch: Path) -> None:
         from tests.fuzz import corpora
         from tests.fuzz.targets import TARGETS
         from tests.fuzz.watch import Watch
 
-        self.findings, self.count = findings, count
+        self.findings, self.count, self.seconds = findings, count, seconds
         self._reader, self._target, self._watch = reader, TARGETS[reader], Watch(scratch)
         self._watch.warm(self._target, corpora.kept(reader).values())
         self._runs, self._opened = 0, 0
@@ -47,8 +49,12 @@ class Search:
             self._found(finding, data)
         if time.monotonic() - self._told > 1:
             self._told = time.monotonic()
-            seconds = round(time.process_time() - self._began)
-            self.count.write_text(json.dumps({"runs": self._runs, "opened": self._opened, "seconds": seconds}))
+            seconds = time.process_time() - self._began
+            counted = {"runs": self._runs, "opened": self._opened, "seconds": round(seconds)}
+            self.count.write_text(json.dumps(counted))
+            if seconds >= self.seconds:
+                # libFuzzer's own limit is of the clock. What it keeps lies in its folder already.
+                os._exit(0)
 
     def _found(self, finding: Any, data: bytes) -> None:
         path = self.findings / f"{self._reader}_{hashlib.sha256(finding.key.encode()).hexdigest()[:12]}"
@@ -72,14 +78,14 @@ def mutate(reader: str, data: bytes, longest: int, seed: int) -> bytes:
     return other
 
 
-def main(reader: str, findings: Path, count: Path, flags: list[str]) -> None:
-    """Searches until libFuzzer's flags say that it is enough; never returns."""
+def main(reader: str, findings: Path, count: Path, seconds: float, flags: list[str]) -> None:
+    """Searches for so many seconds of the processor, or as long as libFuzzer's flags say; never returns."""
     import atheris
 
     with atheris.instrument_imports(include=list(INSTRUMENTED), enable_loader_override=False):
         import tests.fuzz.targets  # noqa: F401
     warnings.simplefilter("ignore")
     scratch = tempfile.mkdtemp(prefix="xray-fuzz-")
-    search = Search(reader, findings, count, Path(scratch))
+    search = Search(reader, findings, count, seconds, Path(scratch))
     atheris.Setup([sys.argv[0], *flags], search.one, custom_mutator=functools.partial(mutate, reader))
     atheris.Fuzz()
