@@ -27,9 +27,11 @@ def detectors() -> tuple[str, ...] | None:
     """Names of the detectors; None where none are named.
 
     Raises:
-      ValueError: the old flag contradicts the new one.
+      ValueError: none is named, or the old flag contradicts the new one.
     """
     unsaid = flags.FLAGS["detectors"].using_default_value
+    if not DETECTORS.value:
+        raise ValueError("--detectors names none; leave it out for the default ones")
     if PROBE.value is None:
         return None if unsaid else tuple(DETECTORS.value)
     if not unsaid:

@@ -7,7 +7,8 @@ r"""Scans checkpoints for backdoors.
 Progress and the table of verdicts go to stderr, rows (JSON lines) to --out, or to stdout with --out=-; without --out
 only the table is left. Interrupted, the same command goes on from the rows in --out.
 
-Exit codes: 0 nothing flagged, 1 something flagged, 2 a checkpoint could not be scanned, 3 nothing to scan, 4 usage.
+Exit codes: 0 nothing flagged, 1 something flagged, 2 a checkpoint could not be scanned (whether or not others are
+flagged: the rows say), 3 nothing to scan, 4 usage.
 """
 
 from pathlib import Path
@@ -26,6 +27,7 @@ from xray_jax.scripts import (
     planes_flags,
     probe_flags,
     sweep_flags,
+    unused_flags,
 )
 from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.verdict.decision import RULES
@@ -77,6 +79,12 @@ with command_help.group("Speed"):
 
 def main() -> int:
     """Flags to one `batch.Job`."""
+    if not REFERENCES.value:
+        unused_flags.refuse([FPR], "is of the comparison with references: give --references too")
+    if not CALIBRATION.value:
+        unused_flags.refuse([DECIDE], "is of the thresholds of the planes: give --calibration too")
+    if "neural_cleanse" not in (detector_flags.detectors() or ()) and not REFERENCES.value:
+        unused_flags.refuse([baseline_flags.NEURAL_CLEANSE], "is of the detector neural_cleanse: add it to --detectors")
     enable_compile_cache()
     return batch.run(
         batch.Job(

@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from xray_jax.scripts import command_help
+from xray_jax.scripts import command_help, unused_flags
 from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard, resolve
@@ -40,8 +40,13 @@ def shard() -> Shard:
 
 
 def ray() -> RayOptions | None:
-    """Options of `--backend=ray`, None for the local one."""
+    """Options of `--backend=ray`, None for the local one.
+
+    Raises:
+      ValueError: one of them is given without it.
+    """
     if BACKEND.value == "local":
+        unused_flags.refuse([RAY_ADDRESS, RAY_ACTORS, RAY_CPUS], "is of a Ray cluster: give --backend=ray too")
         return None
     return RayOptions(RAY_ADDRESS.value, RAY_ACTORS.value, RAY_CPUS.value)
 
@@ -60,9 +65,8 @@ def isolation() -> IsolationOptions | None:
     Raises:
       ValueError: one of them is given without it.
     """
-    given: dict[str, Any] = {flag.name: flag.value for flag in _OF_WORKERS if flag.value is not None}
     if not ISOLATE.value:
-        if given:
-            raise ValueError(f"--{next(iter(given))} is of worker processes: give --isolate too")
+        unused_flags.refuse(_OF_WORKERS, "is of worker processes: give --isolate too")
         return None
+    given: dict[str, Any] = {flag.name: flag.value for flag in _OF_WORKERS if flag.value is not None}
     return IsolationOptions(**given)

@@ -135,9 +135,12 @@ def test_a_bad_checkpoint_is_exit_code_2(folder: Path) -> None:
 
 def test_nothing_to_scan_is_exit_code_3(folder: Path) -> None:
     (folder / "none").mkdir(exist_ok=True)
-    done = xray(folder, "--checkpoints=none", "--samples=samples.npz", "--out=none.jsonl")
+    done = xray(folder, "--checkpoints=none", "--samples=samples.npz", "--out=none.jsonl", "--report=none-report")
     assert (done.returncode, done.stdout) == (3, "")
     assert "nothing to scan" in done.stderr
+    # A step that follows finds what it always finds.
+    assert (folder / "none.jsonl").read_bytes() == b""
+    assert (folder / "none-report" / "index.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,9 @@ def test_nothing_to_scan_is_exit_code_3(folder: Path) -> None:
             "alpha",
         ),
         (["--checkpoints=zoo", "--samples=samples.npz", "--out=-", "--probe_null=none.json"], "--probe_null=none.json"),
+        (["--checkpoints=zoo", "--samples=samples.npz", "--preprocess=cifar"], "unknown preset 'cifar'"),
+        (["--checkpoints=zoo", "--samples=samples.npz", "--architecture=resnet-4"], "unknown architecture 'resnet-4'"),
+        (["--checkpoints=zoo", "--samples=samples.npz", "--report=samples.npz"], "--report=samples.npz: no folder"),
     ],
 )
 def test_usage_errors_are_exit_code_4(folder: Path, flags: list[str], message: str) -> None:
@@ -177,7 +183,11 @@ def test_detectors_are_named_known_and_allowed(folder: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"plot": "some"}, "plot must be one of"), ({"plot": "all"}, "--plot needs --plots")],
+    [
+        ({"plot": "some"}, "plot must be one of"),
+        ({"plot": "all"}, "--plot needs --plots"),
+        ({"plots": Path("p")}, "--plots needs --plot"),
+    ],
 )
 def test_jobs_check_themselves(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -216,7 +226,7 @@ def test_two_networks_of_the_demonstration_and_a_truncated_file(tmp_path: Path) 
 
 def test_a_report_is_written_and_its_command_repeats_the_scan(folder: Path) -> None:
     """Repeated into the same row file the scan finds its own row, so all settings were said."""
-    given = ["--checkpoints=zoo/a.safetensors", "--samples=samples.npz", "--seed=2", "--decide=re", "--alpha=8"]
+    given = ["--checkpoints=zoo/a.safetensors", "--samples=samples.npz", "--seed=2", "--alpha=8"]
     first = xray(folder, *given, *QUICK, "--out=again.jsonl", "--report=pages", "--plots=drawn", "--plot=all")
     assert "xray-scan: report: file://" in first.stderr
     text = (folder / "pages" / "index.html").read_text()

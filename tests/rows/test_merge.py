@@ -55,6 +55,22 @@ def test_in_one_file_the_later_row_counts_whatever_it_says(tmp_path: Path) -> No
     assert [r["status"] for r in merge([path]).rows] == ["error"]
 
 
+def test_settings_of_rows_that_later_ones_replace_do_not_count(tmp_path: Path) -> None:
+    """Shards that were scanned once more with another flag, into the same files."""
+    paths = [
+        write(tmp_path / f"rows-0000{index}-of-00002.jsonl", row(name), row(name, seed=1), row(name, seed=1))
+        for index, name in enumerate("ab")
+    ]
+    assert merge(paths).rows == [row("a", seed=1), row("b", seed=1)]
+    write(paths[1], row("b"), row("c"), row("b", seed=1))
+    with pytest.raises(MergeError, match=r"seed: 1 / 0"):
+        merge(paths)
+    with pytest.raises(
+        MergeError, match=r"00001-of-00002.jsonl has checkpoints that were scanned with other settings than the rest"
+    ):
+        merge(paths[1:])
+
+
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     one = write(tmp_path / "one.jsonl", row("a"))
     other = write(tmp_path / "other.jsonl", row("b", seed=1))

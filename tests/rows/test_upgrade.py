@@ -185,9 +185,11 @@ def test_a_resumed_file_of_schema_1_is_scanned_again_and_keeps_its_rows(tmp_path
     assert first["settings_hash"] == old["settings_hash"] != second["settings_hash"] == fresh["settings_hash"]
     with RowWriter(path) as writer:
         assert list(scan.run([entry], writer.done)) == []
+    assert merge([path]).rows == [second]
     # Two scans under other settings never become one file of results.
-    with pytest.raises(MergeError, match=r"other settings .*detectors\.planes\.density: 100 / 12"):
-        merge([path])
+    row_file.write_all(tmp_path / "old.jsonl", [first | {"id": "b"}])
+    with pytest.raises(MergeError, match=r"other settings .*detectors\.planes\.density: 12 / 100"):
+        merge([path, tmp_path / "old.jsonl"])
 
 
 def test_shards_of_schema_1_merge_into_rows_of_this_schema(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def test_every_hostile_file_is_one_error_row_and_leaves_nothing_behind(tmp_path:
     ended = subprocess.run(
         [
             sys.executable, "-B", "-c", "from xray_jax.scripts.scan import run; run()", f"--checkpoints={zoo}",
-            f"--samples={samples}", f"--out={out / 'rows.jsonl'}", f"--plots={plots}", "--isolate", "--memory=4",
-            "--detectors=planes", "--planes=2", "--density=12", "--sampling=grid",
+            f"--samples={samples}", f"--out={out / 'rows.jsonl'}", f"--plots={plots}", "--plot=flagged", "--isolate",
+            "--memory=4", "--detectors=planes", "--planes=2", "--density=12", "--sampling=grid",
         ],
         env={**kept, **homes, **compiled_once(compiled), "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=tmp_path / "here", capture_output=True, text=True, check=False,

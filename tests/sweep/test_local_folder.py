@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from tests import factory
 from xray_jax import checkpoints
-from xray_jax.sweep.checkpoint_list import collect
+from xray_jax.sweep.checkpoint_list import collect, unsearched
 from xray_jax.sweep.sources.grouping import groups
 from xray_jax.sweep.sources.remote import RemoteFile
 
@@ -108,3 +108,16 @@ def test_names_of_weights_that_are_none_hide_nothing(tmp_path: Path) -> None:
     write(tmp_path, "one/w-00001-of-00001.safetensors", "one/e.pth")
     assert {"steps", "steps/10/b.pth", "nets.onnx/c.onnx", "nets.p/d.p", "one/e.pth"} <= set(ids(tmp_path))
     assert checkpoints.load(tmp_path / "steps").num_classes == 5
+
+
+def test_linked_checkpoints_are_entries_and_other_linked_folders_are_named(tmp_path: Path) -> None:
+    zoo, store = tmp_path / "zoo", tmp_path / "store"
+    factory.save_tiny(store / "net")
+    write(store, "more/a.pth")
+    write(zoo, "b.pth")
+    for name in ("net", "more"):
+        (zoo / name).symlink_to(store / name)
+    (zoo / "circle").symlink_to(tmp_path)
+    assert ids(zoo) == ["b.pth", "net"]
+    assert unsearched(str(zoo)) == [zoo / "circle", zoo / "more"]
+    assert unsearched(str(zoo / "b.pth")) == unsearched(f"{zoo}/*") == []

@@ -30,7 +30,7 @@ from xray_jax.rows.stored import StoredRows
 from xray_jax.samples import read as read_samples
 from xray_jax.sweep import isolated, ray_backend
 from xray_jax.sweep.batch_scan import BatchScan, Finished
-from xray_jax.sweep.checkpoint_list import Entry, collect, networks
+from xray_jax.sweep.checkpoint_list import Entry, collect, networks, unsearched
 from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.progress import OnStage
@@ -101,6 +101,8 @@ class Job:
             raise ValueError(f"plot must be one of {PLOTS}, got {self.plot!r}")
         if self.plot != "none" and self.plots is None:
             raise ValueError("--plot needs --plots, the folder to put the pictures in")
+        if self.plot == "none" and self.plots is not None and self.report is None:
+            raise ValueError("--plots needs --plot, which checkpoints to draw, or --report, to show what lies there")
 
 
 class Worker:
@@ -176,18 +178,18 @@ def _in_process(job: Job) -> Worker:
 
 
 def run(job: Job) -> int:
-    """Runs the job and returns its exit code: 0 nothing flagged, 1 flagged, 2 errors, 3 nothing to scan.
+    """Runs the job and returns its exit code: 0 nothing flagged, 1 flagged, 2 errors, flagged or not, 3 nothing to
+    scan.
 
     Raises:
       ValueError: samples, calibration, manifest or settings cannot be used; the message says which flag and why.
       rows.file.ResultsError: rows cannot be written.
     """
     listed = collect(job.checkpoints, sources=job.scan.sources)
-    if not listed:
-        print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
-        return EXIT_NOTHING
+    for link in unsearched(job.checkpoints):
+        print(f"xray-scan: {link} is a link to a folder, which is not searched; name it to scan it", file=sys.stderr)
     if job.report is not None:
-        _check_report()
+        _check_report(job.report)
     if len(listed) == 1 and job.ray is None and job.isolation is None:
         use_all_cores()
     # Made here even where others do the work: what cannot be used is found before they are started.
@@ -199,20 +201,26 @@ def run(job: Job) -> int:
     with row_file.RowWriter(_row_file(job)) as writer:
         entries = _work(worker, entries, writer, {entry.id for entry in listed})
         # The newest row of an entry under these settings is the one that counts.
-        return _close(job, entries, writer.newest(map(worker.scan.key, entries)))
+        return _close(job, listed, entries, writer.newest(map(worker.scan.key, entries)))
 
 
-def _close(job: Job, entries: list[Entry], rows: StoredRows) -> int:
-    """What is said and made of all rows of a run, the new ones and those that were there; its exit code."""
+def _close(job: Job, listed: list[Entry], entries: list[Entry], rows: StoredRows) -> int:
+    """What is said and made of all rows of a run, the new ones and those that were there; its exit code.
+
+    Args:
+      listed: checkpoints of the whole batch scan.
+      entries: those of this shard.
+      rows: of these.
+    """
     if job.out is None:
         print("xray-scan: rows were not kept: give --out=FILE", file=sys.stderr)
-    if entries and all(row["status"] == SKIPPED for row in rows):
-        print(f"xray-scan: nothing to scan: no file in {job.checkpoints} is a checkpoint", file=sys.stderr)
-        return EXIT_NOTHING
-    if job.report is not None:
-        _write_report(rows, job, job.report)
     summary = summarise(rows)
     console.print_table(rows, summary)
+    if job.report is not None:
+        _write_report(rows, job, job.report)
+    if (entries or not listed) and all(row["status"] == SKIPPED for row in rows):
+        print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
+        return EXIT_NOTHING
     if summary.errors:
         return EXIT_ERRORS
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
@@ -225,11 +233,15 @@ def _row_file(job: Job) -> str | Path:
     return job.out if job.out == "-" else job.shard.file(job.out)
 
 
-def _check_report() -> None:
-    """A library that is missing is found before anything is scanned."""
+def _check_report(folder: Path) -> None:
+    """A library that is missing, or a folder that cannot be made, is found before anything is scanned."""
     from xray_jax.report.html import pages
 
     pages.check()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--report={folder}: no folder can be made there ({error.strerror}); name another") from error
 
 
 def _write_report(rows: StoredRows, job: Job, folder: Path) -> None:

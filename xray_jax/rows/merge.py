@@ -1,5 +1,6 @@
 """Row files of shards -> one row file: checked for common settings, missing shards and missing checkpoints."""
 
+import itertools
 import os
 import re
 import weakref
@@ -59,22 +60,21 @@ def merge(
       defect: says what is wrong with a row, if anything is; None takes every row.
 
     Raises:
-      MergeError: settings or versions differ, one id was scanned with two contents, or a shard was cut off.
+      MergeError: settings or versions differ among rows that count, one id was scanned with two contents, or a shard
+        was cut off.
       rows.file.ResultsError: a file cannot be read, or is no row file, or a row has a defect.
     """
     kept: dict[str, _Kept] = {}
-    common: tuple[dict[str, Any], Path] | None = None
+    settings: dict[str, dict[str, Any]] = {}
     for number, path in enumerate(paths):
         _check_whole(path)
         for count, (offset, row) in enumerate(row_file.located(path), 1):
             if defect is not None and (wrong := defect(row)):
                 raise ResultsError(f"{path}: row {count}: {wrong}; is this a row file?")
-            mine = _common(row)
-            if common is None:
-                common = mine, path
-            elif mine != common[0]:
-                raise MergeError(_difference(common, (mine, path)))
-            _keep(kept, row, _Kept(identity(row), row["status"] == OK, number, offset, parts_of(row)), paths)
+            common = _common(row)
+            made = settings.setdefault(canonical_json(common), common)
+            _keep(kept, row, _Kept(identity(row), row["status"] == OK, number, offset, made, parts_of(row)), paths)
+    _check_common(kept.values(), paths)
     order = sorted(kept) if expected is None else [name for name in expected if name in kept]
     # Rows of checkpoints that have left the manifest since stay, at the end: rows are never thrown away.
     order += sorted(kept.keys() - set(order))
@@ -85,12 +85,13 @@ def merge(
 
 
 class _Kept(NamedTuple):
-    """A row that counts so far: who it is, and the number of its file and the offset of its line in that."""
+    """A row that counts so far: who it is, the number of its file and the offset of its line in that, its settings."""
 
     identity: tuple[Any, ...]
     ok: bool
     file: int
     offset: int
+    settings: Mapping[str, Any]
     parts: tuple[str, ...] = ()
 
 
@@ -171,10 +172,20 @@ def _common(row: Row) -> dict[str, Any]:
     return {**settings, "tool version": row.get("version")}
 
 
-def _difference(one: tuple[Mapping[str, Any], Path], other: tuple[Mapping[str, Any], Path]) -> str:
-    (left, left_path), (right, right_path) = one, other
-    values = "; ".join(_differing(left, right))
-    return f"{left_path} and {right_path} were made with other settings ({values}); scan one of them again"
+def _check_common(kept: Iterable[_Kept], paths: Sequence[Path]) -> None:
+    """Rows that a later one of the same file replaces may be of other settings: a shard was scanned again."""
+    ways: dict[int, _Kept] = {}
+    for each in kept:
+        ways.setdefault(id(each.settings), each)
+    for first, other in itertools.pairwise(ways.values()):
+        values = "; ".join(_differing(first.settings, other.settings))
+        here, there = paths[first.file], paths[other.file]
+        if here == there:
+            raise MergeError(
+                f"{here} has checkpoints that were scanned with other settings than the rest ({values}); scan all of "
+                "them with the same ones"
+            )
+        raise MergeError(f"{here} and {there} were made with other settings ({values}); scan one of them again")
 
 
 def _differing(left: Any, right: Any, name: str = "") -> Iterator[str]:
@@ -199,6 +210,7 @@ def _keep(kept: dict[str, _Kept], row: Row, found: _Kept, paths: Sequence[Path])
         return
     # In one file the later row is the same shard's newer scan; between files nobody knows which is newer.
     if paths[found.file] != paths[earlier.file] and earlier.identity != found.identity and earlier.ok and found.ok:
+        _check_common([earlier, found], paths)
         raise MergeError(
             f"{row['id']}: scanned with two contents or overrides, in {paths[earlier.file]} and {paths[found.file]}; "
             "remove the outdated row file and scan that shard again"

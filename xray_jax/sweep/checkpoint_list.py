@@ -106,6 +106,12 @@ def collect(
     return _unique([Entry(str(file.relative_to(root)), file, listed=found == [path]) for file in found], spec)
 
 
+def unsearched(spec: str) -> list[Path]:
+    """Links to folders in a folder that `spec` names: what they hold has no entry."""
+    folder = Path(spec).expanduser()
+    return local_folder.unsearched(folder, checkpoints.has_known_format) if folder.is_dir() else []
+
+
 def _address(text: str, where: str) -> Address | None:
     try:
         return parse(text)

@@ -1,5 +1,6 @@
 """The checkpoints of a folder on this machine, told apart as those of a source elsewhere are."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,7 @@ def listing(folder: Path, has_known_format: Callable[[Path], bool]) -> list[tupl
     format (that another package reads, or that is refused) is one checkpoint with all that lies in it.
 
     Args:
-      folder: searched in depth; hidden files, and links to folders, are left out.
+      folder: searched in depth; hidden files are left out, and of links to folders those that are no checkpoint.
       has_known_format: see `checkpoints.has_known_format`.
 
     Raises:
@@ -59,6 +60,18 @@ def _walk(folder: Path, has_known_format: Callable[[Path], bool], inside: bool =
             continue
         if not entry.is_dir():
             yield entry
-        # A link to a folder could lead in a circle, or out of what the user asked to scan.
         elif not entry.is_symlink():
             yield from _walk(entry, has_known_format, inside)
+        # It could lead in a circle, or out of what the user asked to scan.
+        elif not inside and has_known_format(entry):
+            yield entry
+
+
+def unsearched(folder: Path, has_known_format: Callable[[Path], bool]) -> list[Path]:
+    """Links to folders, which a listing does not search, and which are no checkpoint themselves."""
+    found = []
+    for outer, names, _ in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        links = (path for name in names if (path := Path(outer, name)).is_symlink())
+        found += [path for path in links if not has_known_format(path)]
+    return sorted(found)

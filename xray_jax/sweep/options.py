@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xray_jax import models
+from xray_jax.preprocess import parse
 from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.verdict.calibration import Calibration
 from xray_jax.verdict.decision import RULES
@@ -55,6 +57,10 @@ class BatchScanOptions:
             raise ValueError(f"decide must be one of {RULES}, got {self.decide!r}")
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must be between 0 and 1, got {self.fpr}")
+        # Found here, once; it would be an error row for every checkpoint.
+        parse(self.preprocess)
+        if self.architecture is not None:
+            models.lookup(self.architecture)
         for name in ("loaders", "scanners", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
