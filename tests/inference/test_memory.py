@@ -28,7 +28,8 @@ FULL = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_fitting", {})
+    monkeypatch.setattr(memory, "_used", {})
+    monkeypatch.setattr(memory, "_most", {})
 
 
 def test_out_of_memory_halves_the_batch_and_is_remembered() -> None:
@@ -94,7 +95,8 @@ def test_every_kind_of_query_halves_the_batch(scene: Scene, monkeypatch: pytest.
 
     monkeypatch.setattr(on_devices, "dispatch", small_device)
     for way, before in zip(ways, expected, strict=True):
-        memory._fitting.clear()
+        memory._most.clear()
+        memory._used.clear()
         tried.clear()
         np.testing.assert_allclose(way(), before, rtol=1e-5, atol=1e-6)
         assert tried == [12, 6, 3]
@@ -128,11 +130,17 @@ def test_what_cannot_fit_is_refused_before_anything_is_computed(monkeypatch: pyt
     with pytest.raises(DoesNotFitError, match=r"at least 0\.158 GiB .* 0\.125 GiB are free: .*--memory"):
         prepare(model, images, on(1, None))
     _with_free(monkeypatch, 1 << 30)
-    memory.check_fits(model, on(1, None))
+    memory.fitting_devices(model, on(1, None))
     with pytest.raises(DoesNotFitError, match=r"on each of 8 cpu device\(s\)"):
-        memory.check_fits(model, on(8, None))
+        memory.fitting_devices(model, on(8, None))
+    # Devices that nobody asked for: as many as there is room for.
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices("cpu")[:8])
+    assert len(memory.fitting_devices(model, InferenceOptions()).devices or ()) == 6
+    _with_free(monkeypatch, 1 << 31)
+    assert memory.fitting_devices(model, InferenceOptions()).devices is None
+    _with_free(monkeypatch, 1 << 30)
     with pytest.raises(DoesNotFitError, match=r"for 100 image\(s\)"):
-        memory.check_fits(dataclasses.replace(model, batch_size=100), on(1, None))
+        memory.fitting_devices(dataclasses.replace(model, batch_size=100), on(1, None))
 
 
 def test_the_batch_size_is_chosen_from_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +154,7 @@ def test_the_batch_size_is_chosen_from_the_memory_there_is(monkeypatch: pytest.M
     assert memory.fitting_batch(model, on(1, 32)).batch_size == 32
     _with_free(monkeypatch, None)
     assert memory.fitting_batch(model, options) is options
-    memory.check_fits(model, options)
+    memory.fitting_devices(model, options)
 
 
 def test_gradients_keep_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +190,20 @@ def test_free_memory_of_an_accelerator() -> None:
 
     assert memory.free_bytes(Device({"bytes_limit": 10, "bytes_in_use": 4})) == 6  # type: ignore[arg-type]
     assert memory.free_bytes(Device(None)) is None  # type: ignore[arg-type]
+
+
+def test_batch_sizes_go_by_image_size_and_by_the_memory_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, options, tried = factory.tiny_classifier(), on(1, None), []
+    large = dataclasses.replace(small, input_shape=(64, 64, 3))
+    image = memory.OVERHEAD * footprint.footprint(small).largest
+
+    def batch(model: Classifier, images: float) -> int:
+        """With so much memory as images of the small size take."""
+        _with_free(monkeypatch, int(images * image / memory.SPARE) + 1)
+        retry_smaller_batch(model, options, lambda fitting: np.array(tried.append(fitting.resolve().batch_size)))
+        return int(tried[-1])
+
+    assert [batch(small, 40), batch(large, 40), batch(small, 40)] == [32, 1, 32]
+    assert footprint.footprint(large).largest > 32 * footprint.footprint(small).largest
+    # Less at once, a little more not, much more again.
+    assert [batch(small, 3), batch(small, 4), batch(small, 8), batch(small, 1000)] == [2, 2, 8, 32]

@@ -2,7 +2,7 @@
 
 What cannot fit is refused before anything is computed. The batch size is chosen so that a lower bound of what it takes,
 times what was measured beside it, fits; where that was too little and a device runs out of memory, half of it is tried,
-remembered for the network.
+and more is never tried again for the network.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from xray_jax.classifier import Classifier, Network
+from xray_jax.inference import control_group
 from xray_jax.inference.footprint import footprint, weight_bytes
 from xray_jax.inference.options import InferenceOptions
 
@@ -24,7 +25,14 @@ OVERHEAD = 4
 """Times the lower bound that programs take, for arrays that live at the same time and copies in other layouts: XLA on a
 CPU took 0.2 to 3.3 times as much for five networks here (its own account of its buffers)."""
 
-_fitting: dict[tuple[Network, InferenceOptions, bool], InferenceOptions] = {}
+MUCH = 4
+"""Times the batch size in use that must fit before a larger one is compiled."""
+
+_Key = tuple[Network, tuple[int, int, int], InferenceOptions, bool]
+_used: dict[_Key, int] = {}
+_most: dict[_Key, int] = {}
+"""Batch sizes: the last one of each network, image size and way to run, and the largest that did not run out of memory
+where one did."""
 
 
 class DoesNotFitError(ValueError):
@@ -40,19 +48,13 @@ def free_bytes(device: jax.Device) -> int | None:
 
 
 def _host_bytes() -> Iterator[int]:
-    """What the machine has free, what the control group leaves, what this process's own limit leaves."""
+    """What the machine has free, what its control groups leave, what this process's own limit leaves."""
     import resource  # of Unix only
 
     kilobytes = dict(_numbers(Path("/proc/meminfo")))
     if "MemAvailable" in kilobytes:
         yield 1024 * kilobytes["MemAvailable"]
-    group = Path("/sys/fs/cgroup")
-    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
-        try:
-            yield int((group / limit).read_text()) - int((group / used).read_text())
-        except (OSError, ValueError):
-            # No control group, or one without a limit ("max").
-            continue
+    yield from control_group.free_bytes()
     used_kilobytes = dict(_numbers(Path("/proc/self/status")))
     for which, field in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):
         soft, _ = resource.getrlimit(which)
@@ -72,8 +74,10 @@ def _numbers(path: Path) -> Iterator[tuple[str, int]]:
             yield name, int(number[0])
 
 
-def check_fits(model: Classifier, options: InferenceOptions) -> None:
-    """Refuses a network that no batch size makes fit.
+def fitting_devices(model: Classifier, options: InferenceOptions) -> InferenceOptions:
+    """The options with as many devices as there is memory for; all devices of a CPU share its own.
+
+    Devices that the user chose stay.
 
     Raises:
       DoesNotFitError: weights and one image (or the only batch that it takes) need more than there is.
@@ -82,17 +86,19 @@ def check_fits(model: Classifier, options: InferenceOptions) -> None:
     device, count = resolved.devices[0], len(resolved.devices)
     free = free_bytes(device)
     if free is None:
-        return
+        return options
     images = model.batch_size or 1
-    # All devices of a CPU share its memory.
-    copies = count if device.platform == "cpu" else 1
     weights, batch = weight_bytes(model), images * footprint(model).largest
-    if copies * (weights + batch) > free:
+    room = free // max(weights + batch, 1) if device.platform == "cpu" else count
+    if options.devices is None and 0 < room < count:
+        return dataclasses.replace(options, devices=resolved.devices[:room])
+    if room < count or weights + batch > free:
         raise DoesNotFitError(
             f"needs at least {_gib(weights + batch)} of memory on each of {count} {device.platform} device(s): "
             f"{_gib(weights)} for weights, {_gib(batch)} for {images} image(s) of {model.input_shape} in its largest "
             f"layer; {_gib(free)} are free: scan it where there is more, or allow more (--memory)"
         )
+    return options
 
 
 def fitting_batch(model: Classifier, options: InferenceOptions, gradients: bool = False) -> InferenceOptions:
@@ -127,26 +133,28 @@ def retry_smaller_batch(
 ) -> np.ndarray:
     """`run` with the batch size that fits, and half of it as often as a device runs out of memory nevertheless.
 
-    What fits is remembered, so that a batch scan meets the wall once per network. A network exported for one batch
-    size has no other and is not tried again.
+    What ran out of memory is remembered, so that a batch scan meets the wall once per network. A network exported for
+    one batch size has no other and is not tried again.
 
     Args:
       gradients: the activations of all layers are kept.
     """
     if model.batch_size is not None:
         return run(options)
-    key = model.network, options, gradients
-    if key not in _fitting:
-        _fitting[key] = fitting_batch(model, options, gradients)
+    key = model.network, model.input_shape, options, gradients
+    usual = options.resolve().batch_size
     while True:
-        fitting = _fitting[key]
+        fits = fitting_batch(model, options, gradients).resolve().batch_size
+        used = _used.get(key, fits)
+        # Each size is a program to compile: another one only where it must be, or where much is to be gained.
+        batch = min(fits if fits < used or fits >= MUCH * used else used, _most.get(key, fits))
+        _used[key] = batch
         try:
-            return run(fitting)
+            return run(options if batch == usual else dataclasses.replace(options, batch_size=batch))
         except jax.errors.JaxRuntimeError as error:
-            smaller = fitting.resolve().batch_size // 2
-            if "RESOURCE_EXHAUSTED" not in str(error) or smaller < 1:
+            if "RESOURCE_EXHAUSTED" not in str(error) or batch == 1:
                 raise
-            _fitting[key] = dataclasses.replace(fitting, batch_size=smaller)
+            _most[key] = batch // 2
 
 
 def _gib(count: int) -> str:

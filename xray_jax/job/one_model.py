@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import jax.numpy as jnp
 import numpy as np
 
 from xray_jax import samples as samples_module
@@ -187,12 +188,19 @@ def _labels_of(model: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], np.
     """Hard labels of a callable that gives labels or logits."""
 
     def labels(images: np.ndarray) -> np.ndarray:
-        answers = np.asarray(model(images))
-        if answers.ndim == 2 and np.issubdtype(answers.dtype, np.floating):
-            if not np.isfinite(answers).all():
-                raise ValueError("the model's logits are no finite numbers")
-            return answers.argmax(axis=1)
-        return answers
+        # A copy of its own: what it does to its images in place is not seen here.
+        answers = np.asarray(model(images.copy()))
+        if answers.ndim != 2:
+            return answers
+        if answers.shape[1] < 2:
+            raise ValueError(
+                f"the model gives scores of shape {list(answers.shape)}: one score an image is no logits of classes; "
+                "return labels, or a score for each class"
+            )
+        # bfloat16 too, which numpy knows by JAX only.
+        if jnp.issubdtype(answers.dtype, jnp.inexact) and not np.isfinite(answers.astype(np.float32)).all():
+            raise ValueError("the model's logits are no finite numbers")
+        return answers.argmax(axis=1)
 
     return labels
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from xray_jax.classifier import Access, Classifier, Model
 from xray_jax.inference.labels import label_images, to_device
-from xray_jax.inference.memory import check_fits
+from xray_jax.inference.memory import fitting_devices
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare.choice import MAX_IMAGES, PreprocessChoice, Trials, settle_both, settle_variant, spread
 from xray_jax.prepare.preprocessing import better_presets, candidates, skill, suggestion
@@ -105,7 +105,7 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
     measured = samples.subset(drawn)
     sized = match_size(model, samples)
     if isinstance(sized, Classifier):
-        check_fits(sized, options)
+        options = fitting_devices(sized, options)
     placed = to_device(sized, options)
     trials = Trials(placed, spread(measured, MAX_IMAGES), options)
     choice = None
