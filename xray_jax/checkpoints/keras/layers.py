@@ -14,6 +14,7 @@ from jax import lax
 
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.keras import activations
+from xray_jax.checkpoints.keras.config import class_of
 from xray_jax.checkpoints.keras.layer_config import Settings
 from xray_jax.models.convolution import Window, convolve
 
@@ -39,10 +40,14 @@ class Layer:
 
 
 def activation(settings: Settings) -> list[Any]:
-    """The `activation` entry as [function or layer, its settings]."""
+    """The `activation` entry as [function or layer, its settings].
+
+    Raises:
+      CheckpointError: for any other function or layer, naming it.
+    """
     value = settings.raw("activation", "linear")
     if isinstance(value, Mapping) and value.get("class_name") in _ACTIVATION_LAYERS:
-        name = value["class_name"]
+        name, _ = class_of(value)
         inner = Settings(value.get("config", {}), f"{settings.where}, activation {name}", settings.keras)
         return [name, LAYERS[name].settings(inner)]
     return [activations.function_name(value, settings), {}]
