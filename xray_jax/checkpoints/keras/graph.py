@@ -4,7 +4,6 @@ Nested models are inlined. The configs name classes and functions; only those th
 and nothing is ever looked up or imported by name.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,12 +97,8 @@ def _build(config: Any, keras: int) -> Graph:
         raise CheckpointError(f"the model has {len(outputs)} outputs, expected one row of class scores")
     entry = image_entry(top.input_shape, builder.data_formats)
     nodes = _needed(builder.nodes, outputs[0])
-    graph = json.dumps(
-        {"form": entry.form, "shape": entry.shape, "vector": entry.vector, "nodes": nodes},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return Graph(KerasNetwork(graph), entry.shape, top.tree, frozenset(builder.policies))
+    network = KerasNetwork.of({"form": entry.form, "shape": entry.shape, "vector": entry.vector, "nodes": nodes})
+    return Graph(network, entry.shape, top.tree, frozenset(builder.policies))
 
 
 def snake_case(name: str) -> str:
