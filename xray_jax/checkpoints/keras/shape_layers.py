@@ -1,5 +1,6 @@
 """Keras's layers without weights: pooling, reshaping, resizing, merging. See `keras.layers`."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -12,6 +13,9 @@ from jax import lax
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.keras.layer_config import Settings
 from xray_jax.checkpoints.keras.layers import Config, Layer, Weights
+
+MAX_POOLED = 1 << 30
+"""Numbers per image that one pooling layer may look at, in all its windows: 3x3 over 224x224x64 are a 37th of it."""
 
 
 def _spatial(config: Config, x: jax.Array) -> tuple[int, int]:
@@ -37,10 +41,14 @@ def _pool_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _window(config: Config, x: jax.Array, start: float, combine: Callable[..., jax.Array]) -> jax.Array:
-    size = _on_image(config, x, config["size"], 1)
+    # With either padding a window of twice the image sees what a longer one would: all of it, or it does not fit.
+    size = [min(n, 2 * whole) for n, whole in zip(_on_image(config, x, config["size"], 1), x.shape, strict=True)]
     strides = _on_image(config, x, config["strides"], 1)
     # A constant start, no traced one: only then does JAX know the reduction, and its derivative.
-    return lax.reduce_window(x, np.asarray(start, x.dtype), combine, size, strides, config["padding"].upper())
+    y = lax.reduce_window(x, np.asarray(start, x.dtype), combine, size, strides, config["padding"].upper())
+    if (work := y.size // max(y.shape[0], 1) * math.prod(size)) > MAX_POOLED:
+        raise CheckpointError(f"pooling takes {work} steps an image, more than {MAX_POOLED}: refused")
+    return y
 
 
 def _max_pool(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
