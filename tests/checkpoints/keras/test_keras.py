@@ -64,10 +64,17 @@ LAYERS = {
     "batch norm rows": lambda: [L.BatchNormalization(axis=1, scale=False)],
     "layer norm": lambda: [L.LayerNormalization()],
     "layer norm axes": lambda: [L.LayerNormalization(axis=[1, 3], center=False, epsilon=0.01)],
+    "layer norm by the deviation": lambda: [L.LayerNormalization(rms_scaling=True, scale=False)],
+    "group norm": lambda: [L.Conv2D(6, 3), L.GroupNormalization(3, epsilon=0.01)],
+    "group norm rows": lambda: [L.GroupNormalization(3, axis=1, scale=False)],
+    "instance norm": lambda: [L.GroupNormalization(-1, center=False)],
     "normalization weights": lambda: [L.Normalization()],
     "normalization given": lambda: [L.Normalization(mean=[0.1, 0.2, 0.3], variance=[0.5, 1.0, 2.0])],
     "normalization scalar": lambda: [L.Normalization(axis=None, mean=0.5, variance=0.3, invert=True)],
     "rescaling": lambda: [L.Rescaling(1 / 127.5, offset=-1)],
+    "rescaling channels": lambda: [L.Rescaling([0.5, 1.0, 2.0], offset=[0.1, 0.2, 0.3])],
+    "rescaling array": lambda: [L.Rescaling(np.array([0.5, 1.0, 2.0]), offset=np.array([[0.1, 0.2, 0.3]]))],
+    "rescaling rows": lambda: [L.Rescaling(np.linspace(0.5, 2, 9).reshape(9, 1, 1))],
     "relu capped": lambda: [L.ReLU(max_value=1.0, negative_slope=0.1, threshold=0.2)],
     "relu6": lambda: [L.ReLU(6.0)],
     "leaky": lambda: [L.LeakyReLU(0.15)],
@@ -109,13 +116,26 @@ LAYERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:You passed .rms_scaling=True")
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_computes_what_keras_computes(name, tmp_path):
     assert_reads_as(sequential(*LAYERS[name]()), tmp_path / "model.keras")
 
 
+@pytest.mark.filterwarnings("ignore:You passed .rms_scaling=True")
 @pytest.mark.parametrize(
-    "name", ["conv valid", "depthwise", "separable", "batch norm rows", "layer norm", "normalization weights", "prelu"]
+    "name",
+    [
+        "conv valid",
+        "depthwise",
+        "separable",
+        "batch norm rows",
+        "layer norm",
+        "layer norm by the deviation",
+        "group norm",
+        "normalization weights",
+        "prelu",
+    ],
 )
 def test_weights_are_found_in_the_older_format(name, tmp_path):
     assert_reads_as(sequential(*LAYERS[name](), *LAYERS[name]()), tmp_path / "model.h5")
@@ -171,6 +191,18 @@ def test_channels_first_models_take_the_same_images(name, tmp_path):
     )
     read = assert_reads_as(model, tmp_path / "m.keras", lambda images: images.transpose(0, 3, 1, 2))
     assert read.input_shape == (9, 8, 3)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_rescaling_follows_the_data_format_that_keras_is_set_to(suffix, tmp_path):
+    reference.config.set_image_data_format("channels_first")
+    try:
+        # Square maps of as many channels as rows: only the setting says what the values are of.
+        layers = [L.Rescaling([0.5, 1.0, 2.0]), L.Conv2D(6, 3), L.Rescaling(np.arange(1.0, 7), offset=0.1)]
+        model = randomise(reference.Sequential([L.Input((3, 8, 8)), *layers, L.Flatten(), L.Dense(4)]))
+        assert_reads_as(model, tmp_path / f"m.{suffix}", lambda images: images.transpose(0, 3, 1, 2))
+    finally:
+        reference.config.set_image_data_format("channels_last")
 
 
 def residual(names=None):

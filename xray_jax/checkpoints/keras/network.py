@@ -18,10 +18,11 @@ from xray_jax.checkpoints.image_input import ImageInput
 from xray_jax.checkpoints.keras.last_softmax import without_last_softmax
 from xray_jax.checkpoints.keras.layers import LAYERS as WEIGHT_LAYERS
 from xray_jax.checkpoints.keras.layers import Layer
+from xray_jax.checkpoints.keras.norms import NORMS
 from xray_jax.checkpoints.keras.shape_layers import SHAPE_LAYERS
 from xray_jax.classifier import Variables
 
-LAYERS: Mapping[str, Layer] = {**WEIGHT_LAYERS, **SHAPE_LAYERS}
+LAYERS: Mapping[str, Layer] = {**WEIGHT_LAYERS, **NORMS, **SHAPE_LAYERS}
 MAX_ACTIVATION = 1 << 24
 """Numbers per image that one layer may put out: a config of a few bytes can ask for any size."""
 

@@ -70,6 +70,16 @@ def _global(reduction: Callable[..., jax.Array]) -> Callable[[Config, Weights, S
     return lambda c, w, inputs: reduction(inputs[0], axis=_spatial(c, inputs[0]), keepdims=c["keepdims"])
 
 
+def _mean_settings(settings: Settings) -> dict[str, Any]:
+    return {"axes": settings.integers("axis"), "keepdims": settings.flag("keepdims", False)}
+
+
+def _mean(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
+    if {0, -inputs[0].ndim} & {*c["axes"]}:
+        raise CheckpointError("a mean over the images of a batch is not supported")
+    return jnp.mean(inputs[0], tuple(c["axes"]), keepdims=c["keepdims"])
+
+
 def _flatten(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
     x = inputs[0]
     if c["data_format"] == "channels_first" and x.ndim > 2:
@@ -152,6 +162,12 @@ def _merge(combine: Callable[[jax.Array, jax.Array], jax.Array]) -> Layer:
     return Layer(lambda settings: {}, compute)
 
 
+def _average_settings(settings: Settings) -> dict[str, Any]:
+    # In a .h5 file the operation keras.ops.average looks like the layer, but for this.
+    settings.refuse("axis")
+    return {}
+
+
 def _average(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
     return reduce(jnp.add, inputs) / len(inputs)
 
@@ -189,6 +205,8 @@ SHAPE_LAYERS: Mapping[str, Layer] = {
     "AveragePooling2D": Layer(_pool_settings, _average_pool),
     "GlobalAveragePooling2D": Layer(_global_settings, _global(jnp.mean)),
     "GlobalMaxPooling2D": Layer(_global_settings, _global(jnp.max)),
+    # No layer of Keras's, but keras.ops.mean.
+    "Mean": Layer(_mean_settings, _mean),
     "Flatten": Layer(_flatten_settings, _flatten),
     "Reshape": Layer(_reshape_settings, _reshape),
     "Permute": Layer(lambda settings: {"dims": settings.integers("dims")}, _permute),
@@ -202,6 +220,6 @@ SHAPE_LAYERS: Mapping[str, Layer] = {
     "Divide": _merge(jnp.divide),
     "Maximum": _merge(jnp.maximum),
     "Minimum": _merge(jnp.minimum),
-    "Average": Layer(lambda settings: {}, _average),
+    "Average": Layer(_average_settings, _average),
     "Concatenate": Layer(_concatenate_settings, _concatenate),
 }
