@@ -17,7 +17,8 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
     "SeparableConv2D": [{"filters": 4, "kernel_size": 3}],
     "Dense": [{"units": 4}],
     "BatchNormalization": [{}],
-    "LayerNormalization": [{}, {"axis": [1, 3]}],
+    "LayerNormalization": [{}, {"axis": [1, 3]}, {"rms_scaling": True}],
+    "GroupNormalization": [{"groups": 3}, {"groups": 3, "axis": 1}],
     "Normalization": [{}, {"axis": None, "mean": 0.5, "variance": 0.3, "invert": True}],
     "Rescaling": [{"scale": 0.5, "offset": -1.0}],
     "ReLU": [{"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2}],
@@ -31,6 +32,7 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
     "AveragePooling2D": [{}, {"pool_size": 3, "strides": 2, "padding": "same"}],
     "GlobalAveragePooling2D": [{}],
     "GlobalMaxPooling2D": [{}],
+    "Mean": [{"axis": [1, 2]}, {"axis": -1, "keepdims": True}],
     "Flatten": [{}],
     "Reshape": [{"target_shape": [4, -1, 3]}],
     "Permute": [{"dims": [3, 1, 2]}],
@@ -67,8 +69,8 @@ def _check(kind: str, config: dict[str, Any], merges: bool = False) -> None:
         }
         for key, shapes in network.expected()[0].items()
     }
-    # This layer computes in single precision, so differences need a longer step.
-    step, tolerance = (1e-2, 2e-2) if kind == "LayerNormalization" else (1e-6, 1e-5)
+    # These layers compute in single precision, so differences need a longer step.
+    step, tolerance = (1e-2, 2e-2) if kind in ("LayerNormalization", "GroupNormalization") else (1e-6, 1e-5)
     gradients.check(network, weights, random.normal(0.3, 1, size=(1, *SHAPE)), step, tolerance)
 
 

@@ -31,8 +31,8 @@ def randomise(model, seed=0):
     return model
 
 
-def assert_reads_as(model, path, shape=None, rtol=1e-4):
-    """Saved, read by this package and called on random images: the same scores as Keras puts out."""
+def assert_reads_as(model, path, shape=None, rtol=1e-4, through=lambda scores: scores):
+    """Saved, read by this package and called on random images: `through` its scores, what Keras puts out."""
     model.save(path)
     read = load(path)
     assert isinstance(read, Classifier)
@@ -40,7 +40,7 @@ def assert_reads_as(model, path, shape=None, rtol=1e-4):
     inputs = images if shape is None else shape(images)
     with jax.numpy_rank_promotion("allow"):
         expected = np.asarray(model(inputs, training=False))
-    actual = np.asarray(read.network.apply(read.variables, images))
+    actual = np.asarray(through(read.network.apply(read.variables, images)))
     assert actual.shape == expected.shape == (5, read.num_classes)
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * np.abs(expected).max())
     assert np.std(expected) > 1e-3, "a test on constants shows nothing"
@@ -64,10 +64,17 @@ LAYERS = {
     "batch norm rows": lambda: [L.BatchNormalization(axis=1, scale=False)],
     "layer norm": lambda: [L.LayerNormalization()],
     "layer norm axes": lambda: [L.LayerNormalization(axis=[1, 3], center=False, epsilon=0.01)],
+    "layer norm by the deviation": lambda: [L.LayerNormalization(rms_scaling=True, scale=False)],
+    "group norm": lambda: [L.Conv2D(6, 3), L.GroupNormalization(3, epsilon=0.01)],
+    "group norm rows": lambda: [L.GroupNormalization(3, axis=1, scale=False)],
+    "instance norm": lambda: [L.GroupNormalization(-1, center=False)],
     "normalization weights": lambda: [L.Normalization()],
     "normalization given": lambda: [L.Normalization(mean=[0.1, 0.2, 0.3], variance=[0.5, 1.0, 2.0])],
     "normalization scalar": lambda: [L.Normalization(axis=None, mean=0.5, variance=0.3, invert=True)],
     "rescaling": lambda: [L.Rescaling(1 / 127.5, offset=-1)],
+    "rescaling channels": lambda: [L.Rescaling([0.5, 1.0, 2.0], offset=[0.1, 0.2, 0.3])],
+    "rescaling array": lambda: [L.Rescaling(np.array([0.5, 1.0, 2.0]), offset=np.array([[0.1, 0.2, 0.3]]))],
+    "rescaling rows": lambda: [L.Rescaling(np.linspace(0.5, 2, 9).reshape(9, 1, 1))],
     "relu capped": lambda: [L.ReLU(max_value=1.0, negative_slope=0.1, threshold=0.2)],
     "relu6": lambda: [L.ReLU(6.0)],
     "leaky": lambda: [L.LeakyReLU(0.15)],
@@ -109,13 +116,26 @@ LAYERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:You passed .rms_scaling=True")
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_computes_what_keras_computes(name, tmp_path):
     assert_reads_as(sequential(*LAYERS[name]()), tmp_path / "model.keras")
 
 
+@pytest.mark.filterwarnings("ignore:You passed .rms_scaling=True")
 @pytest.mark.parametrize(
-    "name", ["conv valid", "depthwise", "separable", "batch norm rows", "layer norm", "normalization weights", "prelu"]
+    "name",
+    [
+        "conv valid",
+        "depthwise",
+        "separable",
+        "batch norm rows",
+        "layer norm",
+        "layer norm by the deviation",
+        "group norm",
+        "normalization weights",
+        "prelu",
+    ],
 )
 def test_weights_are_found_in_the_older_format(name, tmp_path):
     assert_reads_as(sequential(*LAYERS[name](), *LAYERS[name]()), tmp_path / "model.h5")
@@ -173,6 +193,18 @@ def test_channels_first_models_take_the_same_images(name, tmp_path):
     assert read.input_shape == (9, 8, 3)
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_rescaling_follows_the_data_format_that_keras_is_set_to(suffix, tmp_path):
+    reference.config.set_image_data_format("channels_first")
+    try:
+        # Square maps of as many channels as rows: only the setting says what the values are of.
+        layers = [L.Rescaling([0.5, 1.0, 2.0]), L.Conv2D(6, 3), L.Rescaling(np.arange(1.0, 7), offset=0.1)]
+        model = randomise(reference.Sequential([L.Input((3, 8, 8)), *layers, L.Flatten(), L.Dense(4)]))
+        assert_reads_as(model, tmp_path / f"m.{suffix}", lambda images: images.transpose(0, 3, 1, 2))
+    finally:
+        reference.config.set_image_data_format("channels_last")
+
+
 def residual(names=None):
     """Branches, merges, a nested model called twice, a layer called twice, keras.ops with constants."""
     image = L.Input((8, 8, 3))
@@ -194,7 +226,7 @@ def residual(names=None):
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_a_functional_model_with_branches_and_nested_models(suffix, tmp_path):
-    assert_reads_as(residual(), tmp_path / f"model.{suffix}")
+    assert_reads_as(residual(), tmp_path / f"model.{suffix}", through=jax.nn.softmax)
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
@@ -212,7 +244,7 @@ def test_a_published_architecture(tmp_path):
     images = np.random.default_rng(1).normal(0.3, 1.0, (2, 32, 32, 3)).astype(np.float32)
     with jax.numpy_rank_promotion("allow"):
         expected = jax.jit(lambda x: model(x, training=False))(images)
-    actual = jax.jit(read.network.apply)(read.variables, images)
+    actual = jax.nn.softmax(jax.jit(read.network.apply)(read.variables, images))
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -226,8 +258,8 @@ def test_grey_and_flat_inputs(tmp_path):
 
 
 def test_equal_architectures_share_one_program(tmp_path):
-    first = assert_reads_as(residual(), tmp_path / "a.keras")
-    second = assert_reads_as(residual("named"), tmp_path / "b.h5")
+    first = assert_reads_as(residual(), tmp_path / "a.keras", through=jax.nn.softmax)
+    second = assert_reads_as(residual("named"), tmp_path / "b.h5", through=jax.nn.softmax)
     assert first.network == second.network
     assert hash(first.network) == hash(second.network)
     assert jax.tree.structure(first.variables) == jax.tree.structure(second.variables)

@@ -31,10 +31,11 @@ def class_of(entry: Any) -> tuple[str, bool]:
       CheckpointError: naming a class that does not come from Keras.
     """
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str) or "config" not in entry:
-        raise CheckpointError("a layer or model of the config has no class_name or no config")
+        raise CheckpointError("a layer, model or dtype policy of the config has no class_name or no config")
     kind = str(entry["class_name"])
     module, registered = entry.get("module"), entry.get("registered_name")
-    outside = module is not None and not _KERAS.match(str(module))
+    # Keras 3 writes null as the module of a class from a script, and older files leave the key out.
+    outside = "module" in entry and not _KERAS.match(str(module))
     if outside or (registered is not None and registered != kind) or ">" in kind:
         raise CheckpointError(
             f"{kind!r} (module {module}, registered as {registered}) is a custom class: refused{ADVICE}"
@@ -99,9 +100,14 @@ def trainable(config: Any) -> bool:
 
 
 def policy(config: Any) -> str:
-    """The name of a layer's dtype policy."""
+    """The name of a layer's dtype policy.
+
+    Raises:
+      CheckpointError: for a policy that does not come from Keras.
+    """
     policy = config.get("dtype", "float32") if isinstance(config, Mapping) else "float32"
     if isinstance(policy, Mapping):
+        class_of(policy)
         inner = policy.get("config")
         policy = (inner.get("name") if isinstance(inner, Mapping) else None) or policy.get("class_name")
     return str(policy)

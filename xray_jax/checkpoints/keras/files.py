@@ -44,6 +44,8 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path) -> Classifier | Tensors:
     """A model with its weights in float32, and the identity `Preprocess`; weights where the file has nothing else.
 
+    The model puts out logits: a softmax at its end is left out.
+
     Raises:
       CheckpointError: naming what is damaged, custom or not supported.
     """
@@ -132,7 +134,7 @@ def _classifier(
         f"trained with dtype policy {policy}; computed in the precision of the scan"
         for policy in sorted(graph.policies - {"float32"})
     )
-    return Classifier(graph.network, variables, classes, graph.input_shape, "keras graph", notes=notes)
+    return Classifier(graph.network.logits(), variables, classes, graph.input_shape, "keras graph", notes=notes)
 
 
 def _float32(leaf: str, array: np.ndarray) -> np.ndarray:

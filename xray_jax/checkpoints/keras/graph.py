@@ -4,7 +4,6 @@ Nested models are inlined. The configs name classes and functions; only those th
 and nothing is ever looked up or imported by name.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,17 +31,19 @@ MAX_NODES = 20_000
 MAX_DEPTH = 50
 MAX_CALLS = 40_000
 """Of layers, in all: models that are called twice by models that are called twice, and so on."""
-_OPS = {name: name for name in ("Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum")} | {
+_OPS = {name: name for name in ("Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Mean", "Softmax")} | {
     "TrueDivide": "Divide",
+    "LeakyRelu": "LeakyReLU",
     "Relu": "relu",
     "Relu6": "relu6",
     "Sigmoid": "sigmoid",
     "HardSigmoid": "hard_sigmoid",
     "Silu": "silu",
     "Tanh": "tanh",
-    "Softmax": "softmax",
 }
 """Functions of keras.ops that a Functional model may call: a layer's name, or an activation's."""
+_OPTIONS = {"Mean": ("axis", "keepdims"), "Softmax": ("axis",), "LeakyRelu": ("negative_slope",)}
+"""Those of their options that the layer reads."""
 
 
 @dataclass
@@ -98,12 +99,8 @@ def _build(config: Any, keras: int) -> Graph:
         raise CheckpointError(f"the model has {len(outputs)} outputs, expected one row of class scores")
     entry = image_entry(top.input_shape, builder.data_formats)
     nodes = _needed(builder.nodes, outputs[0])
-    graph = json.dumps(
-        {"form": entry.form, "shape": entry.shape, "vector": entry.vector, "nodes": nodes},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return Graph(KerasNetwork(graph), entry.shape, top.tree, frozenset(builder.policies))
+    network = KerasNetwork.of({"form": entry.form, "shape": entry.shape, "vector": entry.vector, "nodes": nodes})
+    return Graph(network, entry.shape, top.tree, frozenset(builder.policies))
 
 
 def snake_case(name: str) -> str:
@@ -133,6 +130,8 @@ class _Builder:
             raise CheckpointError(f"more than {MAX_NODES} layers: refused")
         if not any(isinstance(i, int) for i in inputs):
             raise CheckpointError(f"layer {key or kind} has no input")
+        if settings.get("data_format", "") is None:
+            settings = {**settings, "data_format": (self.data_formats or ["channels_last"])[0]}
         self.nodes.append([kind, key, settings, list(inputs)])
         return len(self.nodes)
 
@@ -174,11 +173,13 @@ class _Layer:
         target = _OPS.get(self.kind)
         if target is None:
             raise CheckpointError(f"operation {self.name!r} ({self.kind}) is not supported{ADVICE}")
-        options = {key: value for key, value in (self.config or {}).items() if key != "name"}
+        read = ("name", *_OPTIONS.get(self.kind, ()))
+        options = {key: value for key, value in (self.config or {}).items() if key not in read}
         if any(value not in (None, -1) for value in options.values()):
             raise CheckpointError(f"operation {self.name!r} ({self.kind}) has options {options}: not supported{ADVICE}")
-        self.kind = target if target in LAYERS else "Activation"
-        self._settings = {} if target in LAYERS else {"activation": [target, {}]}
+        where = f"operation {self.name!r} ({self.kind})"
+        self.kind, config = (target, self.config or {}) if target in LAYERS else ("Activation", {"activation": target})
+        self._settings = LAYERS[self.kind].settings(Settings(config, where, self._builder.keras))
 
     def _standard(self, tree: Tree) -> None:
         if self.kind not in LAYERS:
@@ -189,7 +190,7 @@ class _Layer:
         layer = LAYERS[self.kind]
         settings = Settings(self.config, f"layer {self.name!r} ({self.kind})", self._builder.keras)
         self._settings = layer.settings(settings)
-        if "data_format" in self._settings and self.kind != "Flatten":
+        if self._settings.get("data_format") and self.kind != "Flatten":
             self._builder.data_formats.append(self._settings["data_format"])
         self._builder.policies.add(policy(self.config))
         if layer.weights is not Layer.weights:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from xray_jax.checkpoints.contents import CheckpointError
 
 _KERAS_1 = {
@@ -37,9 +39,11 @@ class Settings:
     def raw(self, key: str, default: Any = None) -> Any:
         """The value as the file has it."""
         value = self._config.get(key, self._config.get(_KERAS_1.get(key, key), default))
-        # Keras 2.2 wrote numpy scalars and arrays so.
+        # Keras 2.2 wrote numpy scalars and arrays in the first way, Keras 3 writes arrays in the second.
         if isinstance(value, Mapping) and value.get("type") == "ndarray":
-            value = value.get("value")
+            return value.get("value")
+        if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
+            return value["config"]["value"]
         return value
 
     def error(self, key: str, expected: str) -> CheckpointError:
@@ -78,6 +82,16 @@ class Settings:
         if not flat or not all(_is_number(v) for v in flat):
             raise self.error(key, "a number or a list of numbers")
         return [float(v) for v in flat]
+
+    def array(self, key: str, default: float) -> Any:
+        """A number, or lists in lists of numbers that make an array."""
+        flat = self.numbers(key, default)
+        if isinstance(flat, float):
+            return flat
+        try:
+            return np.array(self.raw(key), np.float64).tolist()
+        except ValueError as error:
+            raise self.error(key, "an array of numbers, whose rows have one length") from error
 
     def choice(self, key: str, known: Sequence[str], default: str) -> str:
         """One of the known words."""

@@ -14,6 +14,7 @@ from jax import lax
 
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.keras import activations
+from xray_jax.checkpoints.keras.config import class_of
 from xray_jax.checkpoints.keras.layer_config import Settings
 from xray_jax.models.convolution import Window, convolve
 
@@ -39,10 +40,14 @@ class Layer:
 
 
 def activation(settings: Settings) -> list[Any]:
-    """The `activation` entry as [function or layer, its settings]."""
+    """The `activation` entry as [function or layer, its settings].
+
+    Raises:
+      CheckpointError: for any other function or layer, naming it.
+    """
     value = settings.raw("activation", "linear")
     if isinstance(value, Mapping) and value.get("class_name") in _ACTIVATION_LAYERS:
-        name = value["class_name"]
+        name, _ = class_of(value)
         inner = Settings(value.get("config", {}), f"{settings.where}, activation {name}", settings.keras)
         return [name, LAYERS[name].settings(inner)]
     return [activations.function_name(value, settings), {}]
@@ -100,11 +105,11 @@ def _finish(config: Config, weights: Weights, x: jax.Array) -> jax.Array:
     """Bias over the channels, then the activation."""
     if config["bias"]:
         axis = 1 if config.get("data_format") == "channels_first" else -1
-        x = x + _along(weights["bias"].astype(x.dtype), x.ndim, [axis])
+        x = x + along(weights["bias"].astype(x.dtype), x.ndim, [axis])
     return activate(config["activation"], x)
 
 
-def _along(values: jax.Array, rank: int, axes: Sequence[int]) -> jax.Array:
+def along(values: jax.Array, rank: int, axes: Sequence[int]) -> jax.Array:
     """`values` with length-1 dimensions, so that its own lie on `axes` of a tensor of `rank`."""
     shape = [1] * rank
     for axis, size in zip(sorted(a % rank for a in axes), values.shape, strict=True):
@@ -182,106 +187,28 @@ def _dense(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
     return _finish(c, w, jnp.tensordot(x, w["kernel"].astype(x.dtype), 1))
 
 
-# Normalisation.
-
-
-def _axes(settings: Settings, default: int = -1) -> list[int]:
+def axes(settings: Settings, default: int = -1) -> list[int]:
+    """The `axis` entry of a norm or softmax as a list."""
     return settings.integers("axis", default)
 
 
-def _batch_norm_settings(settings: Settings) -> dict[str, Any]:
-    settings.refuse("mode", 0)
-    axes = _axes(settings)
-    if len(axes) != 1:
-        raise settings.error("axis", "one axis")
-    return {
-        "axes": axes,
-        "epsilon": settings.number("epsilon", 1e-3),
-        "scale": settings.flag("scale", True),
-        "center": settings.flag("center", True),
-    }
-
-
-def _scale_and_center(c: Config, shape: Shape) -> dict[str, Shape]:
-    sizes = tuple(shape[axis] for axis in sorted(a % len(shape) for a in c["axes"]))
-    return ({"gamma": sizes} if c["scale"] else {}) | ({"beta": sizes} if c["center"] else {})
-
-
-def _batch_norm_weights(c: Config, shape: Shape) -> dict[str, Shape]:
-    sizes = (shape[c["axes"][0]],)
-    return _scale_and_center(c, shape) | {"moving_mean": sizes, "moving_variance": sizes}
-
-
-def _batch_norm(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
-    x = inputs[0]
-    multiplier = lax.rsqrt(w["moving_variance"] + c["epsilon"])
-    if c["scale"]:
-        multiplier = multiplier * w["gamma"]
-    shift = -w["moving_mean"] * multiplier
-    if c["center"]:
-        shift = shift + w["beta"]
-    return (x * _along(multiplier, x.ndim, c["axes"]) + _along(shift, x.ndim, c["axes"])).astype(x.dtype)
-
-
-def _layer_norm_settings(settings: Settings) -> dict[str, Any]:
-    settings.refuse("rms_scaling")
-    return {
-        "axes": _axes(settings),
-        "epsilon": settings.number("epsilon", 1e-3),
-        "scale": settings.flag("scale", True),
-        "center": settings.flag("center", True),
-    }
-
-
-def _layer_norm(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
-    x = inputs[0].astype(jnp.float32)
-    axes = tuple(c["axes"])
-    y = (x - x.mean(axes, keepdims=True)) * lax.rsqrt(x.var(axes, keepdims=True) + c["epsilon"])
-    if c["scale"]:
-        y = y * _along(w["gamma"], y.ndim, axes)
-    if c["center"]:
-        y = y + _along(w["beta"], y.ndim, axes)
-    return y.astype(inputs[0].dtype)
-
-
-def _normalization_settings(settings: Settings) -> dict[str, Any]:
-    given = settings.raw("mean") is not None
-    axes = _axes(settings) if settings.raw("axis", -1) not in (None, []) else []
-    return {
-        "axes": axes,
-        "mean": settings.numbers("mean", 0.0) if given else None,
-        "variance": settings.numbers("variance", 1.0) if given else None,
-        "invert": settings.flag("invert", False),
-    }
-
-
-def _normalization_weights(c: Config, shape: Shape) -> dict[str, Shape]:
-    if c["mean"] is not None:
-        return {}
-    sizes = tuple(shape[axis] for axis in sorted(a % len(shape) for a in c["axes"]))
-    return {"mean": sizes, "variance": sizes, "_count": ()}
-
-
-def _normalization(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
-    x = inputs[0]
-    sizes = tuple(x.shape[axis] for axis in sorted(a % x.ndim for a in c["axes"]))
-    moments = []
-    for name in ("mean", "variance"):
-        values = w[name] if c["mean"] is None else jnp.asarray(c[name], jnp.float32)
-        values = jnp.broadcast_to(values, sizes) if values.size == 1 else values.reshape(sizes)
-        moments.append(_along(values, x.ndim, c["axes"]).astype(x.dtype))
-    mean, deviation = moments[0], jnp.maximum(jnp.sqrt(moments[1]), 1e-7)
-    return x * deviation + mean if c["invert"] else (x - mean) / deviation
+def _rescaling_settings(settings: Settings) -> dict[str, Any]:
+    # No data format of its own: Keras follows its global setting, which only other layers keep.
+    return {"scale": settings.array("scale", 1.0), "offset": settings.array("offset", 0.0), "data_format": None}
 
 
 def _rescaling(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
     x = inputs[0]
-    scale, offset = (_last(c[name], x) for name in ("scale", "offset"))
-    return x * scale + offset
+    scale, offset = jnp.asarray(c["scale"], x.dtype), jnp.asarray(c["offset"], x.dtype)
+    if c["data_format"] == "channels_first" and scale.ndim:
+        scale = scale.reshape(*scale.shape, *[1] * (3 - scale.ndim))
+    if max(scale.ndim, offset.ndim) >= x.ndim:
+        raise CheckpointError(f"its scale {scale.shape} and offset {offset.shape} are not those of one image")
+    return x * _of_rank(scale, x.ndim) + _of_rank(offset, x.ndim)
 
 
-def _last(values: float | Sequence[float], x: jax.Array) -> Any:
-    return values if isinstance(values, float) else _along(jnp.asarray(values, x.dtype), x.ndim, [-1])
+def _of_rank(values: jax.Array, rank: int) -> jax.Array:
+    return jnp.expand_dims(values, tuple(range(rank - values.ndim)))
 
 
 def _prelu_settings(settings: Settings) -> dict[str, Any]:
@@ -306,7 +233,7 @@ _ACTIVATION_LAYERS: Mapping[str, Layer] = {
         lambda s: {"theta": s.number("theta", 1.0)}, _single(lambda x, c: jnp.where(x > c["theta"], x, x * 0))
     ),
     "ELU": Layer(lambda s: {"alpha": s.number("alpha", 1.0)}, _single(lambda x, c: jax.nn.elu(x, c["alpha"]))),
-    "Softmax": Layer(lambda s: {"axes": _axes(s)}, _single(lambda x, c: jax.nn.softmax(x, tuple(c["axes"])))),
+    "Softmax": Layer(lambda s: {"axes": axes(s)}, _single(lambda x, c: jax.nn.softmax(x, tuple(c["axes"])))),
 }
 
 LAYERS: dict[str, Layer] = {
@@ -317,8 +244,5 @@ LAYERS: dict[str, Layer] = {
     "DepthwiseConv2D": Layer(_depthwise_settings, _depthwise, _depthwise_weights),
     "SeparableConv2D": Layer(_separable_settings, _separable, _separable_weights),
     "Dense": Layer(_dense_settings, _dense, _dense_weights),
-    "BatchNormalization": Layer(_batch_norm_settings, _batch_norm, _batch_norm_weights),
-    "LayerNormalization": Layer(_layer_norm_settings, _layer_norm, _scale_and_center),
-    "Normalization": Layer(_normalization_settings, _normalization, _normalization_weights),
-    "Rescaling": Layer(lambda s: {"scale": s.numbers("scale", 1.0), "offset": s.numbers("offset", 0.0)}, _rescaling),
+    "Rescaling": Layer(_rescaling_settings, _rescaling),
 }

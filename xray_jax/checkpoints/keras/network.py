@@ -15,12 +15,14 @@ import jax.numpy as jnp
 
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput
+from xray_jax.checkpoints.keras.last_softmax import without_last_softmax
 from xray_jax.checkpoints.keras.layers import LAYERS as WEIGHT_LAYERS
 from xray_jax.checkpoints.keras.layers import Layer
+from xray_jax.checkpoints.keras.norms import NORMS
 from xray_jax.checkpoints.keras.shape_layers import SHAPE_LAYERS
 from xray_jax.classifier import Variables
 
-LAYERS: Mapping[str, Layer] = {**WEIGHT_LAYERS, **SHAPE_LAYERS}
+LAYERS: Mapping[str, Layer] = {**WEIGHT_LAYERS, **NORMS, **SHAPE_LAYERS}
 MAX_ACTIVATION = 1 << 24
 """Numbers per image that one layer may put out: a config of a few bytes can ask for any size."""
 
@@ -44,7 +46,7 @@ class KerasNetwork:
         return entry, parsed["nodes"]
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """Images `[B, H, W, C]` -> what the Keras model puts out, `[B, num_classes]`; its softmax included."""
+        """Images `[B, H, W, C]` -> what the last node puts out, `[B, num_classes]`."""
         entry, nodes = self._parsed
         values = [entry.enter(images)]
         for kind, key, settings, inputs in nodes:
@@ -58,11 +60,27 @@ class KerasNetwork:
         Raises:
           CheckpointError: naming the layer that does not fit its input, or an output that is not `[B, classes]`.
         """
-        return _expected(self)
+        weights, shapes = _traced(self)
+        return weights, shapes[-1][1]
+
+    def logits(self) -> "KerasNetwork":
+        """The network without its last softmax.
+
+        Raises:
+          CheckpointError: as `expected` does.
+        """
+        parsed = json.loads(self.graph)
+        return KerasNetwork.of({**parsed, "nodes": without_last_softmax(parsed["nodes"], _traced(self)[1])})
+
+    @staticmethod
+    def of(parts: Mapping[str, Any]) -> "KerasNetwork":
+        """From what its JSON is to hold."""
+        return KerasNetwork(json.dumps(parts, sort_keys=True, separators=(",", ":")))
 
 
 @lru_cache(maxsize=256)
-def _expected(network: KerasNetwork) -> tuple[dict[str, dict[str, tuple[int, ...]]], int]:
+def _traced(network: KerasNetwork) -> tuple[dict[str, dict[str, tuple[int, ...]]], list[tuple[int, ...]]]:
+    """Weights, and the shapes of two images and of what each node makes of them."""
     entry, nodes = network._parsed
     # Two images, so that a layer which mixes up the batch with another dimension shows.
     values = [jax.eval_shape(entry.enter, jax.ShapeDtypeStruct((2, *entry.shape), jnp.float32))]
@@ -97,4 +115,4 @@ def _expected(network: KerasNetwork) -> tuple[dict[str, dict[str, tuple[int, ...
     out = values[-1].shape
     if len(out) != 2 or out[1] < 2:
         raise CheckpointError(f"its output is {['batch', *out[1:]]}, expected [batch, classes], two or more")
-    return weights, out[1]
+    return weights, [value.shape for value in values]

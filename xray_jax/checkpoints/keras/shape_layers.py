@@ -1,5 +1,6 @@
 """Keras's layers without weights: pooling, reshaping, resizing, merging. See `keras.layers`."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -12,6 +13,9 @@ from jax import lax
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.keras.layer_config import Settings
 from xray_jax.checkpoints.keras.layers import Config, Layer, Weights
+
+MAX_POOLED = 1 << 30
+"""Numbers per image that one pooling layer may look at, in all its windows: 3x3 over 224x224x64 are a 37th of it."""
 
 
 def _spatial(config: Config, x: jax.Array) -> tuple[int, int]:
@@ -37,10 +41,14 @@ def _pool_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _window(config: Config, x: jax.Array, start: float, combine: Callable[..., jax.Array]) -> jax.Array:
-    size = _on_image(config, x, config["size"], 1)
+    # With either padding a window of twice the image sees what a longer one would: all of it, or it does not fit.
+    size = [min(n, 2 * whole) for n, whole in zip(_on_image(config, x, config["size"], 1), x.shape, strict=True)]
     strides = _on_image(config, x, config["strides"], 1)
     # A constant start, no traced one: only then does JAX know the reduction, and its derivative.
-    return lax.reduce_window(x, np.asarray(start, x.dtype), combine, size, strides, config["padding"].upper())
+    y = lax.reduce_window(x, np.asarray(start, x.dtype), combine, size, strides, config["padding"].upper())
+    if (work := y.size // max(y.shape[0], 1) * math.prod(size)) > MAX_POOLED:
+        raise CheckpointError(f"pooling takes {work} steps an image, more than {MAX_POOLED}: refused")
+    return y
 
 
 def _max_pool(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
@@ -60,6 +68,16 @@ def _global_settings(settings: Settings) -> dict[str, Any]:
 
 def _global(reduction: Callable[..., jax.Array]) -> Callable[[Config, Weights, Sequence[jax.Array]], jax.Array]:
     return lambda c, w, inputs: reduction(inputs[0], axis=_spatial(c, inputs[0]), keepdims=c["keepdims"])
+
+
+def _mean_settings(settings: Settings) -> dict[str, Any]:
+    return {"axes": settings.integers("axis"), "keepdims": settings.flag("keepdims", False)}
+
+
+def _mean(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
+    if {0, -inputs[0].ndim} & {*c["axes"]}:
+        raise CheckpointError("a mean over the images of a batch is not supported")
+    return jnp.mean(inputs[0], tuple(c["axes"]), keepdims=c["keepdims"])
 
 
 def _flatten(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
@@ -144,6 +162,12 @@ def _merge(combine: Callable[[jax.Array, jax.Array], jax.Array]) -> Layer:
     return Layer(lambda settings: {}, compute)
 
 
+def _average_settings(settings: Settings) -> dict[str, Any]:
+    # In a .h5 file the operation keras.ops.average looks like the layer, but for this.
+    settings.refuse("axis")
+    return {}
+
+
 def _average(c: Config, w: Weights, inputs: Sequence[jax.Array]) -> jax.Array:
     return reduce(jnp.add, inputs) / len(inputs)
 
@@ -181,6 +205,8 @@ SHAPE_LAYERS: Mapping[str, Layer] = {
     "AveragePooling2D": Layer(_pool_settings, _average_pool),
     "GlobalAveragePooling2D": Layer(_global_settings, _global(jnp.mean)),
     "GlobalMaxPooling2D": Layer(_global_settings, _global(jnp.max)),
+    # No layer of Keras's, but keras.ops.mean.
+    "Mean": Layer(_mean_settings, _mean),
     "Flatten": Layer(_flatten_settings, _flatten),
     "Reshape": Layer(_reshape_settings, _reshape),
     "Permute": Layer(lambda settings: {"dims": settings.integers("dims")}, _permute),
@@ -194,6 +220,6 @@ SHAPE_LAYERS: Mapping[str, Layer] = {
     "Divide": _merge(jnp.divide),
     "Maximum": _merge(jnp.maximum),
     "Minimum": _merge(jnp.minimum),
-    "Average": Layer(lambda settings: {}, _average),
+    "Average": Layer(_average_settings, _average),
     "Concatenate": Layer(_concatenate_settings, _concatenate),
 }
