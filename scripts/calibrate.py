@@ -25,7 +25,6 @@ One JSON line on stdout. Exit codes: 0 written, 2 error, 4 usage.
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,8 @@ def main() -> int:
         raise ValueError("nothing to write: give --references, --out, or --null")
     if EVALUATION.value is not None and REFERENCES.value is None:
         raise ValueError("--evaluation is of references: give --references as well")
+    if JUDGE.value and EVALUATION.value is None:
+        raise ValueError("--judge is for --evaluation: give the file to write")
     rows, source = list(row_file.read(ROWS.value)), Path(ROWS.value).name
     said: dict[str, Any] = {}
     if OUT.value is not None:
@@ -91,10 +92,9 @@ def main() -> int:
             Path(EVALUATION.value).write_text(table(judged, RATE.value or 0.05))
     races = sum(is_probed_clean(row) and not searched_in_full(row) for row in rows)
     if races and (OUT.value is not None or NULL.value is not None):
-        print(
+        command.say(
             f"xray-calibrate: {races} rows of clean models are of a race, which does not say all that the probe may "
-            "find on them; for what is normal to the probe, scan with --probe_search=full",
-            file=sys.stderr,
+            "find on them; for what is normal to the probe, scan with --probe_search=full"
         )
     alarms = leave_one_out(rows, LEAST.value)
     said["probe_leave_one_out"] = {

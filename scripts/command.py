@@ -6,15 +6,18 @@ anything unforeseen with 2.
 
 import difflib
 import functools
+import os
 import shlex
 import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags, logging
 
+from xray_jax.report.terminal_text import printable
 from xray_jax.scripts import command_help
 from xray_jax.scripts.command_help import AnyFlag, Command
 
@@ -22,6 +25,11 @@ EXIT_ERROR, EXIT_USAGE = 2, 4
 HELP = frozenset({"--help", "-help", "--helpshort", "-helpshort", "-h", "-?"})
 _WIDTH = 100
 _SHOWN = 3
+
+
+def say(text: str) -> None:
+    """Prints on stderr, each line printable: what is said may quote a stranger's file, and that may hold escapes."""
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def parse(command: Command, argv: Sequence[str]) -> list[str]:
@@ -69,8 +77,8 @@ def _unvalidated(argv: Sequence[str]) -> list[str]:
 
 def _refuse(command: Command, *messages: str) -> NoReturn:
     for message in messages:
-        print(f"{command.name}: {message}", file=sys.stderr)
-    print("Pass --help for the flags.", file=sys.stderr)
+        say(f"{command.name}: {message}")
+    say("Pass --help for the flags.")
     sys.exit(EXIT_USAGE)
 
 
@@ -114,6 +122,18 @@ def _filled(command: Command, missing: Sequence[AnyFlag], values: Sequence[str])
     return " ".join(words)
 
 
+def _about_file(command: Command, error: OSError) -> str:
+    """An error of this package as it is; of one of the system which flag named the file, and what to do."""
+    if error.errno is None or not isinstance(error.filename, str | bytes):
+        return str(error)
+    path = os.fsdecode(error.filename)
+    given = [flag for flag in command.flags if flag.present and isinstance(flag.value, str) and flag.value]
+    named = [f"--{flag.name}={flag.value}" for flag in given if Path(path).is_relative_to(str(flag.value))]
+    where = named[0] if named else path
+    beside = f" ({path})" if named and not where.endswith(f"={path}") else ""
+    return f"{where}: {error.strerror}{beside}; give a path that may be used, in a folder that is there"
+
+
 def run(main: Callable[[], int]) -> None:
     """Runs `main` and exits with its code; a ValueError is a usage error, an OSError an error, both one line."""
     command = command_help.of(main)
@@ -123,16 +143,16 @@ def run(main: Callable[[], int]) -> None:
         try:
             return main()
         except ValueError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            say(f"{name}: {error}")
             return EXIT_USAGE
         except OSError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            say(f"{name}: {_about_file(command, error)}")
             return EXIT_ERROR
         except KeyboardInterrupt:
-            print(f"{name}: interrupted; the same command goes on from what is in --out", file=sys.stderr)
+            say(f"{name}: interrupted; the same command goes on from what is in --out")
             return 130
         except Exception:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip("\n"))
             return EXIT_ERROR
 
     app.run(guarded, flags_parser=functools.partial(parse, command))

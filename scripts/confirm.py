@@ -4,13 +4,14 @@ r"""Confirms a trigger again: puts the stamp of a row on fresh images, queries t
 
 The checkpoint is the row's own unless --checkpoint names a copy. Exit codes: 0 reproduced (the lower 95 % bound of the
 flip rate reaches the row's threshold, or --min_flip_rate), 1 not, 2 the checkpoint or a file cannot be read, 4 the row
-holds no stamp or a flag is wrong. One JSON line on stdout.
+holds no stamp or a flag is wrong. One JSON line on stdout. A --picture that cannot be drawn is said and changes no exit
+code.
 """
 
 import json
-import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from absl import flags
 
@@ -18,57 +19,96 @@ from xray_jax import checkpoints
 from xray_jax import samples as samples_lib
 from xray_jax.checkpoints import recognition
 from xray_jax.detectors.probe import replay
-from xray_jax.detectors.probe import result as probe_result
+from xray_jax.detectors.probe.result import Finding, Verdict, from_row
 from xray_jax.prepare import prepare
-from xray_jax.report import plane_figures, trigger_figure
-from xray_jax.rows import file as row_file
+from xray_jax.report import plane_figures, row_source, trigger_figure
+from xray_jax.report.row_values import number
 from xray_jax.rows.row import Row, probe_block
 from xray_jax.scripts import command
 
 ROW = flags.DEFINE_string("row", None, "File of rows, as xray-scan writes them.", required=True)
-ID = flags.DEFINE_string("id", None, "Which row; needed when the file has several with a stamp.")
+ID = flags.DEFINE_string("id", None, "Which row, its last; needed when the file has several with a stamp.")
 SAMPLES = flags.DEFINE_string("samples", None, "Fresh clean images, as for xray-scan.", required=True)
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "The checkpoint (path, or path#part), if it is not where the row says."
 )
 MIN_FLIP_RATE = flags.DEFINE_float(
-    "min_flip_rate", None, "Flip rate that the lower 95 % bound must reach; default: the row's threshold."
+    "min_flip_rate", None, "Flip rate that the lower 95 % bound must reach; default: the row's threshold.", 0, 1
 )
 flags.DEFINE_alias("least", "min_flip_rate")
+_FEW = 5
 PICTURE = flags.DEFINE_string("picture", None, "PNG to write: images, stamp, labels before and after.")
 
 
 def _row() -> Row:
-    rows = [row for row in row_file.read(ROW.value) if ID.value in (None, row["id"]) and _best(row) is not None]
-    confirmed = [row for row in rows if row["detectors"]["probe"]["verdict"] == probe_result.Verdict.CONFIRMED] or rows
-    if len(confirmed) != 1:
-        raise ValueError(
-            f"--row={ROW.value}: {len(confirmed)} rows with a stamp match --id={ID.value}; name one with --id"
-        )
-    return confirmed[0]
+    """The row of --id, or the only one with a confirmed trigger, or the only one with a stamp; of an id the last."""
+    stamped: dict[str, Row] = {}
+    for row in row_source.checked(Path(ROW.value), lambda said: command.say(f"xray-confirm: {said}")):
+        stamped.pop(row["id"], None)
+        if _best(row) is not None:
+            stamped[row["id"]] = row
+    if ID.value is not None:
+        if ID.value in stamped:
+            return stamped[ID.value]
+        raise ValueError(f"--row={ROW.value}: no stamp in the last row of --id={ID.value}; {_listed(stamped)}")
+    confirmed = [name for name, row in stamped.items() if _block(row).get("verdict") == Verdict.CONFIRMED]
+    chosen = confirmed or list(stamped)
+    if len(chosen) != 1:
+        raise ValueError(f"--row={ROW.value}: {len(chosen)} rows have a stamp, name one with --id; {_listed(chosen)}")
+    return stamped[chosen[0]]
+
+
+def _listed(ids: Iterable[str]) -> str:
+    names = list(ids)
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return f"ids with a stamp: {', '.join(names[:_FEW]) or 'none'}{more}"
+
+
+def _block(row: Row) -> Mapping[str, Any]:
+    return cast(Mapping[str, Any], probe_block(row) or {})
 
 
 def _best(row: Row) -> Any:
-    block = probe_block(row)
-    return None if block is None else block["best"]
+    return _block(row).get("best")
+
+
+def _required(row: Row) -> float:
+    """Flip rate that the lower bound must reach: a stamp that was not confirmed is not reproduced by working again."""
+    threshold = number(_block(row).get("threshold")) if MIN_FLIP_RATE.value is None else MIN_FLIP_RATE.value
+    if threshold is None:
+        raise ValueError(f"--row={ROW.value}: row {row['id']} has no threshold; give --min_flip_rate")
+    return threshold
+
+
+def _draw(finding: Finding, replayed: replay.Replay, fresh: samples_lib.Samples, title: str, path: str) -> None:
+    """Writes --picture; what was reproduced stays so where it cannot be drawn."""
+    try:
+        plane_figures.save(trigger_figure.replay_figure(finding, replayed, fresh, title), Path(path))
+    except Exception as error:
+        command.say(f"xray-confirm: --picture={path}: no picture ({type(error).__name__}: {error})")
 
 
 def main() -> int:
     """Flags to one `replay.replay`."""
     row = _row()
-    finding = probe_result.from_row(_best(row))
+    finding = from_row(_best(row))
     fresh = samples_lib.read(SAMPLES.value)
     declared = {name: (row.get("settings") or {}).get(name) for name in ("architecture", "num_classes")}
     if declared["architecture"] is None:
         # The network variant may have been chosen by the row's samples, and is part of what was confirmed.
         declared["architecture"] = recognition.declared(row)
+    required = _required(row)
     # A copy may be of the whole file, or of the network alone: --checkpoint=path#part names what it is.
     part = None if CHECKPOINT.value else row.get("part")
-    model = checkpoints.load(CHECKPOINT.value or row["path"], part=part, preprocess=row.get("preprocess"), **declared)
-    replayed = replay.replay(finding, prepare(model, fresh), fresh)
+    path, preprocess = CHECKPOINT.value or row["path"], row.get("preprocess")
+    try:
+        prepared = prepare(checkpoints.load(path, part=part, preprocess=preprocess, **declared), fresh)
+    except checkpoints.CheckpointError as error:
+        command.say(f"xray-confirm: {error}")
+        return command.EXIT_ERROR
+    replayed = replay.replay(finding, prepared, fresh)
     low, high = replayed.interval
-    # The row's threshold: a stamp that was not confirmed is not reproduced by working again.
-    reproduced = low >= (row["detectors"]["probe"]["threshold"] if MIN_FLIP_RATE.value is None else MIN_FLIP_RATE.value)
+    reproduced = low >= required
     print(
         json.dumps(
             {
@@ -84,9 +124,8 @@ def main() -> int:
         )
     )
     if PICTURE.value is not None:
-        figure = trigger_figure.replay_figure(finding, replayed, fresh, row["id"])
-        plane_figures.save(figure, Path(PICTURE.value))
-    print(f"xray-confirm: {'reproduced' if reproduced else 'NOT reproduced'}", file=sys.stderr)
+        _draw(finding, replayed, fresh, row["id"], PICTURE.value)
+    command.say(f"xray-confirm: {'reproduced' if reproduced else 'NOT reproduced'}")
     return 0 if reproduced else 1
 
 

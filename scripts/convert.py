@@ -8,8 +8,6 @@ architecture, class count, input shape and preprocessing in the metadata, and re
 found is printed to stderr. Exit codes: 0 written, 2 not readable or not writable, 4 usage.
 """
 
-import sys
-
 from absl import flags
 
 from xray_jax.checkpoints import CheckpointError, convert
@@ -41,12 +39,12 @@ def main() -> int:
             preprocess=PREPROCESS.value,
         )
     except CheckpointError as error:
-        print(f"xray-convert: {error}", file=sys.stderr)
+        command.say(f"xray-convert: {error}")
         return command.EXIT_ERROR
     shape = "x".join(map(str, model.input_shape))
-    print(f"{OUT.value}: {model.architecture}, {model.num_classes} classes, images {shape}", file=sys.stderr)
+    command.say(f"{OUT.value}: {model.architecture}, {model.num_classes} classes, images {shape}")
     for note in model.notes:
-        print(f"  {note}", file=sys.stderr)
+        command.say(f"  {note}")
     return 0
 
 

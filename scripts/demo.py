@@ -9,7 +9,6 @@ truncated file is the only error.
 
 import json
 import os
-import sys
 from importlib import resources
 from pathlib import Path
 
@@ -60,8 +59,8 @@ def main() -> int:
             report=out / "report",
         )
     )
-    print(f"rows:     {out / 'rows.jsonl'}\npictures: {out / 'pictures'}\nmaps:     {out / 'maps'}", file=sys.stderr)
-    print(f"open:     {(out / 'report' / 'index.html').resolve().as_uri()}", file=sys.stderr)
+    command.say(f"rows:     {out / 'rows.jsonl'}\npictures: {out / 'pictures'}\nmaps:     {out / 'maps'}")
+    command.say(f"open:     {(out / 'report' / 'index.html').resolve().as_uri()}")
     errors = {row["id"] for row in row_file.read(out / "rows.jsonl") if row["status"] == ERROR}
     return 0 if errors == {TRUNCATED} else command.EXIT_ERROR
 

@@ -46,12 +46,12 @@ def main() -> int:
     foreign = FORMAT.value != JSONL
     if foreign:
         # A library that is missing is found before anything is read.
-        registry.get(FORMAT.value)
+        registry.get(FORMAT.value, JSONL)
     # What goes on to reports is checked as reports check it.
     merged = merge.merge(paths, expected, row_source.defect if foreign or SUMMARY.value else None)
     for what, names in (("row file", merged.missing_shards), ("checkpoint", merged.missing)):
         for name in names:
-            print(f"xray-merge: missing {what}: {name}", file=sys.stderr)
+            command.say(f"xray-merge: missing {what}: {name}")
     if merged.complete or ALLOW_MISSING.value:
         if foreign:
             registry.write(FORMAT.value, merged.rows, sys.stdout.buffer if OUT.value == "-" else Path(OUT.value))
@@ -59,7 +59,7 @@ def main() -> int:
             row_file.write_all(OUT.value, merged.rows)
     if SUMMARY.value:
         console.print_table(merged.rows, summarise(merged.rows))
-    print(f"xray-merge: {len(merged.rows)} rows from {len(paths)} files", file=sys.stderr)
+    command.say(f"xray-merge: {len(merged.rows)} rows from {len(paths)} files")
     return 0 if merged.complete else 2
 
 

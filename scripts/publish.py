@@ -10,7 +10,6 @@ images alone. Some ten seconds a model on two CPU cores; a trigger that has to b
 Exit codes: 0 all models published or repeated, 1 some left out or differing, 2 error, 4 usage.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -56,7 +55,7 @@ def _check(folder: Path) -> int:
 
 
 def _report(line: str) -> None:
-    print(f"xray-publish: {line}", file=sys.stderr, flush=True)
+    command.say(f"xray-publish: {line}")
 
 
 def run() -> None:

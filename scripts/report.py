@@ -43,14 +43,15 @@ def main() -> int:
     paths = row_source.find(ROWS.value)
     if FORMAT.value == HTML:
         return _pages(paths)
+    registry.get(FORMAT.value, HTML)
     for flag in (PLOTS, SAVE_MAPS, AGAINST):
         if flag.value is not None:
             raise ValueError(f"--{flag.name} is for pages, not for --format={FORMAT.value}")
     if OUT.value != "-" and Path(OUT.value).resolve() in {path.resolve() for path in paths}:
         raise ValueError(f"--out={OUT.value}: is one of --rows; give it another name")
-    rows = RowSource(paths)
+    rows = _rows(paths)
     registry.write(FORMAT.value, rows, sys.stdout.buffer if OUT.value == "-" else Path(OUT.value))
-    print(f"xray-report: {len(rows)} rows as {FORMAT.value} in {OUT.value}", file=sys.stderr)
+    command.say(f"xray-report: {len(rows)} rows as {FORMAT.value} in {OUT.value}")
     return 0
 
 
@@ -60,12 +61,23 @@ def _pages(paths: list[Path]) -> int:
         raise ValueError(f"--out={OUT.value}: pages need a folder; give --format for one file")
     earlier = None
     if AGAINST.value is not None:
-        earlier = Earlier(RowSource(row_source.find(AGAINST.value)), ", ".join(AGAINST.value))
+        earlier = Earlier(_rows(row_source.find(AGAINST.value)), ", ".join(AGAINST.value))
     source = PictureSource(*(None if flag.value is None else Path(flag.value) for flag in (PLOTS, SAVE_MAPS)))
-    rows = RowSource(paths)
-    index = build(rows, folder, paths, source, earlier)
-    print(f"xray-report: {len(rows)} rows; open {index.resolve().as_uri()}", file=sys.stderr)
+    for flag in (PLOTS, SAVE_MAPS):
+        if flag.value is not None and not Path(flag.value).is_dir():
+            # A scan that had nothing to draw made none.
+            command.say(f"xray-report: --{flag.name}={flag.value}: no such folder; the pages have no pictures of it")
+    rows = _rows(paths)
+    index = build(rows, folder, (), source, earlier)
+    command.say(f"xray-report: {len(rows)} rows; open {index.resolve().as_uri()}")
     return 0
+
+
+def _rows(paths: list[Path]) -> RowSource:
+    rows = RowSource(paths)
+    for said in rows.torn:
+        command.say(f"xray-report: {said}")
+    return rows
 
 
 def run() -> None:

@@ -42,6 +42,9 @@ def main() -> int:
     """Flags to one page, or several."""
     if bool(EVIDENCE.value) == bool(ROWS.value):
         raise ValueError("give either --evidence (folders) or --rows (row files)")
+    given, others = ("evidence", ("references", "fpr")) if EVIDENCE.value else ("rows", ("zoo", "table", "figure"))
+    if idle := [f"--{name}" for name in others if not flags.FLAGS[name].using_default_value]:
+        raise ValueError(f"{' and '.join(idle)} would do nothing with --{given}: leave out what is idle")
     again = shlex.join(["xray-reproduce", *sys.argv[1:]])
     if EVIDENCE.value:
         _of_the_planes(EVIDENCE.value, again)

@@ -9,7 +9,6 @@ model is usable, 1 some failed (too little attack success or clean accuracy, or 
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def _recipe(usual: TrainOptions) -> TrainOptions:
 
 def report(line: str) -> None:
     """A line of progress on stderr."""
-    print(f"xray-train: {line}", file=sys.stderr, flush=True)
+    command.say(f"xray-train: {line}")
 
 
 def run() -> None:

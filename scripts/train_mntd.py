@@ -8,7 +8,6 @@ last whole shadow; with more --shadows later it begins with those that are there
 4 usage.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -60,7 +59,7 @@ def main() -> int:
     )
     train_meta_classifier(
         images, options, Path(OUT.value), TOGETHER.value,
-        lambda line: print(f"xray-train-mntd: {line}", file=sys.stderr, flush=True),
+        lambda line: command.say(f"xray-train-mntd: {line}"),
     )  # fmt: skip
     return 0
 

@@ -37,6 +37,16 @@ def test_text_is_utf8_and_rights_are_those_of_any_new_file(tmp_path: Path) -> No
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
+@pytest.mark.parametrize("name", ["nofolder/a", "file/a", "folder"])
+def test_errors_name_the_file_that_was_asked_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory") as caught, atomic_write(tmp_path / name):
+        pass
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / name), None)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "a"

@@ -4,6 +4,7 @@ import pytest
 
 from tests.report import rows
 from xray_jax.report import row_source
+from xray_jax.report.notebook import Results
 from xray_jax.rows import file as row_file
 from xray_jax.rows.file import ResultsError
 
@@ -20,6 +21,33 @@ def test_the_last_row_of_a_checkpoint_counts(tmp_path):
     for _ in range(2):
         assert [(row["id"], row["status"]) for row in source] == [("a", "ok"), ("b", "ok"), ("c", "ok")]
     assert (len(source), source.superseded) == (3, 1)
+
+
+def test_a_last_line_that_is_cut_off_is_left_out_and_said(tmp_path):
+    one, two = write(tmp_path / "1.jsonl", rows.row(id="a")), write(tmp_path / "2.jsonl", rows.row(id="b"))
+    with open(one, "a") as file:
+        file.write('{"id":"c"')
+    source = row_source.RowSource([one, two])
+    assert source.torn == [
+        f"{one}: line 2 is torn: a scan is writing it or was cut off; started again, the same scan goes on from there. "
+        "It is left out"
+    ]
+    assert [row["id"] for row in source] == ["a", "b"]
+    assert source.files == [one, two]
+    # What the scan goes on to write is not of this report.
+    write(one, rows.row(id="a"), rows.row(id="c"), rows.row(id="d"))
+    assert [row["id"] for row in source] == ["a", "b"]
+    two.write_text(two.read_text() + '{"i')
+    with pytest.warns(UserWarning, match="2.jsonl: line 2 is torn"):
+        read = Results.read(two)
+    assert len(read) == 1
+
+
+def test_a_line_of_something_else_is_not_taken_for_one_that_is_cut_off(tmp_path):
+    path = write(tmp_path / "1.jsonl", rows.row())
+    path.write_text(path.read_text() + "notes")
+    with pytest.raises(ResultsError, match="line 2 is no JSON row"):
+        row_source.RowSource([path])
 
 
 def test_no_rows_are_rows(tmp_path):

@@ -9,6 +9,7 @@ from xray_jax.report.sentences import explanation, sentence
 
 PLANES = {"planes": rows.planes()}
 PROBE = {"probe": rows.probe()}
+UNDECIDED = {"verdict_re": "unknown", "verdict_ats": "unknown"}
 JARGON = re.compile(r"entropy|renyi|\bRE\b|\bATS\b|\bbits\b|statistic|basis|None", re.IGNORECASE)
 
 SENTENCES = [
@@ -50,13 +51,24 @@ SENTENCES = [
         rows.row(basis="like the references", comparison=rows.comparison(), detectors=PLANES),
         "Clean as far as was looked: it does not stand out among 40 clean reference models; no trigger was looked for.",
     ),
-    (rows.row(detectors=PROBE, verdict_re="unknown"), "Clean as far as was looked: no working trigger was found."),
+    (rows.row(detectors=PROBE, **UNDECIDED), "Clean as far as was looked: no working trigger was found."),
     # Without thresholds the planes decide nothing, and nothing is said of them.
-    (rows.row(verdict_re="unknown"), "Clean as far as was looked: no working trigger was found."),
+    (rows.row(**UNDECIDED), "Clean as far as was looked: no working trigger was found."),
     (
         rows.row(basis="planes", detectors=PLANES),
         "Clean as far as was looked: mixtures of clean images get the labels that a clean model gives them; no trigger "
         "was looked for.",
+    ),
+    # What the rule of the scan does not count has not passed.
+    (
+        rows.row(verdict_re="backdoored", settings={"decide": "both"}),
+        "Clean as far as was looked: no working trigger was found; the spread of labels between clean images is not "
+        "above its threshold, which the scan's rule (--decide=both) does not count.",
+    ),
+    (
+        rows.row(basis="planes", detectors=PLANES, verdict_ats="backdoored"),
+        "Clean as far as was looked: the room around clean images is not above its threshold, which the scan's rule "
+        "does not count; no trigger was looked for.",
     ),
     (
         rows.row(verdict="unknown", basis="suspect_preprocessing", clean_accuracy=0.12),
@@ -122,7 +134,4 @@ def test_a_verdict_without_its_evidence_is_still_a_sentence():
     assert sentence(rows.row(verdict="suspect", basis="odd weights", detectors={})) == (
         "Suspect: odd weights; have it looked at."
     )
-    assert (
-        sentence(rows.row(detectors={}, verdict_re="unknown"))
-        == "Clean as far as was looked: no trigger was looked for."
-    )
+    assert sentence(rows.row(detectors={}, **UNDECIDED)) == "Clean as far as was looked: no trigger was looked for."

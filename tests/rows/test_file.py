@@ -53,6 +53,9 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     [
         (b"[]\n", "line 1 is no row of this tool"),
         (b'{"path": "a.pt"}\n', "it has no `id`"),
+        (b'{"id":' + b"1" * 5000 + b"}\n", "rows.jsonl: line 1 is no JSON row .*digits"),
+        (b'{"id":' + b"[" * 100_000 + b"\n", "rows.jsonl: line 1 is no JSON row .*recursion"),
+        (b'{"id":"a","sta', "rows.jsonl: line 1 is torn: a scan is writing it or was cut off"),
         (b"\xff\xfe\n", "not a text file of JSON rows"),
     ],
 )
@@ -63,6 +66,8 @@ def test_other_lines_are_no_rows(tmp_path: Path, content: bytes, message: str) -
         list(row_file.read(path))
     with pytest.raises(row_file.ResultsError, match="no such row file"):
         list(row_file.read(tmp_path / "none.jsonl"))
+    with pytest.raises(row_file.ResultsError, match="a folder; give the row files in it"):
+        list(row_file.read(tmp_path))
 
 
 def test_unwritable_places_are_named(tmp_path: Path) -> None:

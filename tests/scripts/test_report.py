@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.report import rows
 from xray_jax.rows import file as row_file
 
@@ -40,7 +41,8 @@ def test_pages_and_files_are_written(rows_file: Path, tmp_path: Path) -> None:
     [
         (["--rows=none.jsonl", "--out=x"], 2, "none.jsonl: no such row file"),
         (["--out=-"], 4, "--out=-: pages need a folder; give --format for one file"),
-        (["--format=pdf", "--out=x"], 4, "--format=pdf: no such format; known: csv"),
+        (["--format=pdf", "--out=x"], 4, "--format=pdf: no such format; known: csv, cyclonedx, html, junit,"),
+        (["--rows=.", "--out=x", "--format=csv"], 2, ".: a folder; give the row files in it, such as './*.jsonl'"),
         (["--format=csv", "--out=x", "--plots=y"], 4, "--plots is for pages, not for --format=csv"),
     ],
 )
@@ -49,3 +51,17 @@ def test_errors_say_what_to_do(rows_file: Path, flags: list[str], code: int, sai
     done = report(*rows_flag, *flags)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+
+
+def test_what_a_report_is_made_without_is_said(rows_file: Path, tmp_path: Path) -> None:
+    with open(rows_file, "a") as file:
+        file.write('{"id":"c"')
+    flags = (f"--plots={tmp_path}/none", f"--save_maps={rows_file}")
+    done = commands.finished("xray-report", f"--rows={rows_file}", f"--out={tmp_path / 'pages'}", *flags)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition("; ")[0] for line in done.stderr.splitlines()] == [
+        f"xray-report: --plots={tmp_path}/none: no such folder",
+        f"xray-report: --save_maps={rows_file}: no such folder",
+        f"xray-report: {rows_file}: line 4 is torn: a scan is writing it or was cut off",
+        "xray-report: 2 rows",
+    ]

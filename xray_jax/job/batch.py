@@ -24,6 +24,7 @@ from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.inference.cores import use_all_cores
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.report import console
+from xray_jax.report.terminal_text import printable
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import OK, SKIPPED, EarlierRow, Row, is_flagged
 from xray_jax.rows.stored import StoredRows
@@ -187,7 +188,8 @@ def run(job: Job) -> int:
     """
     listed = collect(job.checkpoints, sources=job.scan.sources)
     for link in unsearched(job.checkpoints):
-        print(f"xray-scan: {link} is a link to a folder, which is not searched; name it to scan it", file=sys.stderr)
+        said = f"{printable(str(link))} is a link to a folder, which is not searched; name it to scan it"
+        print(f"xray-scan: {said}", file=sys.stderr)
     if job.report is not None:
         _check_report(job.report)
     if len(listed) == 1 and job.ray is None and job.isolation is None:

@@ -25,11 +25,11 @@ def draw(finished: Finished, folder: Path, samples: Samples, options: ProbeOptio
     if scanned is None:
         return
     name = file_name(row["id"])
-    title = f"{row['id']}: {row['verdict']} ({row['basis']})"
+    title = f"{row['id']}\n{row['verdict']} ({row['basis']})"
     planes = scanned.detections.get("planes")
     if planes is not None:
         result: PlanesResult = planes.evidence
-        scored = f"{title}, RE {result.re.mean():.3f} bits, ATS {result.ats.mean():.3f}"
+        scored = f"{title}\nRE {result.re.mean():.3f} bits, ATS {result.ats.mean():.3f}"
         plane_figures.save(plane_figures.label_maps_figure(result.maps, scored), folder / f"{name}.planes.png")
         target = result.target_label if scanned.target is None else scanned.target
         figure = plane_figures.distribution_figure(result.distribution.tolist(), target, scored)

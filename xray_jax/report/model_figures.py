@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from xray_jax.report import responses
+from xray_jax.report.figure_text import plain
 from xray_jax.report.palette import REFERENCE, label_colours
 from xray_jax.report.row_values import drawable, whole
 from xray_jax.report.sentences import sentence
@@ -42,9 +43,8 @@ def model_figure(row: Row, references: Iterable[Row] = ()) -> Figure:
     if not panels:
         axes[0].text(0.5, 0.5, "nothing to draw", ha="center", va="center", fontsize=12)
         axes[0].set_axis_off()
-    title = f"{cut_end(printable(row['id']), _LONGEST_TITLE)}\n{cut_end(printable(sentence(row)), _LONGEST_TITLE)}"
-    # Dollars would begin a formula.
-    figure.suptitle(title.replace("$", r"\$"), fontsize=10)
+    said = (cut_end(printable(text), _LONGEST_TITLE) for text in (row["id"], sentence(row)))
+    figure.suptitle("\n".join(map(plain, said)), fontsize=10)
     return figure
 
 
@@ -111,7 +111,7 @@ def _response(axis: Axes | None, row: Row, references: Sequence[Row]) -> bool:
     for curve in found.curves:
         costs, rates = np.array(curve.points).T
         # Dotted: the points are of different stamps.
-        axis.plot(costs, rates, marker="o", linestyle=":", color=colour, linewidth=2, label=curve.label)
+        axis.plot(costs, rates, marker="o", linestyle=":", color=colour, linewidth=2, label=plain(curve.label))
     if found.tried:
         costs, rates = np.array(found.tried).T
         axis.scatter(costs, rates, color=colour, s=18, alpha=0.5, label="others of the family")
@@ -129,7 +129,7 @@ def _response(axis: Axes | None, row: Row, references: Sequence[Row]) -> bool:
     axis.set_xlabel("size of the change (weighted RMS of pixel values)", fontsize=10)
     axis.set_ylabel("unseen images flipped", fontsize=10)
     where = "" if found.target is None else f" to label {found.target}"
-    axis.set_title(f"stamps of the family {found.family}{where}", fontsize=11)
+    axis.set_title(plain(f"stamps of the family {found.family}{where}"), fontsize=11)
     axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     return True
 
@@ -140,7 +140,7 @@ def _tuning(axis: Axes | None, row: Row, references: Sequence[Row]) -> bool:
         return bool(curves)
     for curve, (style, mark, shade) in zip(curves, _LINES, strict=False):
         moves, rates = np.array(curve.points).T
-        axis.plot(moves, rates, style, marker=mark, color=shade, linewidth=2, markersize=5, label=curve.label)
+        axis.plot(moves, rates, style, marker=mark, color=shade, linewidth=2, markersize=5, label=plain(curve.label))
     axis.axvline(0, color="0.7", linewidth=1, zorder=0)
     axis.set_ylim(-0.03, 1.06)
     axis.set_xlabel("moves away from the trigger, smallest steps", fontsize=10)

@@ -2,6 +2,7 @@
 
 import html
 import importlib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -46,8 +47,13 @@ class Results(Sequence[Row]):
 
         Raises:
           ResultsError: a file cannot be read, or is no row file.
+
+        Warns of a last line that is cut off, which is left out.
         """
-        return cls(row_source.RowSource(row_source.find([str(path) for path in paths])))
+        source = row_source.RowSource(row_source.find([str(path) for path in paths]))
+        for said in source.torn:
+            warnings.warn(said, stacklevel=2)
+        return cls(source)
 
     def __len__(self) -> int:
         return len(self.rows)

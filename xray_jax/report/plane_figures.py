@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from xray_jax.detectors.planes.label_maps import LabelMaps
+from xray_jax.report import figure_text
+from xray_jax.report.figure_text import plain
 from xray_jax.report.palette import label_colours
 
 _MAX_LEGEND = 20
 
 
 def _name(label: int, names: Sequence[str] | None) -> str:
-    return names[label] if names is not None and label < len(names) else str(label)
+    return plain(names[label]) if names is not None and label < len(names) else str(label)
 
 
 def draw_label_map(axis: Axes, maps: LabelMaps, plane: int, names: Sequence[str] | None = None) -> None:
@@ -75,7 +77,7 @@ def label_maps_figure(maps: LabelMaps, title: str, names: Sequence[str] | None =
     if len(largest) > _MAX_LEGEND:
         handles.append(Patch(color="white", label=f"and {len(largest) - _MAX_LEGEND} more"))
     figure.legend(handles=handles, loc="outside right upper", fontsize=7, title="label, share", title_fontsize=7)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(figure_text.title(title, figure.get_figwidth()), fontsize=9)
     figure.supxlabel("along e1 (normalised input space)", fontsize=7)
     figure.supylabel("along e2", fontsize=7)
     return figure
@@ -113,7 +115,7 @@ def distribution_figure(
         axis.set_xticks(np.arange(len(shares)), [_name(i, names) for i in range(len(shares))], rotation=45, ha="right")
     axis.set_xlabel("label", fontsize=8)
     axis.tick_params(labelsize=7)
-    axis.set_title(title, fontsize=9)
+    figure.suptitle(figure_text.title(title, figure.get_figwidth()), fontsize=9)
     return figure
 
 

@@ -1,13 +1,14 @@
 """Rows of files as a report reads them: checked, one of each checkpoint, and as often as they are asked for."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from xray_jax.report.sentences import sentence
 from xray_jax.rows import file as row_file
-from xray_jax.rows.file import ResultsError
+from xray_jax.rows.line import ResultsError, TornLineError
 from xray_jax.rows.row import ERROR, OK, SKIPPED, VERDICTS, Row
 
 _STATUS = (OK, ERROR, SKIPPED)
@@ -29,7 +30,9 @@ class RowSource:
 
     Attributes:
       paths: the files, in the order in which they are read.
+      files: the file of each row, in the order of the rows.
       superseded: rows that a newer one of the same checkpoint stands for.
+      torn: what is to be said of last lines that were cut off, of a scan that is running, say; they are left out.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -39,22 +42,41 @@ class RowSource:
           ResultsError: a file cannot be read, or a line of it is no row.
         """
         self.paths = tuple(paths)
-        ids = [row["id"] for row in self._all()]
-        self._kept = frozenset({name: number for number, name in enumerate(ids)}.values())
-        self.superseded = len(ids) - len(self._kept)
+        self.torn: list[str] = []
+        ids = [[row["id"] for row in checked(path, self.torn.append)] for path in self.paths]
+        # A scan that goes on appends rows: later readings end where this one did.
+        self._lengths = tuple(map(len, ids))
+        self._kept = frozenset({name: number for number, name in enumerate(chain(*ids))}.values())
+        places = chain(*map(repeat, self.paths, self._lengths))
+        self.files = [path for number, path in enumerate(places) if number in self._kept]
+        self.superseded = sum(self._lengths) - len(self._kept)
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def __iter__(self) -> Iterator[Row]:
-        return (row for number, row in enumerate(self._all()) if number in self._kept)
+        read = zip(self.paths, self._lengths, strict=True)
+        rows = chain.from_iterable(islice(checked(path, _nothing), length) for path, length in read)
+        return (row for number, row in enumerate(rows) if number in self._kept)
 
-    def _all(self) -> Iterator[Row]:
-        for path in self.paths:
-            for number, row in enumerate(row_file.read(path), 1):
-                if wrong := defect(row):
-                    raise ResultsError(f"{path}: row {number}: {wrong}; is this a row file?")
-                yield row
+
+def checked(path: Path, torn: Callable[[str], object]) -> Iterator[Row]:
+    """Rows of a file, in order; a last line that is cut off is left out, and what is to be said of it goes to `torn`.
+
+    Raises:
+      ResultsError: the file cannot be read, or a line of it is no row.
+    """
+    try:
+        for number, row in enumerate(row_file.read(path), 1):
+            if wrong := defect(row):
+                raise ResultsError(f"{path}: row {number}: {wrong}; is this a row file?")
+            yield row
+    except TornLineError as error:
+        torn(f"{error}. It is left out")
+
+
+def _nothing(_: str) -> None:
+    """What is said once need not be said at every reading."""
 
 
 def find(patterns: Sequence[str]) -> list[Path]:

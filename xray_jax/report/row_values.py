@@ -1,6 +1,7 @@
 """A row as flat values, for tables and other tools: one name a value, texts printable, numbers or nothing."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -148,10 +149,17 @@ def deciding_detector(row: Row) -> str | None:
 
 def kind_of_reason(row: Row) -> str:
     """Why a checkpoint was not scanned, without its own name and path, so that one kind is one text."""
-    said = printable(explanation(row))
-    for own in (row["path"], row["id"], row["path"].rpartition("/")[2]):
-        said = said.replace(printable(own), "FILE") if own.strip() else said
-    return said
+    names = {row["path"], row["id"], row["path"].rpartition("/")[2]}
+    own = sorted((name for text in names if (name := " ".join(printable(text).split()))), key=len, reverse=True)
+    if not own:
+        return printable(explanation(row))
+    return re.sub("|".join(map(_as_a_name, own)), "FILE", printable(explanation(row)))
+
+
+def _as_a_name(own: str) -> str:
+    """Matches a name where it stands by itself; one that could be a word or a number only where it leads a reason."""
+    telling = "/" in own or re.search(r"\.[A-Za-z]\w*$", own)
+    return rf"(?<![\w/.-]){re.escape(own)}(?![\w/-]|\.\w)" if telling else rf"^{re.escape(own)}(?=: )"
 
 
 def _text_of(name: str) -> Callable[[Row], Value]:

@@ -4,7 +4,14 @@ from typing import Any
 
 from xray_jax.prepare.prepared import CONSTANT_OUTPUT, SUSPECT_PREPROCESSING
 from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, OK, SKIPPED, SUSPECT, UNKNOWN, Row, planes_block, probe_block
-from xray_jax.verdict.decision import AMONG_REFERENCES, CONFIRMED_TRIGGER, NOT_CALIBRATED, OTHER_NETWORKS, STANDS_OUT
+from xray_jax.verdict.decision import (
+    AMONG_REFERENCES,
+    CONFIRMED_TRIGGER,
+    NOT_CALIBRATED,
+    OTHER_NETWORKS,
+    RULES,
+    STANDS_OUT,
+)
 
 _HEADS = {
     BACKDOORED: "Backdoored",
@@ -14,6 +21,8 @@ _HEADS = {
     ERROR: "Not scanned",
     SKIPPED: "Skipped",
 }
+_NUMBERS = {"re": "the spread of labels between clean images", "ats": "the room around clean images"}
+"""The planes' statistics in words of everyday."""
 _CHANGES_IMAGES = ("blurred", "sharpened", "quantised")
 
 
@@ -68,7 +77,12 @@ def _clean(row: Row) -> str:
     parts = []
     if probe_block(row) is not None:
         parts.append("no working trigger was found")
-    if row.get("verdict_re", UNKNOWN) != UNKNOWN:
+    alone = {words: row.get(f"verdict_{name}") for name, words in _NUMBERS.items()}
+    if under := [words for words, verdict in alone.items() if verdict == BACKDOORED]:
+        rule = (row.get("settings") or {}).get("decide")
+        flag = f" (--decide={rule})" if rule in RULES else ""
+        parts.append(f"{' and '.join(under)} is not above its threshold, which the scan's rule{flag} does not count")
+    elif CLEAN in alone.values():
         parts.append("mixtures of clean images get the labels that a clean model gives them")
     if probe_block(row) is None:
         parts.append("no trigger was looked for")

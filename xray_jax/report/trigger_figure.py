@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from xray_jax.detectors.probe.replay import Replay
 from xray_jax.detectors.probe.result import Finding
+from xray_jax.report import figure_text
 from xray_jax.samples import Samples
 
 
@@ -27,7 +28,7 @@ def replay_figure(
       replayed: `replay.replay` of it on the same `samples`. The images shown are the first eligible ones, of as many
         classes as there are.
       samples: clean images with labels.
-      title: first line of the figure's title.
+      title: first lines of the figure's title.
       names: of the classes; their numbers unless given.
       columns: number of images shown.
       what: name of the samples in the title.
@@ -50,16 +51,16 @@ def replay_figure(
     for axis, word in zip(axes[:, 0], ("clean", "change", "stamped"), strict=True):
         axis.set_ylabel(word, fontsize=8)
     low, high = replayed.interval
-    figure.suptitle(
+    said = (
         f"{title}\n{finding.description}\n"
-        f"{replayed.hits} of {replayed.trials} {what} flip ({low:.0%} to {high:.0%} at 95 % confidence)",
-        fontsize=9,
+        f"{replayed.hits} of {replayed.trials} {what} flip ({low:.0%} to {high:.0%} at 95 % confidence)"
     )
+    figure.suptitle(figure_text.title(said, figure.get_figwidth()), fontsize=9)
     return figure
 
 
 def _label(label: int, names: Sequence[str] | None) -> str:
-    return names[label] if names is not None and label < len(names) else str(int(label))
+    return figure_text.plain(names[label]) if names is not None and label < len(names) else str(int(label))
 
 
 def _varied(labels: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:

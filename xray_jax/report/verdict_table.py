@@ -1,13 +1,12 @@
 """The table of verdicts: one line a checkpoint, whatever the width, that ends in what was found."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.text import Text
 
 from xray_jax.report.sentences import explanation, outcome, sentence
 from xray_jax.report.terminal_text import cells, cut_end, cut_middle, distinct_tails, printable
-from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, SUSPECT, UNKNOWN, Row, is_flagged, planes_block
+from xray_jax.rows.row import BACKDOORED, CLEAN, ERROR, SUSPECT, UNKNOWN, Row, is_flagged, mean_over_planes
 
 _STYLES = {BACKDOORED: "bold red", SUSPECT: "yellow", CLEAN: "green", UNKNOWN: "magenta", ERROR: "red"}
 _GAP = "  "
@@ -99,9 +98,7 @@ def _taken(columns: dict[str, list[str]]) -> int:
 
 
 def _mean(row: Row, statistic: str) -> str:
-    block: Any = planes_block(row)
-    # A mean that is not finite has no number in JSON.
-    mean = block[statistic]["mean"] if block is not None else None
+    mean = mean_over_planes(row, statistic)
     return "" if mean is None else f"{mean:.3f}"
 
 

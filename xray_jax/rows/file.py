@@ -15,22 +15,17 @@ import numpy as np
 
 from xray_jax.checkpoints.contents import PART
 from xray_jax.files import atomic_write
+from xray_jax.rows.line import START, parse
+from xray_jax.rows.line import ResultsError as ResultsError
 from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.rows.stored import StoredRows
-from xray_jax.rows.upgrade import SchemaError, upgrade
 
-_START = b'{"id":'
-"""How every line begins; what else is found in a file is somebody's own."""
 _IDENTITY = ("id", "sha256", "settings_hash", "version")
 _MOST_PARTS = 64
 _BLOCK = 1 << 16
 """Bytes read at once where the length of a line is not known; a row is some kilobytes."""
 _IN_MEMORY = 1 << 25
 """Bytes of rows that are printed, not filed, beyond which they wait for the summary in a temporary file."""
-
-
-class ResultsError(OSError):
-    """Rows cannot be read or written; the message names the file and says what to do."""
 
 
 def canonical_json(value: Any) -> str:
@@ -159,7 +154,7 @@ class RowWriter:
         if self._spool is None:
             return row_at(self._file, offset, self.path)
         self._spool.seek(offset)
-        return _row(self._spool.readline(), "a row kept for the summary")
+        return parse(self._spool.readline(), "a row kept for the summary")
 
     def _drop_torn_line(self) -> None:
         size = os.fstat(self._file).st_size
@@ -173,8 +168,8 @@ class RowWriter:
                 break
             end = start
         if end < size:
-            torn = os.pread(self._file, len(_START), end)
-            if not _START.startswith(torn):
+            torn = os.pread(self._file, len(START), end)
+            if not START.startswith(torn):
                 raise ResultsError(f"{self.path}: its last line is no JSON row; is this a row file?")
             os.ftruncate(self._file, end)
 
@@ -262,7 +257,7 @@ def read(path: str | Path) -> Iterator[Row]:
     """Rows of a file, in order.
 
     Raises:
-      ResultsError: a line is no JSON object, or a row of a later schema; names the line.
+      ResultsError: see `line.parse`; names the line.
     """
     return (row for _, row in located(path))
 
@@ -277,10 +272,16 @@ def located(path: str | Path) -> Iterator[tuple[int, Row]]:
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                yield offset, _row(line, f"{path}: line {number}", str(path))
+                yield offset, parse(line, f"{path}: line {number}", str(path))
                 offset += len(line)
+    except ResultsError:
+        raise
     except FileNotFoundError as error:
         raise ResultsError(f"{path}: no such row file") from error
+    except IsADirectoryError as error:
+        raise ResultsError(f"{path}: a folder; give the row files in it, such as '{path}/*.jsonl'") from error
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def row_at(file: int, offset: int, path: Path | None) -> Row:
@@ -300,22 +301,7 @@ def row_at(file: int, offset: int, path: Path | None) -> Row:
         if not block:
             break
         line += block
-    return _row(line.partition(b"\n")[0], f"{path}: what is at byte {offset} now")
-
-
-def _row(line: bytes, where: str, file: str | None = None) -> Row:
-    try:
-        row = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"{file or where}: not a text file of JSON rows ({error})") from error
-    except json.JSONDecodeError as error:
-        raise ResultsError(f"{where} is no JSON row ({error}); is this a row file?") from error
-    if not isinstance(row, dict) or "id" not in row:
-        raise ResultsError(f"{where} is no row of this tool (it has no `id`)")
-    try:
-        return upgrade(row)
-    except SchemaError as error:
-        raise ResultsError(f"{where}: {error}") from error
+    return parse(line.partition(b"\n")[0] + b"\n", f"{path}: what is at byte {offset} now")
 
 
 def parts_of(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What a row is: the types of schema 2. `schema.json` beside this file says the same to other tools."""
 
+import sys
 from typing import Any, NotRequired, TypedDict
 
 SCHEMA = 2
@@ -298,3 +299,11 @@ def planes_block(row: Row) -> PlanesBlock | None:
 def probe_block(row: Row) -> ProbeBlock | None:
     """What the probe found; None where it did not run."""
     return row["detectors"].get("probe")
+
+
+def mean_over_planes(row: Row, statistic: str) -> float | None:
+    """Mean of "re" or "ats"; None where the planes did not run or say none, as of what is not finite."""
+    block: Any = planes_block(row)
+    score = block.get(statistic) if block is not None else None
+    mean = score.get("mean") if isinstance(score, dict) else None
+    return float(mean) if isinstance(mean, int | float) and abs(mean) <= sys.float_info.max else None

@@ -266,9 +266,7 @@ class _Supervisor:
 
     def _is_of(self, entry: Entry, row: Any) -> bool:
         """Whether what a process calls a row can be this entry's: a checkpoint may have taken the process over."""
-        if not is_row(row):
-            return False
-        key = as_identity(list(identity(row)))
+        key = as_identity(list(identity(row))) if is_row(row) else None
         due = None if self._fetching is None else self._fetching.key(entry)
         return key is not None and None not in key[2:] and key[0] == entry.id and due in (None, (entry.id, *key[2:]))
 

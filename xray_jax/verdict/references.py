@@ -227,8 +227,8 @@ def load(path: str | Path) -> References:
     Raises:
       CalibrationError: naming the file and what is wrong with it.
     """
-    where = f"--references={path}"
-    if path in SHIPPED:
+    where, shipped = f"--references={path}", str(path) if path in SHIPPED else None
+    if shipped is not None:
         path = Path(str(resources.files("xray_jax"))) / "verdict" / f"{path}.npz"
     try:
         with zipfile.ZipFile(path) as archive:
@@ -240,7 +240,8 @@ def load(path: str | Path) -> References:
                 raise CalibrationError(f"{where}: of another version of this tool; calibrate anew")
             statistics = {name: np.asarray(arrays[name], np.float32) for name in arrays.files if name != _ABOUT}
         about |= {name: tuple(about[name]) for name in ("ids", "sha256", "architectures", "accuracies")}
-        made = References(**about, statistics=statistics)
+        # The file of rows that they were made of says nothing to those who have only their name.
+        made = References(**about | ({"source": shipped} if shipped else {}), statistics=statistics)
         wrong = [name for name, values in statistics.items() if values.shape[:1] != (len(made.ids),)]
         if wrong or not statistics or not len(made.accuracies) == len(made.sha256) == len(made.ids):
             raise ValueError(f"statistics {wrong} are not of {len(made.ids)} models")

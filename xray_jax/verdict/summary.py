@@ -12,7 +12,7 @@ from xray_jax.rows.row import (
     Row,
     is_backdoored,
     is_flagged,
-    planes_block,
+    mean_over_planes,
     probe_block,
 )
 
@@ -48,10 +48,8 @@ def _mean(name: str) -> Callable[[Row], float | None]:
     """Suspicion by one score of the planes: low is suspect."""
 
     def score_of(row: Row) -> float | None:
-        block = planes_block(row)
-        mean = None if block is None or name not in block else block[name]["mean"]  # type: ignore[literal-required]
-        # A mean that is not finite has no number in JSON.
-        return None if mean is None else -float(mean)
+        mean = mean_over_planes(row, name)
+        return None if mean is None else -mean
 
     return score_of
 

@@ -118,7 +118,7 @@ def test_a_scan_shows_its_trigger_on_images_that_the_search_never_saw(
     # The planes did not run: nothing else is drawn.
     ((name, title),) = titles
     assert name == "m.trigger.png"
-    assert "m: backdoored (confirmed trigger)" in title
+    assert "m\nbackdoored (confirmed trigger)" in title
     assert f"{trials} of {trials} unseen images flip" in title
     assert [file.name for file in tmp_path.iterdir()] == ["m.stamp.npz"]
 
@@ -174,4 +174,4 @@ def test_confirm_command(tmp_path: Path) -> None:
     assert "NOT reproduced" in done.stderr
     done = confirm("--id=other")
     assert done.returncode == 4
-    assert "0 rows with a stamp" in done.stderr
+    assert "no stamp in the last row of --id=other; ids with a stamp: m, weak" in done.stderr

@@ -76,6 +76,22 @@ def test_sarif_says_what_was_found() -> None:
     assert location["uri"] == "file:///data/zoo/model.pth"
 
 
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("https://models.example.org:8080/a b/m%20n.pth", "https://models.example.org:8080/a%20b/m%20n.pth"),
+        ("https://models.example.org/100%.pth?a=b", "https://models.example.org/100%25.pth?a=b"),
+        ("hf://owner/name@main/a b.pth", "hf://owner/name@main/a%20b.pth"),
+        ("s3://bucket/a//50%20#1.pth", "s3://bucket/a//50%2520%231.pth"),
+        ("zoo/a b:c.pth", "zoo/a%20b%3Ac.pth"),
+    ],
+)
+def test_sarif_keeps_what_an_address_is(path: str, uri: str) -> None:
+    (run,) = json.loads(written("sarif", [rows.row(path=path)]))["runs"]
+    (location,) = run["results"][0]["locations"]
+    assert location["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
 def test_sarif_fingerprints_are_those_of_the_checkpoint_and_not_of_the_run() -> None:
     def prints(some: list[Any]) -> list[str]:
         (run,) = json.loads(written("sarif", some))["runs"]

@@ -16,6 +16,8 @@ from xray_jax.report.extra import ExtraError
 from xray_jax.report.html import pages
 from xray_jax.report.html.build import build
 from xray_jax.report.html.pictures import PictureSource
+from xray_jax.report.row_source import RowSource
+from xray_jax.rows import file as row_file
 from xray_jax.rows.file import ResultsError
 
 
@@ -30,6 +32,16 @@ def test_every_link_leads_to_a_file(tmp_path: Path) -> None:
         assert href == "#main" or (file.parent / unquote(href)).is_file(), f"{file.name}: {href}"
     for file in files:
         assert "default-src &#39;none&#39;" in file.read_text()
+
+
+def test_a_command_names_the_file_of_its_row(tmp_path: Path) -> None:
+    for number, name in enumerate("ba"):
+        row_file.write_all(tmp_path / f"f-{number}.jsonl", [rows.confirmed("3x3 solid white patch", id=name)])
+    source = RowSource([tmp_path / "f-0.jsonl", tmp_path / "f-1.jsonl"])
+    index = build(source, tmp_path / "report")
+    for number, name in enumerate("ba"):
+        page = (index.parent / "models" / f"{pages.page_name(name)}.html").read_text()
+        assert f"xray-confirm --row={tmp_path}/f-{number}.jsonl --id={name} " in page
 
 
 @pytest.mark.parametrize("sharpness", [0.967, None, "high"])

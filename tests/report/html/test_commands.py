@@ -12,7 +12,8 @@ from tests.report import hostile, rows
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.options import ProbeOptions
 from xray_jax.report.html import commands
-from xray_jax.verdict.calibration import PAPER_CALIBRATIONS
+from xray_jax.verdict import references
+from xray_jax.verdict.calibration import PAPER_CALIBRATIONS, CalibrationError
 
 BASH = shutil.which("bash")
 
@@ -46,7 +47,7 @@ def settings(**fields: Any) -> dict[str, Any]:
 
 
 def scan(made: dict[str, Any]) -> commands.Command:
-    return commands.of(rows.row(settings=made, path="a model.pth"), [])[0]
+    return commands.of(rows.row(settings=made, path="a model.pth"))[0]
 
 
 def test_defaults_are_left_out() -> None:
@@ -99,14 +100,28 @@ def test_an_own_calibration_is_stood_for() -> None:
 
 
 def test_a_stamp_is_confirmed_with_the_file_of_its_row() -> None:
-    made = commands.of(rows.confirmed("3x3 solid white patch", id="it's.pth"), [])
+    made = commands.of(rows.confirmed("3x3 solid white patch", id="it's.pth"))
     assert len(made) == 2
     expected = """xray-confirm --row=rows.jsonl --id='it'"'"'s.pth' --samples=FRESH.npz --picture=trigger.png"""
     assert made[1].line == expected
-    assert len(commands.of(rows.error(), [])) == 1
+    assert len(commands.of(rows.error())) == 1
+
+
+def test_shipped_references_are_named() -> None:
+    (name,) = references.SHIPPED
+    shipped = references.load(name)
+    made = settings(samples="8f6c371ce5f37da0", references={"digest": shipped.digest, "fpr": 0.05})
+    assert f" --references={name} " in scan(made).line
+    assert scan(made).note == ""
+    # What messages and rows say of them is what they are asked for by.
+    assert shipped.source == name
+    with pytest.raises(CalibrationError, match=f"^references {name}: scanned with other samples"):
+        shipped.check("0" * 16, {}, 0.05)
+    made["references"]["digest"] = "0" * 16
+    assert " --references=REFERENCES.npz " in scan(made).line
 
 
 def test_a_model_in_memory_has_to_be_saved_first() -> None:
-    command, *_ = commands.of(rows.row(path="", sha256=None, format="memory"), [])
+    command, *_ = commands.of(rows.row(path="", sha256=None, format="memory"))
     assert "--checkpoints=CHECKPOINT " in command.line
     assert "CHECKPOINT stands for the model, which was scanned in memory: save it first." in command.note

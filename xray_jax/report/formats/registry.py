@@ -47,8 +47,12 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *(point.name for point in metadata.entry_points(group=GROUP))})
 
 
-def get(name: str) -> Format:
+def get(name: str, *others: str) -> Format:
     """The format of a name; one of this package is never taken over by a plug-in.
+
+    Args:
+      name: of the format.
+      others: what the caller writes itself, for the message that lists what is known.
 
     Raises:
       FormatError: there is none, or it cannot be used.
@@ -59,7 +63,7 @@ def get(name: str) -> Format:
             return cast(Format, importlib.import_module(f"xray_jax.report.formats.{BUILT_IN[name]}"))
     points = [point for point in metadata.entry_points(group=GROUP) if point.name == name]
     if not points:
-        raise FormatError(f"--format={name}: no such format; known: {', '.join(names())}")
+        raise FormatError(f"--format={name}: no such format; known: {', '.join(sorted([*names(), *others]))}")
     try:
         made = points[0].load()
         if not callable(getattr(made, "write", None)):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import PurePath
 from typing import IO, Any
 from urllib.parse import quote
@@ -16,6 +17,8 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 TOGETHER, NOT_SCANNED = "verdict", "not-scanned"
 """Rules beside the detectors': of verdicts that rest on no single one, and of checkpoints that were not scanned."""
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(.*)", re.DOTALL)
+_STRAY = re.compile("%(?![0-9A-Fa-f]{2})")
 _RULES = {
     "probe": ("ConfirmedTrigger", "A trigger was found that sends clean images to labels of its own."),
     "planes": ("DecisionBoundary", "The labels between clean images are spread as in backdoored models (Model X-ray)."),
@@ -113,6 +116,12 @@ def _location(row: Row) -> dict[str, Any]:
 
 
 def _uri(path: str) -> str:
+    if address := _ADDRESS.fullmatch(path):
+        scheme, server, rest = address.groups()
+        # A web address is quoted already where it has to be; keys of buckets and files of hubs are not.
+        web = scheme in ("http", "https")
+        kept = quote(_bytes(rest), safe="/%?&=+,;:@" if web else "/@")
+        return f"{scheme}://{quote(_bytes(server), safe='[]:@')}{_STRAY.sub('%25', kept) if web else kept}"
     quoted = quote(_bytes(PurePath(path).as_posix()))
     return f"file://{quoted}" if path.startswith("/") else quoted
 

@@ -1,13 +1,14 @@
 """Rows to a folder of pages: index.html, a page a model, a page for each kind of settings."""
 
 from collections.abc import Iterable
+from itertools import repeat
 from pathlib import Path
 
 from xray_jax.report.html import model_page, pages, pictures
 from xray_jax.report.html.compare import Comparison, Earlier
 from xray_jax.report.html.overview import Overview
 from xray_jax.report.html.pictures import PictureSource
-from xray_jax.report.row_source import Rows
+from xray_jax.report.row_source import Rows, RowSource
 from xray_jax.rows.file import ResultsError
 
 INDEX, MODELS, SETTINGS = "index.html", "models", "settings"
@@ -25,7 +26,7 @@ def build(
     Args:
       rows: checked by `row_source.defect`.
       out: folder, made where there is none. Files of an earlier report there are written over.
-      files: where the rows are kept, for the commands that repeat a scan.
+      files: where the rows are kept, for the commands that repeat a scan; a `RowSource` knows better.
       source: where pictures and label maps are, if anywhere.
       earlier: a run to compare with.
 
@@ -60,11 +61,12 @@ def _build(rows: Rows, out: Path, files: tuple[Path, ...], source: PictureSource
     overview.sort()
     if overview.comparison is not None and earlier is not None:
         overview.comparison.gone = earlier.missing
-    for row in rows:
+    kept = rows.files if isinstance(rows, RowSource) else repeat(next(iter(files), None))
+    for row, file in zip(rows, kept, strict=False):
         name = pages.page_name(row["id"])
         drawn = source.take(row["id"], name, out / pictures.FOLDER)
         change = None if earlier is None else earlier.compare(row)
-        shown = model_page.context(row, overview.strips, drawn, files, change)
+        shown = model_page.context(row, overview.strips, drawn, file, change)
         settings = f"../{named[row['settings_hash']]}"
         pages.write(out / MODELS / f"{name}.html", "model.html", **shown, settings=settings)
     settings_pages = [(named[key], count) for key, count in overview.settings.most_common()]

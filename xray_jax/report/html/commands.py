@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from xray_jax.report.row_values import compared
 from xray_jax.report.terminal_text import printable
 from xray_jax.rows.row import OK, Row, probe_block
 from xray_jax.sweep.provenance import samples_hash
+from xray_jax.verdict import references
 from xray_jax.verdict.calibration import PAPER, PAPER_CALIBRATIONS
 
 CHECKPOINT, SAMPLES, CALIBRATION, NULL, REFERENCES = (
@@ -46,8 +47,8 @@ class Command:
     note: str = ""
 
 
-def of(row: Row, files: Iterable[Path]) -> list[Command]:
-    """What repeats the scan of a row and, where there is a stamp, puts it on fresh images; `files` hold the rows."""
+def of(row: Row, file: Path | None = None) -> list[Command]:
+    """What repeats the scan of a row and, where there is a stamp, puts it on fresh images; `file` holds it."""
     settings = row["settings"]
     name, note = _samples(settings)
     flags: dict[str, Any] = {"checkpoints": _checkpoint(row), "samples": name}
@@ -63,6 +64,9 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
     for flag, default in (("decide", _DECIDE), ("seed", 0), ("precision", _PRECISION)):
         if settings.get(flag, default) != default:
             flags[flag] = settings[flag]
+    if "calibration" not in flags:
+        # Without thresholds the rule decides nothing, and the flag is refused.
+        flags.pop("decide", None)
     for flag in ("architecture", "num_classes", "preprocess"):
         value = settings.get(flag)
         if value is not None:
@@ -73,7 +77,7 @@ def of(row: Row, files: Iterable[Path]) -> list[Command]:
     made = [Command("Scan it again", _line("xray-scan", flags), " ".join(notes))]
     probe = probe_block(row)
     if row["status"] == OK and probe is not None and probe.get("best"):
-        flags = {"row": next(map(str, files), "rows.jsonl"), "id": row["id"], "samples": "FRESH.npz"}
+        flags = {"row": str(file or "rows.jsonl"), "id": row["id"], "samples": "FRESH.npz"}
         flags["picture"] = "trigger.png"
         what = "Put the best trigger found on images of your own, and count"
         note = "FRESH.npz stands for clean labelled images that the scan has not seen."
@@ -123,6 +127,11 @@ def _shipped_hash(name: str) -> str:
     return samples_hash(samples.read(name))
 
 
+@cache
+def _shipped_digest(name: str) -> str:
+    return references.load(name).digest
+
+
 def _calibration(calibration: Any, flags: dict[str, Any], notes: list[str]) -> None:
     if not isinstance(calibration, Mapping):
         return
@@ -139,10 +148,12 @@ def _references(row: Row, flags: dict[str, Any], notes: list[str]) -> None:
     asked = row["settings"].get("references")
     if not isinstance(asked, Mapping):
         return
-    against = compared(row)
-    source = "" if against is None else f" ({against.source})"
-    flags["references"] = REFERENCES
-    notes.append(f"{REFERENCES} stands for the reference models of the scan{source}.")
+    shipped = [name for name in references.SHIPPED if asked.get("digest") == _shipped_digest(name)]
+    flags["references"] = shipped[0] if shipped else REFERENCES
+    if not shipped:
+        against = compared(row)
+        source = "" if against is None else f" ({against.source})"
+        notes.append(f"{REFERENCES} stands for the reference models of the scan{source}.")
     if asked.get("fpr", _FPR) != _FPR:
         flags["fpr"] = asked["fpr"]
 

@@ -1,7 +1,7 @@
 """What the page of one model shows, in the order in which somebody who has to decide reads it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class ShownDetector:
 
 
 def context(
-    row: Row, strips: Strips, pictures: Mapping[str, Picture], files: Iterable[Path], change: Change | None
+    row: Row, strips: Strips, pictures: Mapping[str, Picture], file: Path | None, change: Change | None
 ) -> dict[str, Any]:
     """Everything that the template of a model's page asks for."""
     return {
@@ -102,7 +102,7 @@ def context(
         "not_run": [(printable(name), printable(str(why))) for name, why in row["not_run"].items()],
         "reading": [(title, value) for title, value in _reading(row) if value is not None],
         "notes": [printable(str(note)) for note in row["notes"]],
-        "commands": commands.of(row, files),
+        "commands": commands.of(row, file),
         "record": [(title, value) for title, value in _record(row) if value is not None],
         "truth": text(row["label"]),
         "change": change,

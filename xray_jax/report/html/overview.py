@@ -1,5 +1,6 @@
 """What the overview of a batch scan shows: gathered row by row, without keeping the rows."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ class Entry:
       name: of the model.
       outcome: verdict or status.
       said: why, in words.
+      standout: how far it stands out among reference models, in standard deviations; minus infinity where nobody knows.
       values: of the other columns, as `Overview.table` has them.
     """
 
@@ -34,6 +36,7 @@ class Entry:
     name: str
     outcome: str
     said: str
+    standout: float
     values: dict[str, Any]
 
 
@@ -82,7 +85,9 @@ class Overview:
             "reason": reason,
         }
         values |= {f"{each.detector} {each.name}": each.value for each in numbers}
-        entry = Entry(href, name, found, cut_end(printable(explanation(row)), _LONGEST_SENTENCE), values)
+        standout = -math.inf if against is None else max(against.standout.values(), default=-math.inf)
+        said = cut_end(printable(explanation(row)), _LONGEST_SENTENCE)
+        entry = Entry(href, name, found, said, standout, values)
         self.entries.append(entry)
         self.counts[found] += 1
         self.strips.add(row, numbers, found, href, name)
@@ -118,8 +123,8 @@ class Overview:
                 self.said.setdefault(title, Counter())[value] += 1
 
     def sort(self) -> None:
-        """The most urgent first, then by name."""
-        self.entries.sort(key=lambda entry: (ORDER.index(entry.outcome), entry.name))
+        """The most urgent first; of these what stands out furthest among reference models, then by name."""
+        self.entries.sort(key=lambda entry: (ORDER.index(entry.outcome), -entry.standout, entry.name))
         if self.comparison is not None:
             self.comparison.sort()
 

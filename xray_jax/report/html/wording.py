@@ -30,6 +30,10 @@ _TRIGGER = (
     "Do not deploy this model. The trigger below works: whoever knows it can choose what the model says by changing "
     "images that way."
 )
+_NOT_COUNTED = (
+    "By the rule of the scan nothing speaks against deploying this model, but a score that the rule does not count is "
+    "not above its threshold: let somebody look at it."
+)
 _NO_SEARCH = (
     "Do not deploy this model yet. The finding is a hint: have a trigger searched for "
     "(--detectors=planes,probe), and let somebody look at it."
@@ -107,6 +111,8 @@ def advice(row: Row) -> str:
         return _TRIGGER
     if found == BACKDOORED and probe_block(row) is None and "planes" in row["detectors"]:
         return _NO_SEARCH
+    if found == CLEAN and BACKDOORED in (row.get("verdict_re"), row.get("verdict_ats")):
+        return _NOT_COUNTED
     return _SEVERAL if row.get("parts") else _ADVICE[found]
 
 
