@@ -128,6 +128,48 @@ def test_a_tensor_bomb_is_refused_before_it_is_compiled(tmp_path):
         load(write(tmp_path / "a.jaxexport", bomb, batch=2))
 
 
+def per_image(many):
+    """A network with a tensor of `many` numbers for each image, whatever the batch."""
+
+    def function(images):
+        made = jnp.broadcast_to(images[:, :1, 0, 0], (images.shape[0], many))
+        return network(images) + jnp.cumsum(made, 1)[:, -1:]
+
+    return function
+
+
+def test_sizes_that_depend_on_the_batch_are_bounded_too(tmp_path):
+    with pytest.raises(CheckpointError, match="too large"):
+        load(write(tmp_path / "a.jaxexport", per_image(1 << 26)))
+    assert load(write(tmp_path / "b.jaxexport", per_image(1 << 10))).num_classes == 5
+
+    def squared(images):
+        pairs = jnp.broadcast_to(images[None, :, :1, 0, 0], (images.shape[0], images.shape[0], 1 << 20))
+        return network(images) + jnp.cumsum(pairs, 2).sum((1, 2))[:, None]
+
+    with pytest.raises(CheckpointError, match="too large"):
+        load(write(tmp_path / "c.jaxexport", squared))
+
+
+@pytest.mark.parametrize("batch", ["8*b", "8*b - 2"])
+def test_batches_that_are_not_of_every_size_are_checked_or_refused(tmp_path, batch):
+    path = write(tmp_path / "a.jaxexport", per_image(8), batch=batch)
+    if batch == "8*b":
+        assert load(path).num_classes == 5
+    else:
+        with pytest.raises(CheckpointError, match="takes no batch of 1024 or 128"):
+            load(path)
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_probabilities_become_their_logarithms(tmp_path, scale):
+    model = load(write(tmp_path / "a.jaxexport", lambda images: jax.nn.softmax(scale * network(images))))
+    wanted = jax.nn.log_softmax(scale * network(IMAGES))
+    found = model.network.apply({}, jnp.asarray(IMAGES))
+    np.testing.assert_allclose(found, np.maximum(wanted, np.log(np.finfo(np.float32).tiny)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(label_images(model, IMAGES), np.argmax(network(IMAGES), -1))
+
+
 @pytest.mark.parametrize(
     ("function", "shape", "message"),
     [

@@ -256,7 +256,7 @@ def test_a_large_constant_is_made_when_it_runs() -> None:
     check_same(model_of(nodes, ["N", 12], {"s": ints(MAX_KNOWN, 2)}, 17), X)
 
 
-def test_half_precision_is_computed_in_single(tmp_path: Path) -> None:
+def test_weights_of_half_precision_are_read_in_single() -> None:
     half = model_of([node("MatMul", "x", "w", "y")], ["N", 12], {"w": WEIGHTS[:12].astype(np.float16)})
     _, (weights,) = onnx_graph.graph_of(half, "x", "y", numpy_helper.to_array, half.ByteSize())
     assert weights.dtype == np.float32

@@ -88,6 +88,10 @@ POOLINGS: list[Case] = [
     ("AveragePool", {"kernel_shape": [2, 2], "strides": [3, 3], "ceil_mode": 1}, 19, IMAGES, []),
     ("AveragePool", {"kernel_shape": [2, 2], "dilations": [2, 2]}, 19, IMAGES, []),
     ("AveragePool", {"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"}, 11, IMAGES, []),
+    *[(name, {"kernel_shape": [9, 8], "pads": [3, 4, 2, 1], **more}, 19, IMAGES, [])
+      for name, more in (("MaxPool", {}), ("AveragePool", {}), ("AveragePool", {"count_include_pad": 1}))],
+    ("AveragePool", {"kernel_shape": [2, 3], "pads": [1, 2, 1, 1], "dilations": [3, 2], "strides": [2, 1]}, 19, IMAGES,
+     []),
     ("GlobalAveragePool", {}, 7, IMAGES, []), ("GlobalMaxPool", {}, 7, IMAGES, []),
 ]  # fmt: skip
 VARIANCE = RNG.uniform(0.5, 2, 4).astype(np.float32)
@@ -100,6 +104,7 @@ NORMS: list[Case] = [
     ("LayerNormalization", {"axis": 2, "epsilon": 1e-2}, 17, IMAGES, [weights(7, 6)]),
     ("GroupNormalization", {"num_groups": 2}, 21, IMAGES, [weights(4), weights(4)]),
     ("LRN", {"size": 3, "alpha": 0.1, "beta": 0.5, "bias": 2.0}, 13, IMAGES, []), ("LRN", {"size": 5}, 7, IMAGES, []),
+    ("LRN", {"size": 15, "alpha": 2.0}, 13, IMAGES, []),
     ("LpNormalization", {}, 7, ROWS, []), ("LpNormalization", {"p": 1, "axis": 1}, 7, IMAGES, []),
     ("RMSNormalization", {"axis": -1}, 23, ROWS, [weights(8)]),
 ]  # fmt: skip
@@ -108,6 +113,9 @@ REDUCTIONS: list[Case] = [
     *[(name, {}, 18, np.abs(IMAGES), [ints(2, 3)]) for name in TABLE if name.startswith("Reduce")],
     ("ReduceMean", {}, 11, IMAGES, []), ("ReduceSum", {"keepdims": 0}, 13, IMAGES, [ints(1)]),
     ("ReduceSum", {"noop_with_empty_axes": 1}, 13, IMAGES, []),
+    *[(name, {"noop_with_empty_axes": 1}, 18, np.abs(IMAGES), axes) for name in TABLE if name.startswith("Reduce")
+      for axes in ([], [ints()])],
+    *[(name, {}, 18, np.abs(IMAGES), [ints()]) for name in TABLE if name.startswith("Reduce")],
 ]  # fmt: skip
 PRODUCTS: list[Case] = [
     ("MatMul", {}, 13, ROWS, [weights(8, 5)]), ("MatMul", {}, 9, IMAGES, [weights(6, 5)]),
@@ -123,7 +131,8 @@ SHAPES: list[Case] = [
     ("Flatten", {}, 9, IMAGES, []), ("Flatten", {"axis": -2}, 13, IMAGES, []), ("Flatten", {"axis": 0}, 13, IMAGES, []),
     ("Transpose", {}, 13, IMAGES, []), ("Transpose", {"perm": [0, 2, 3, 1]}, 7, IMAGES, []),
     ("Squeeze", {"axes": [1, -1]}, 11, IMAGES[:, :1, :, :1], []), ("Squeeze", {}, 13, IMAGES[:, :1], [ints(1)]),
-    ("Squeeze", {}, 13, IMAGES[:, :1], []), ("Unsqueeze", {"axes": [0, 3]}, 11, ROWS, []),
+    ("Squeeze", {}, 13, IMAGES[:, :1], [ints()]), ("Squeeze", {}, 13, IMAGES[:, :1], []),
+    ("Unsqueeze", {"axes": [0, 3]}, 11, ROWS, []),
     ("Unsqueeze", {}, 13, ROWS, [ints(-1, 0)]), ("Expand", {}, 13, IMAGES[:, :, :1], [ints(1, 7, 1)]),
     ("Tile", {}, 13, ROWS, [ints(1, 3)]), ("Identity", {}, 13, ROWS, []), ("Dropout", {"ratio": 0.3}, 7, ROWS, []),
     ("Dropout", {}, 13, ROWS, [np.float32(0.3)]),
@@ -138,7 +147,7 @@ SHAPES: list[Case] = [
     ("Pad", {"pads": [0, 1, 0, 2], "value": 0.5}, 10, ROWS, []), ("Pad", {}, 13, ROWS, [ints(0, 1, 0, -2)]),
     ("Pad", {}, 18, IMAGES, [ints(1, 2, 0, 1), np.float32(-1), ints(-1, 2)]),
     *[("Pad", {"mode": mode}, 19, IMAGES, [ints(0, 0, 1, 2, 0, 0, 2, 1)]) for mode in ("reflect", "edge", "wrap")],
-    ("Cast", {"to": TensorProto.DOUBLE}, 13, ROWS, []), ("Cast", {"to": TensorProto.INT32}, 13, 9 * ROWS, []),
+    ("Cast", {"to": TensorProto.FLOAT}, 13, ROWS, []), ("Cast", {"to": TensorProto.BOOL}, 13, np.round(ROWS), []),
     ("CastLike", {}, 15, ROWS, [weights(1)]),
 ]  # fmt: skip
 RESIZES: list[Case] = [

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 
 from xray_jax.checkpoints.bounded_file import Source
@@ -31,6 +32,13 @@ NAME = "jax.export"
 SUFFIXES = (".jaxexport", ".stablehlo", ".jax")
 MAX_ELEMENTS = 1 << 28
 """Of one tensor of fixed size: a few bytes of program can ask for any amount."""
+MAX_PER_IMAGE = 1 << 24
+"""Of one tensor whose size depends on the batch, for each image."""
+BATCHES = (1024, 128, 16, 1)
+"""Sizes of batch that a program of open batch size is checked for: the first that it takes."""
+
+SUM_TOLERANCE = 1e-2
+"""How far the sum of probabilities may be from 1: half precision rounds."""
 
 REHEARSAL_SECONDS = 120
 _REFUSAL = 3
@@ -77,7 +85,20 @@ class ExportedNetwork:
         """Images `[B, H, W, C]` -> logits `[B, num_classes]`. `variables` is empty: the weights are in the program."""
         leaf = self.entry.enter(images).astype(self.exported.in_avals[0].dtype)
         args, kwargs = jax.tree.unflatten(self.exported.in_tree, [leaf])
-        return jax.tree.leaves(self.exported.call(*args, **kwargs))[0]
+        return logits(jax.tree.leaves(self.exported.call(*args, **kwargs))[0])
+
+
+def logits(scores: jax.Array) -> jax.Array:
+    """`[B, classes]` with the logarithm of each row that is probabilities: the logits but for a constant.
+
+    A program that ends in a softmax cannot be cut before it, and detectors that compare logits see nothing of scores
+    that all are 0 or 1. A row of logits that happens to look like probabilities keeps its order, and so its label.
+    """
+    least = np.finfo(np.float32).tiny
+    sums = jnp.abs(jnp.sum(scores.astype(jnp.float32), axis=1, keepdims=True) - 1) < SUM_TOLERANCE
+    probabilities = jnp.all((scores >= 0) & (scores <= 1 + SUM_TOLERANCE), axis=1, keepdims=True) & sums
+    logs = jnp.log(jnp.maximum(scores.astype(jnp.float32), least)).astype(scores.dtype)
+    return jnp.where(probabilities, logs, scores)
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -163,31 +184,62 @@ def check_stdin() -> None:
 
 
 def _check_program(exported: export.Exported) -> None:
-    """Walks every operation of the module, before anything is compiled."""
+    """Walks every operation of the module, and again with the sizes for a batch, before anything is compiled."""
     # Imported here and below: of all that scans, only such a program needs MLIR.
     from jaxlib.mlir import ir
     from jaxlib.mlir.dialects import chlo, sdy, stablehlo
 
+    with ir.Context() as context:
+        for dialect in (stablehlo, chlo, sdy):
+            dialect.register_dialect(context)
+        _walk(stablehlo.deserialize_portable_artifact(context, exported.mlir_module_serialized), MAX_ELEMENTS, True)
+    sizes = exported.in_avals[0].shape if len(exported.in_avals) == 1 else ()
+    # Others than programs of one batch of images, of fixed sizes, are refused when this has passed.
+    if sizes and type(sizes[0]) is not int and all(type(size) is int for size in sizes[1:]):
+        batch, module = _with_batch(exported)
+        _walk(module, MAX_PER_IMAGE * batch, False)
+
+
+def _with_batch(exported: export.Exported) -> tuple[int, Any]:
+    """A size of batch, and the module with the sizes that follow from it."""
+    # JAX has no public name for what it does with such sizes before it compiles.
+    from jax._src.interpreters import mlir
+
+    (images,) = exported.in_avals
+    for batch in BATCHES:
+        args, kwargs = jax.tree.unflatten(
+            exported.in_tree, [jax.ShapeDtypeStruct((batch, *images.shape[1:]), images.dtype)]
+        )
+        try:
+            traced = jax.jit(exported.call).trace(*args, **kwargs)
+        except ValueError:
+            # The size of the batch is bounded, or a multiple of something.
+            continue
+        lowered = traced.lower(lowering_platforms=exported.platforms[:1])
+        return batch, mlir.refine_polymorphic_shapes(lowered.compiler_ir("stablehlo"))
+    raise CheckpointError(f"it takes no batch of {' or '.join(map(str, BATCHES))} images; export it with an open batch")
+
+
+def _walk(module: Any, most: int, open_sizes: bool) -> None:
+    """Every operation of a module; `most` elements make one tensor."""
+    from jaxlib.mlir import ir
+
     refused: list[str] = []
 
     def check(operation: Any) -> ir.WalkResult:
-        reason = _reason_to_refuse(operation.operation)
+        reason = _reason_to_refuse(operation.operation, most, open_sizes)
         if reason is None:
             return ir.WalkResult.ADVANCE
         # An exception would not come through the walk.
         refused.append(reason)
         return ir.WalkResult.INTERRUPT
 
-    with ir.Context() as context:
-        for dialect in (stablehlo, chlo, sdy):
-            dialect.register_dialect(context)
-        module = stablehlo.deserialize_portable_artifact(context, exported.mlir_module_serialized)
-        module.operation.walk(check)
+    module.operation.walk(check)
     if refused:
         raise CheckpointError(f"{refused[0]}: refused")
 
 
-def _reason_to_refuse(operation: Any) -> str | None:
+def _reason_to_refuse(operation: Any, most: int, open_sizes: bool) -> str | None:
     from jaxlib.mlir import ir
 
     name = operation.name
@@ -200,8 +252,10 @@ def _reason_to_refuse(operation: Any) -> str | None:
     for result in operation.results:
         if isinstance(result.type, ir.RankedTensorType):
             sizes = result.type.shape
-            if math.prod(size for size in sizes if size > 0) > MAX_ELEMENTS:
+            if math.prod(size for size in sizes if size > 0) > most:
                 return f"{name} makes a tensor of {list(sizes)}, which is too large"
+            if not open_sizes and any(size < 0 for size in sizes):
+                return f"{name} makes a tensor of a size that does not follow from the batch's"
     return None
 
 

@@ -5,21 +5,21 @@ operator libraries are never registered, and weights in other files must lie in 
 no checksum: a damaged weight can go unnoticed.
 
 A graph of the table (`onnx_operators`) is a network like any other: several devices, any batch, gradients. onnxruntime
-opens it nevertheless and has to agree on a few images, or else runs it, as a black box; the notes say why. What asks
-for more memory than any classifier needs is refused before that.
+opens it nevertheless and has to agree on a few images (`onnx_agreement`), or else runs it, as a black box; the notes
+say why. What asks for more memory than any classifier needs is refused before that.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from xray_jax.checkpoints.bounded_file import Source
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput, image_input
-from xray_jax.checkpoints.programs import onnx_batch, onnx_graph, onnx_model, onnx_network
+from xray_jax.checkpoints.programs import onnx_agreement, onnx_batch, onnx_graph, onnx_model, onnx_network
+from xray_jax.checkpoints.programs.onnx_agreement import scores_apart, trial_images
 from xray_jax.checkpoints.programs.onnx_model import Inspected
 from xray_jax.checkpoints.programs.onnx_network import OnnxNetwork
 from xray_jax.checkpoints.programs.onnx_operators.node import UnsupportedError
@@ -30,10 +30,8 @@ NAME = "ONNX"
 SUFFIXES = (".onnx",)
 ARCHITECTURE = "onnx graph"
 MAX_OUTPUTS = 8
-TOLERANCE = 1e-3
-"""Share of an image's largest score by which a JAX program may differ from onnxruntime."""
-HALF_TOLERANCE = 2e-2
-"""The same for models in half precision, whose values onnxruntime rounds."""
+_DOUBLE = 11
+"""Number of its `TensorProto.DataType`."""
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -59,7 +57,7 @@ def read(path: Path) -> Classifier | BlackBox:
     certain = onnx_model.layout_is_certain(session.entry)
     notes: tuple[str, ...] = () if certain else (f"its image layout is taken to be {session.entry.form}",)
     try:
-        return _network(programs, session, output, notes)
+        return _network(programs, session, output, notes, inspected.model, path)
     except UnsupportedError as error:
         notes += (f"run by onnxruntime: {error}",)
     if session.batch == 1 and not external:
@@ -108,6 +106,9 @@ def _programs(inspected: Inspected, path: Path) -> dict[str, Program | Unsupport
     images = [value for value in graph.input if value.name not in weights]
     if len(images) != 1 or len(graph.output) > MAX_OUTPUTS:
         return {}
+    if images[0].type.tensor_type.elem_type == _DOUBLE:
+        reason = UnsupportedError("its images are of double precision, a JAX program computes in float32")
+        return {output.name: reason for output in graph.output}
     sizes = [axis.dim_value or None for axis in images[0].type.tensor_type.shape.dim]
     try:
         entry = image_input(sizes[1:], channels_first=True)
@@ -135,7 +136,12 @@ def _program(
 
 
 def _network(
-    programs: Mapping[str, Program | UnsupportedError], session: Session, output: Output, notes: tuple[str, ...]
+    programs: Mapping[str, Program | UnsupportedError],
+    session: Session,
+    output: Output,
+    notes: tuple[str, ...],
+    model: Any,
+    path: Path,
 ) -> Classifier:
     """The JAX program behind an output, which agrees with onnxruntime.
 
@@ -151,49 +157,9 @@ def _network(
     if classes != output.classes or network.entry != session.entry:
         raise UnsupportedError("its number of classes or its input depends on the batch")
     batch = None if session.batch == 1 else session.batch
-    _compare(network, variables, session, output, batch)
+    scores, name = onnx_agreement.scores_session(model, path, session, output.name)
+    onnx_agreement.check_agreement(network, variables, scores, name)
     return Classifier(network, variables, classes, session.entry.shape, ARCHITECTURE, batch_size=batch, notes=notes)
-
-
-def trial_images(shape: tuple[int, int, int], count: int) -> np.ndarray:
-    """Random images `[count, H, W, C]` in the ranges that networks take, in turns: 0 to 1 and -2 to 2.
-
-    None from 0 to 255: a softmax of scores so large would show rounding errors as whole probabilities.
-    """
-    images = np.random.default_rng(0).uniform(size=(count, *shape)).astype(np.float32)
-    images[1::2] = 4 * images[1::2] - 2
-    return images
-
-
-def _compare(network: OnnxNetwork, variables: Any, session: Session, output: Output, batch: int | None) -> None:
-    """Runs both on a few images.
-
-    Raises:
-      UnsupportedError: they differ.
-    """
-    images = trial_images(session.entry.shape, batch or 4)
-    wanted = session.scores(images, output.name).astype(np.float32)
-    try:
-        found = np.asarray(onnx_network.compiled(network)(variables, images))
-    except jax.errors.JaxRuntimeError as error:
-        raise UnsupportedError(f"as a JAX program it does not run ({' '.join(str(error).split())[:200]})") from error
-    tolerance = HALF_TOLERANCE if session.dtype is np.float16 else TOLERANCE
-    distance = scores_apart(wanted, found)
-    if distance > tolerance:
-        raise UnsupportedError(f"as a JAX program its scores would be off by up to {distance:.1%} of the largest")
-
-
-def scores_apart(wanted: np.ndarray, found: np.ndarray) -> float:
-    """The largest difference of two `[B, classes]`, as a share of each image's largest score; infinite where only one
-    of them is no number.
-    """
-    finite = np.isfinite(wanted)
-    if not np.array_equal(finite, np.isfinite(found)):
-        return float("inf")
-    with np.errstate(invalid="ignore"):
-        apart = np.where(finite, np.abs(wanted - found), 0).max(1)
-    largest = np.where(finite, np.abs(wanted), 0).max(1)
-    return float(np.max(apart / np.maximum(largest, np.finfo(np.float32).tiny)))
 
 
 def _opened(inspected: Inspected, session: Session, output: Output) -> tuple[Session, tuple[str, ...]]:
@@ -202,14 +168,10 @@ def _opened(inspected: Inspected, session: Session, output: Output) -> tuple[Ses
     try:
         opened = open_session(onnx_batch.with_open_batch(inspected.model, session.name))
         same = np.array_equal(output.label_fn(opened)(images), output.label_fn(session)(images))
-        if (
-            opened.batch is None
-            and same
-            and (
-                output.labels is not None
-                or scores_apart(session.scores(images, output.name), opened.scores(images, output.name)) <= TOLERANCE
-            )
-        ):
+        if same and output.labels is None:
+            apart = scores_apart(session.scores(images, output.name), opened.scores(images, output.name))
+            same = apart <= onnx_agreement.TOLERANCE
+        if opened.batch is None and same:
             return opened, ("its batch dimension of 1 was made open",)
     except Exception:
         # onnxruntime raises its own kinds for a graph that does not allow it.

@@ -1,8 +1,8 @@
 """The part of an ONNX graph that one output needs, as plain data: nodes of the table, weights, known values.
 
 Floats of the file are weights, arguments of the compiled program, so that checkpoints of one architecture share it.
-Whole numbers, and floats that shapes are computed of, are part of the program. Names are left out: two graphs that
-compute the same in the same order are equal.
+Whole numbers, floats that shapes are computed of, and those of double precision are part of the program. Names are left
+out: two graphs that compute the same in the same order are equal.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ def graph_of(model: Any, images: str, output: str, read: ReadTensor, size: int) 
       UnsupportedError: an operator, attribute, type or version is not in the table.
       CheckpointError: its tensors do not fit their bytes.
     """
-    opset = _opset(model)
+    opset, output = _opset(model), _behind_identities(model.graph, output)
     nodes = _needed(model.graph, output)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     numbers: dict[str, int] = {images: 0}
@@ -111,6 +111,26 @@ def graph_of(model: Any, images: str, output: str, read: ReadTensor, size: int) 
     known, weights = _arrays(constants, _known_by_need(made), read, size)
     graph = Graph(tuple(made), 0, numbers[output], known, tuple(weights))
     return graph, list(weights.values())
+
+
+def before_softmax(graph: Any, output: str) -> str | None:
+    """Name of what a Softmax makes an output of, which is then the same but for `Identity` nodes; else None."""
+    output = _behind_identities(graph, output)
+    makers = [node for node in graph.node if output in node.output]
+    return str(makers[0].input[0]) if makers and makers[0].op_type == "Softmax" else None
+
+
+def _behind_identities(graph: Any, name: str) -> str:
+    """The value of another node that `Identity` nodes hand on under this name, where they do."""
+    made = {each for node in graph.node for each in node.output}
+    handed = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Identity" and len(node.input) == len(node.output) == 1 and node.input[0] in made
+    }
+    for _ in range(len(handed)):
+        name = handed.get(name, name)
+    return name
 
 
 def _opset(model: Any) -> int:
@@ -229,9 +249,9 @@ def _arrays(
             if any(length < 0 for length in constant.dims) or left < 0:
                 raise CheckpointError(f"its tensors unpack to far more than its {size} bytes: refused")
             array = read(constant)
-        is_weight = array.dtype.kind not in "iub" and number not in needed
+        is_weight = array.dtype.kind not in "iub" and array.dtype.itemsize <= 4 and number not in needed
         if not is_weight and array.size > MAX_KNOWN:
-            raise UnsupportedError(f"{array.size} whole numbers in one constant")
+            raise UnsupportedError(f"{array.size} numbers of {array.dtype.name} in one constant")
         if is_weight:
             with np.errstate(over="ignore"):
                 weights[number] = np.ascontiguousarray(array, np.float32)

@@ -13,13 +13,17 @@ from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput
 from xray_jax.checkpoints.programs.onnx_graph import Graph
 from xray_jax.checkpoints.programs.onnx_operators import TABLE
+from xray_jax.checkpoints.programs.onnx_operators.activations import is_softmax_of_classes
 from xray_jax.checkpoints.programs.onnx_operators.node import (
+    MAX_ALL_KNOWN,
     MAX_ELEMENTS,
     TooLargeError,
     UnsupportedError,
     Value,
     traced,
 )
+from xray_jax.checkpoints.programs.onnx_operators.types import WHOLE_NUMBERS
+from xray_jax.checkpoints.programs.onnx_session import as_rows
 from xray_jax.classifier import Variables
 
 
@@ -41,7 +45,7 @@ class OnnxNetwork:
     graph: Graph = field(compare=False, repr=False)
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """Images `[B, H, W, C]` of the graph's own size -> what it puts out, `[B, num_classes]`.
+        """Images `[B, H, W, C]` of the graph's own size -> what it puts out, before a last Softmax, `[B, num_classes]`.
 
         Args:
           variables: "weights": arrays in the order of the graph's.
@@ -52,14 +56,23 @@ class OnnxNetwork:
         """
         if images.shape[1:] != self.entry.shape:
             raise ValueError(f"the graph is for images of {self.entry.shape}, not {images.shape[1:]}")
-        weights = variables["weights"]
-        if self.one_by_one:
-            return jax.vmap(lambda image: run(self.graph, weights, self.entry.enter(image[None]))[0])(images)
-        return run(self.graph, weights, self.entry.enter(images))
+
+        def scores(images: jax.Array) -> jax.Array:
+            found: jax.Array = as_rows(run(self.graph, variables["weights"], self.entry.enter(images), logits=True))
+            return found
+
+        return jax.vmap(lambda image: scores(image[None])[0])(images) if self.one_by_one else scores(images)
 
 
-def run(graph: Graph, weights: Sequence[Value], images: jax.Array) -> jax.Array:
+def run(graph: Graph, weights: Sequence[Value], images: jax.Array, logits: bool = False) -> jax.Array:
     """What a graph puts out for a batch in its own layout.
+
+    Args:
+      graph: nodes and known values.
+      weights: the others, in the order of the graph's.
+      images: a batch.
+      logits: whether a last Softmax over the classes is left out: it changes no label, and what looks inside a network
+        needs the scores that it hides.
 
     Raises:
       UnsupportedError: naming the node that the table cannot compute.
@@ -67,26 +80,43 @@ def run(graph: Graph, weights: Sequence[Value], images: jax.Array) -> jax.Array:
     """
     values: dict[int, Value] = {**graph.known, graph.images: images}
     values.update(zip(graph.weights, weights, strict=True))
-    most = MAX_ELEMENTS * images.shape[0]
-    for place, node in enumerate(graph.nodes, 1):
-        where = f"{node.operator} (node {place} of {len(graph.nodes)})"
+    most, made_known = MAX_ELEMENTS * images.shape[0], 0
+    last_use = {number: place for place, node in enumerate(graph.nodes) for number in node.inputs}
+    last_use[graph.output] = len(graph.nodes)
+    for place, node in enumerate(graph.nodes):
+        where = f"{node.operator} (node {place + 1} of {len(graph.nodes)})"
+        inputs = [None if number is None else values[number] for number in node.inputs]
+        if node.operator not in WHOLE_NUMBERS and any(map(_is_traced_integer, inputs)):
+            raise UnsupportedError(f"{where}: it computes with whole numbers that depend on the images")
         try:
             with np.errstate(all="ignore"):
-                found = TABLE[node.operator].compute(node, [None if n is None else values[n] for n in node.inputs])
+                found = TABLE[node.operator].compute(node, inputs)
         except TooLargeError as error:
             raise TooLargeError(f"{where}: {error}") from error
         except Exception as error:
             # What numpy and JAX raise for operands that do not fit each other is of all kinds.
             raise UnsupportedError(f"{where}: {' '.join(str(error).split())[:200]}") from error
+        if logits and place + 1 == len(graph.nodes) and is_softmax_of_classes(node, inputs[0]):
+            found = inputs[0]
         made = found if isinstance(found, list) else [found]
         for number, value in zip(node.outputs, made, strict=False):
             # numpy's functions turn arrays without axes into scalars.
             value = np.asarray(value) if isinstance(value, np.generic) else value
             if value.size > most:
                 raise TooLargeError(f"{where}: it makes {list(value.shape)}, more than {most} numbers")
+            made_known += value.size if isinstance(value, np.ndarray) else 0
+            if made_known > MAX_ALL_KNOWN:
+                raise TooLargeError(f"{where}: what is known without images has more than {MAX_ALL_KNOWN} numbers")
             if number is not None:
                 values[number] = value
+        for number in (*node.inputs, *node.outputs):
+            if number is not None and last_use.get(number, place) <= place:
+                values.pop(number, None)
     return traced(values[graph.output])
+
+
+def _is_traced_integer(value: Value) -> bool:
+    return value is not None and not isinstance(value, np.ndarray) and bool(jnp.issubdtype(value.dtype, jnp.integer))
 
 
 def check(network: OnnxNetwork, variables: Variables, batch: int | None) -> int:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,19 +56,26 @@ class Session:
 
     def scores(self, images: np.ndarray, output: str) -> np.ndarray:
         """One row of an output for each image."""
-        return np.concatenate([values[0] for values in self(images, [output])])[: len(images)]
+        rows: np.ndarray = as_rows(np.concatenate([values[0] for values in self(images, [output])]))
+        return rows[: len(images)]
 
 
-def open_session(model: str | bytes) -> Session:
+def as_rows(scores: Any) -> Any:
+    """`[B, classes, 1, 1]`, as a convolution or a pooling makes it, to `[B, classes]`; others as they are."""
+    return scores.reshape(scores.shape[:2]) if scores.ndim > 2 and set(scores.shape[2:]) == {1} else scores
+
+
+def open_session(model: str | bytes, folder: Path | None = None) -> Session:
     """A session of a model that `onnx_model` has checked.
 
     Args:
       model: a path, or what is in the file.
+      folder: of its weights in other files, for what is in a file.
 
     Raises:
       CheckpointError: onnxruntime refuses it or is not installed, or it does not take one batch of images.
     """
-    runtime = _runtime(model)
+    runtime = _runtime(model, folder)
     if len(runtime.get_inputs()) != 1:
         names = [value.name for value in runtime.get_inputs()]
         raise CheckpointError(f"it has the inputs {names}, expected one batch of images")
@@ -81,7 +89,7 @@ def open_session(model: str | bytes) -> Session:
     return Session(runtime, given.name, FLOATS[given.type], entry, batch)
 
 
-def _runtime(model: str | bytes) -> Any:
+def _runtime(model: str | bytes, folder: Path | None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -90,6 +98,8 @@ def _runtime(model: str | bytes) -> Any:
     options.log_severity_level = 4
     # Or it would also take its own, older format, which nothing here has checked.
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     providers = [name for name in onnxruntime.get_available_providers() if name not in _REMOTE]
     try:
         try:
@@ -142,8 +152,10 @@ def class_output(session: Session) -> Output:
       CheckpointError: there is none, or more than one.
     """
     outputs = session.runtime.get_outputs()
+    names = [o.name for o in outputs]
     black = np.zeros((session.batch or 2, *session.entry.shape), np.float32)
-    tried = dict(zip([o.name for o in outputs], session(black, [o.name for o in outputs])[0], strict=True))
+    made = [as_rows(value) if isinstance(value, np.ndarray) else value for value in session(black, names)[0]]
+    tried = dict(zip(names, made, strict=True))
     floats = [o.name for o in outputs if o.type in FLOATS and np.ndim(tried[o.name]) == 2]
     scores = [name for name in floats if tried[name].shape[1] > 1]
     named = [name for name in scores if name.lower() in ("logits", "probabilities", "scores", "output")]
@@ -153,7 +165,7 @@ def class_output(session: Session) -> Output:
     maps = [o.name for o in outputs if isinstance(tried[o.name], list) and tried[o.name]]
     if len(outputs) == 2 and outputs[0].type in _LABELS and len(maps) == 1 and isinstance(tried[maps[0]][0], dict):
         # scikit-learn's classifiers: a label, and a list of {label: probability}.
-        names = tuple(sorted(tried[maps[0]][0]))
-        return Output(maps[0], names, len(names))
+        labels = tuple(sorted(tried[maps[0]][0]))
+        return Output(maps[0], labels, len(labels))
     shown = [f"{o.name}: {o.type} {o.shape}" for o in outputs]
     raise CheckpointError(f"its outputs are {shown}, expected [batch, classes] of scores, or a label and probabilities")

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xray_jax.checkpoints.programs.onnx_operators.node import (
     Node,
@@ -22,8 +23,9 @@ _SELU = 1.67326319217681884765625, 1.05070102214813232421875
 
 
 def _relu(node: Node, inputs: Sequence[Value]) -> Value:
-    xp = namespace(inputs[0])
-    return xp.maximum(inputs[0], xp.zeros((1,) * inputs[0].ndim, inputs[0].dtype))
+    value = inputs[0]
+    # JAX's own has torch's derivative at zero, which is zero.
+    return np.maximum(value, np.zeros((), value.dtype)) if isinstance(value, np.ndarray) else jax.nn.relu(value)
 
 
 def _of(function: Callable[[Node, jax.Array], jax.Array]) -> Callable[[Node, Sequence[Value]], Value]:
@@ -89,9 +91,11 @@ def _clip(node: Node, inputs: Sequence[Value]) -> Value:
     if node.opset < 11:
         limits = [node.get("min"), node.get("max")]
         low, high = (None if limit is None else xp.asarray(limit, value.dtype) for limit in limits)
-    for limit, function in ((low, xp.maximum), (high, xp.minimum)):
+    # At its limits the derivative is zero, as that of torch's ReLU6; what is no number stays so.
+    for limit, beyond in ((low, xp.less_equal), (high, xp.greater_equal)):
         if limit is not None:
-            value = function(*aligned(value, limit.reshape(())))
+            value, limit = aligned(value, limit.reshape(()))
+            value = xp.where(beyond(value, limit), limit, value)
     return value
 
 
@@ -105,6 +109,13 @@ def _softmax(function: Callable[..., Any]) -> Callable[[Node, Sequence[Value]], 
         return function(x, axis=tuple(range(axis, x.ndim)))
 
     return compute
+
+
+def is_softmax_of_classes(node: Node, value: Value) -> bool:
+    """Whether a node is a Softmax over the second axis of `[B, classes]` or `[B, classes, 1, 1]`."""
+    if node.operator != "Softmax" or value.ndim < 2 or set(value.shape[2:]) - {1}:
+        return False
+    return axis_of(node.get("axis", -1 if node.opset >= 13 else 1), value.ndim) == 1
 
 
 OPERATORS: Table = {

@@ -124,6 +124,10 @@ def _pad(node: Node, inputs: Sequence[Value]) -> Value:
         return jax.lax.pad(images, constant, [(before, after, 0) for before, after in pads])
     if mode not in ("reflect", "edge", "wrap") or min(map(min, pads)) < 0:
         raise UnsupportedError(f"padding by {mode!r}")
+    # JAX writes a step of the program for each time that an axis is gone through.
+    most = [size - 1 if mode == "reflect" else size for size in value.shape]
+    if mode != "edge" and any(max(pad) > size for pad, size in zip(pads, most, strict=True)):
+        raise UnsupportedError(f"padding by {mode!r} of more than there is: {pads} of {list(value.shape)}")
     return namespace(value).pad(value, pads, mode=mode)
 
 

@@ -2,8 +2,9 @@
 
 A value is a numpy array where it does not depend on images or weights (shapes and what is computed of them: it is
 known while the network is traced) and a JAX array otherwise. Known values keep ONNX's types. Traced floats all have the
-network's precision, whatever the file says, and traced integers have 32 bits. ONNX aligns shapes from the right, as
-numpy does; the ranks are made equal here, so that nothing depends on how JAX is configured.
+network's precision: what a file computes in double, or casts to half, is not run as a JAX program. Traced integers have
+32 bits, and nothing is computed with them. ONNX aligns shapes from the right, as numpy does; the ranks are made equal
+here, so that nothing depends on how JAX is configured.
 """
 
 import math
@@ -23,6 +24,8 @@ MAX_ELEMENTS = 1 << 24
 """Numbers per image that one node may put out: a few bytes of graph can ask for any size."""
 MAX_KNOWN = 1 << 20
 """Numbers of a known value, which is computed when the file is read."""
+MAX_ALL_KNOWN = 1 << 24
+"""Numbers of all known values that a graph's nodes make."""
 
 
 class UnsupportedError(ValueError):
@@ -133,11 +136,13 @@ def traced(value: Value, dtype: Any = None) -> jax.Array:
       dtype: of a known float, which has no precision of its own; None is float32.
 
     Raises:
-      UnsupportedError: a known integer needs more than 32 bits.
+      UnsupportedError: a known integer needs more than 32 bits, or a known float is of double precision.
     """
     if not isinstance(value, np.ndarray):
         return jnp.asarray(value)
     if is_float(value):
+        if value.dtype.itemsize > 4:
+            raise UnsupportedError(f"it computes in {value.dtype.name}, a JAX program in float32")
         return jnp.asarray(value.astype(np.float32), dtype or jnp.float32)
     if value.dtype.itemsize > 4:
         limits = np.iinfo(np.int32)
@@ -145,6 +150,11 @@ def traced(value: Value, dtype: Any = None) -> jax.Array:
             raise UnsupportedError("it computes with integers of more than 32 bits")
         return jnp.asarray(value.astype(np.int32))
     return jnp.asarray(value)
+
+
+def root(xp: ModuleType, value: Value) -> Value:
+    """The square root of a sum of squares: of zero its derivative is zero, as torch has it for norms."""
+    return xp.where(value == 0, xp.zeros_like(value), xp.sqrt(xp.where(value == 0, xp.ones_like(value), value)))
 
 
 def same_type(*values: Value) -> list[Value]:

@@ -15,6 +15,7 @@ from xray_jax.checkpoints.programs.onnx_operators.node import (
     operator,
     optional,
     per_channel,
+    root,
     traced,
 )
 
@@ -74,10 +75,12 @@ def _local_response(node: Node, inputs: Sequence[Value]) -> Value:
     x, size = traced(inputs[0]), node.get("size")
     if size < 1:
         raise UnsupportedError("a window of no channels")
-    less, more = (size - 1) // 2, size - 1 - (size - 1) // 2
+    # Of a window that is larger than the image, what lies outside is nothing.
+    less, more = (min(part, x.shape[1]) for part in ((size - 1) // 2, size - 1 - (size - 1) // 2))
     pads = ((0, 0), (less, more), *((0, 0),) * (x.ndim - 2))
     ones = (1,) * x.ndim
-    sums = jax.lax.reduce_window(x * x, jnp.zeros((), x.dtype), jax.lax.add, (1, size, *ones[2:]), ones, pads)
+    window = (1, less + 1 + more, *ones[2:])
+    sums = jax.lax.reduce_window(x * x, jnp.zeros((), x.dtype), jax.lax.add, window, ones, pads)
     alpha, beta, bias = node.get("alpha", 1e-4), node.get("beta", 0.75), node.get("bias", 1.0)
     return x / (bias + alpha / size * sums) ** beta
 
@@ -87,7 +90,7 @@ def _lp_normalization(node: Node, inputs: Sequence[Value]) -> Value:
     axis = axis_of(node.get("axis", -1), x.ndim)
     total = jnp.abs(x) if order == 1 else x * x
     norm = jnp.sum(total, axis=axis, keepdims=True)
-    norm = norm if order == 1 else jnp.sqrt(norm)
+    norm = norm if order == 1 else root(jnp, norm)
     return jnp.where(norm == 0, jnp.zeros_like(x), x / jnp.where(norm == 0, jnp.ones_like(norm), norm))
 
 

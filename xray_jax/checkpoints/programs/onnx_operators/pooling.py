@@ -11,10 +11,16 @@ import numpy as np
 from xray_jax.checkpoints.programs.onnx_operators.node import Node, Table, UnsupportedError, Value, operator, traced
 from xray_jax.checkpoints.programs.onnx_operators.windows import Pads, Windows, windows
 
+MAX_WINDOWS = 1 << 28
+"""Numbers in all windows of an image: XLA looks at each, in the padding too, however large the padding is."""
+
 
 def _placed(node: Node, images: jax.Array) -> tuple[Windows, Pads]:
     """The windows, and the padding with what the last window of `ceil_mode` needs beyond it."""
     where = windows(node, node.get("kernel_shape", ()), images.shape[2:])
+    for size, span, window, pad in zip(images.shape[2:], where.spans, where.sizes, where.pads, strict=True):
+        if (node.get("auto_pad", "NOTSET") == "NOTSET" and max(pad) >= window) or span > size + sum(pad):
+            raise UnsupportedError(f"a window of {window} over {size} padded by {pad}")
     if not node.get("ceil_mode", 0) or node.get("auto_pad", "NOTSET") != "NOTSET":
         return where, where.pads
     pads = []
@@ -29,6 +35,10 @@ def _placed(node: Node, images: jax.Array) -> tuple[Windows, Pads]:
 
 
 def _reduce(images: jax.Array, start: float, function: Callable[..., Any], where: Windows, pads: Pads) -> jax.Array:
+    axes = zip(images.shape[2:], where.spans, where.strides, pads, strict=True)
+    places = [(size + sum(pad) - span) // stride + 1 for size, span, stride, pad in axes]
+    if images.shape[1] * math.prod(places) * math.prod(where.sizes) > MAX_WINDOWS:
+        raise UnsupportedError(f"{math.prod(places)} windows of {list(where.sizes)} for each channel")
     return jax.lax.reduce_window(
         images,
         np.asarray(start, images.dtype),
@@ -54,14 +64,21 @@ def _average_pool(node: Node, inputs: Sequence[Value]) -> Value:
     total = _reduce(images, 0, jax.lax.add, where, pads)
     if all(pad == (0, 0) for pad in pads):
         return total / math.prod(where.sizes)
-    if not node.get("count_include_pad", 0):
-        counted, around = jnp.ones((1, 1, *images.shape[2:]), images.dtype), pads
-    else:
+    for axis, (size, (before, after)) in enumerate(zip(images.shape[2:], where.pads, strict=True)):
         # What ceil_mode adds behind the padding is counted by no one.
-        inner = [(size + before + after) for size, (before, after) in zip(images.shape[2:], where.pads, strict=True)]
-        counted = jnp.ones((1, 1, *inner), images.dtype)
-        around = tuple((0, pad[1] - own[1]) for pad, own in zip(pads, where.pads, strict=True))
-    return total / _reduce(counted, 0, jax.lax.add, where, around)
+        low, high = (-before, size + after) if node.get("count_include_pad", 0) else (0, size)
+        starts = np.arange(total.shape[2 + axis]) * where.strides[axis] - before
+        counts = _inside(starts, where.sizes[axis], where.dilations[axis], low, high)
+        along = [-1 if n == 2 + axis else 1 for n in range(images.ndim)]
+        total = total / jnp.asarray(counts.reshape(along), images.dtype)
+    return total
+
+
+def _inside(starts: np.ndarray, size: int, dilation: int, low: int, high: int) -> np.ndarray:
+    """How many of a window's `size` entries lie from `low` up to `high`, for each of its places on an axis."""
+    first = np.maximum(-((starts - low) // dilation), 0)
+    last = np.minimum((high - 1 - starts) // dilation, size - 1)
+    return np.maximum(last - first + 1, 0)
 
 
 def _global_average_pool(node: Node, inputs: Sequence[Value]) -> Value:

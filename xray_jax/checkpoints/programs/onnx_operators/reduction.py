@@ -16,6 +16,7 @@ from xray_jax.checkpoints.programs.onnx_operators.node import (
     namespace,
     operator,
     optional,
+    root,
 )
 
 Function = Callable[[ModuleType, Value, Any, bool], Value]
@@ -30,9 +31,9 @@ def _reduce(function: Function, axes_as_input: int) -> Callable[[Node, Sequence[
         axes = node.get("axes")
         if node.opset >= axes_as_input and optional(inputs, 1) is not None:
             axes = integers(inputs[1], "its axes")
-        if not axes and node.get("noop_with_empty_axes", 0):
-            return value
-        axes = tuple(axis_of(axis, value.ndim) for axis in axes) if axes else tuple(range(value.ndim))
+        # Over no axes, squares, absolute values and logarithms are what is left.
+        none = () if node.get("noop_with_empty_axes", 0) else range(value.ndim)
+        axes = tuple(axis_of(axis, value.ndim) for axis in axes) if axes else tuple(none)
         found = function(namespace(value), value, axes, bool(node.get("keepdims", 1)))
         return np.asarray(found, value.dtype) if isinstance(value, np.ndarray) else found.astype(value.dtype)
 
@@ -67,7 +68,7 @@ _FUNCTIONS: dict[str, Function] = {
     "ReduceMin": lambda xp, x, axes, keep: xp.min(x, axis=axes, keepdims=keep),
     "ReduceProd": lambda xp, x, axes, keep: xp.prod(x, axis=axes, keepdims=keep),
     "ReduceL1": lambda xp, x, axes, keep: xp.sum(xp.abs(x), axis=axes, keepdims=keep),
-    "ReduceL2": lambda xp, x, axes, keep: xp.sqrt(xp.sum(x * x, axis=axes, keepdims=keep)),
+    "ReduceL2": lambda xp, x, axes, keep: root(xp, xp.sum(x * x, axis=axes, keepdims=keep)),
     "ReduceSumSquare": lambda xp, x, axes, keep: xp.sum(x * x, axis=axes, keepdims=keep),
     "ReduceLogSum": lambda xp, x, axes, keep: xp.log(xp.sum(x, axis=axes, keepdims=keep)),
     "ReduceLogSumExp": _log_sum_exp,

@@ -61,7 +61,7 @@ def _axes(node: Node, inputs: Sequence[Value]) -> Sequence[int] | None:
 
 def _squeeze(node: Node, inputs: Sequence[Value]) -> Value:
     value, axes = inputs[0], _axes(node, inputs)
-    if axes is None:
+    if not axes:
         axes = [axis for axis, size in enumerate(value.shape) if size == 1]
     return namespace(value).squeeze(value, tuple(axis_of(axis, value.ndim) for axis in axes))
 

@@ -21,6 +21,15 @@ from xray_jax.checkpoints.programs.onnx_operators.node import (
     traced,
 )
 
+WHOLE_NUMBERS = frozenset(
+    {
+        "ArgMax", "ArgMin", "Cast", "CastLike", "Clip", "Concat", "Equal", "Expand", "Flatten", "Gather", "Greater",
+        "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Pad", "ReduceMax", "ReduceMin", "Reshape",
+        "Shape", "Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
+    }
+)  # fmt: skip
+"""Operators that compare, choose and move whole numbers. What the others make of traced ones could need 64 bits."""
+
 TYPES: Mapping[int, Any] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
     10: np.float16, 11: np.float64, 12: np.uint32, 16: jnp.bfloat16,
@@ -40,11 +49,17 @@ def type_of(number: int) -> np.dtype:
 
 
 def _cast_to(value: Value, dtype: np.dtype) -> Value:
-    if isinstance(value, np.ndarray):
+    is_known, to_float = isinstance(value, np.ndarray), jnp.issubdtype(dtype, jnp.floating)
+    # Half precision onnxruntime has where a Cast says so, and computes in single otherwise.
+    if to_float and (dtype.itemsize < 4 or (dtype.itemsize > 4 and not is_known)):
+        raise UnsupportedError(f"it computes in {dtype.name}, a JAX program in float32")
+    if is_known:
         return value.astype(dtype)
-    if jnp.issubdtype(dtype, jnp.floating):
+    if to_float:
         # Floats keep the network's precision.
         return value if is_float(value) else value.astype(jnp.float32)
+    if is_float(value) and dtype.kind != "b":
+        raise UnsupportedError(f"it makes {dtype.name} of computed floats: what does not fit becomes another number")
     # No 64-bit integers are traced.
     return value.astype({8: np.int32}.get(dtype.itemsize, dtype) if dtype.kind == "i" else dtype)
 
