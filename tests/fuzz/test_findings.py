@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.fuzz import bundle
@@ -228,6 +229,13 @@ ORBAX = {
 @pytest.mark.parametrize("name", ORBAX)
 def test_orbax_folders(name, watch, tmp_path):
     refused("orbax", *ORBAX[name], watch, tmp_path)
+
+
+def test_onnx_nodes_with_more_outputs_than_their_operator_has(watch, tmp_path):
+    node = onnx.helper.make_node("Relu", ["x"], ["aside", "y"])
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ["N", 8]) for name in "xy"]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:]))
+    refused("onnx", model.SerializeToString(), "onnxruntime does not open it", watch, tmp_path)
 
 
 MANIFESTS = {

@@ -99,6 +99,10 @@ def run(graph: Graph, weights: Sequence[Value], images: jax.Array, logits: bool 
         if logits and place + 1 == len(graph.nodes) and is_softmax_of_classes(node, inputs[0]):
             found = inputs[0]
         made = found if isinstance(found, list) else [found]
+        if any(number is not None for number in node.outputs[len(made) :]):
+            raise UnsupportedError(
+                f"{where}: it has {len(node.outputs)} outputs, and not more than {len(made)} are known"
+            )
         for number, value in zip(node.outputs, made, strict=False):
             # numpy's functions turn arrays without axes into scalars.
             value = np.asarray(value) if isinstance(value, np.generic) else value
