@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 _IDENTITY = ((0.0,), (1.0,))
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -52,12 +51,11 @@ class Preprocess:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        # As the device has them: what is finite or positive in float64 alone is not.
-        with np.errstate(over="ignore"):
-            mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        if not np.isfinite(mean).all():
+        # As the device has them: what is finite or positive in float64 alone is not. NaN is in no range.
+        least, most = float(jnp.finfo(jnp.float32).tiny), float(jnp.finfo(jnp.float32).max)
+        if not all(-most <= value <= most for value in self.mean):
             raise ValueError(f"preprocess: every mean must be a finite number, got {self.mean}")
-        if not (np.isfinite(std) & (std > 0)).all():
+        if not all(least <= value <= most for value in self.std):
             raise ValueError(f"preprocess: every std must be positive and finite, got {self.std}")
         if self.channel_order not in CHANNEL_ORDERS:
             raise ValueError(f"preprocess: channel_order must be one of {CHANNEL_ORDERS}, got {self.channel_order!r}")

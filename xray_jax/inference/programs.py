@@ -45,7 +45,8 @@ def forward(network: Network, variables: Variables, images: jax.Array, options: 
     """Logits `[B, num_classes]`; to be called inside jit."""
     if isinstance(network, MarkedNetwork):
         # Around the network's own program: marked or not, its Python runs once.
-        return marked(forward(network.network, variables, images, options))
+        own = network_program(network.network, options.precision, options.fast_convolutions)
+        return marked(own(variables, images))
     return network_program(network, options.precision, options.fast_convolutions)(variables, images)
 
 
