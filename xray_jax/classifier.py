@@ -12,6 +12,7 @@ from xray_jax.preprocess import Preprocess
 
 Variables = Mapping[str, Any]
 LabelFn = Callable[[np.ndarray], np.ndarray]
+ScoreFn = Callable[[np.ndarray], np.ndarray]
 
 
 class Access(IntEnum):
@@ -121,6 +122,8 @@ class BlackBox:
       notes: what the reader wants users to know.
       preprocess_source: who says so, one of `PREPROCESS_SOURCES`.
       runtime: what runs it, for rows.
+      score_fn: the same images -> scores `[B, num_classes]`, whose argmax the labels are; None where there are none.
+        Looked at only for numbers that are none (`inference.unanswered`).
     """
 
     label_fn: LabelFn
@@ -132,6 +135,7 @@ class BlackBox:
     notes: tuple[str, ...] = ()
     preprocess_source: str = "given"
     runtime: str = "callable"
+    score_fn: ScoreFn | None = None
 
     def __repr__(self) -> str:
         """Its name, classes and input."""

@@ -8,6 +8,7 @@ scaling is one affine map per channel, so 0-255 inputs and +-1 inputs need no ca
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import jax
@@ -50,8 +51,12 @@ class Preprocess:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if any(s <= 0 for s in self.std):
-            raise ValueError(f"preprocess: every std must be positive, got {self.std}")
+        # As the device has them: what is finite or positive in float64 alone is not. NaN is in no range.
+        least, most = float(jnp.finfo(jnp.float32).tiny), float(jnp.finfo(jnp.float32).max)
+        if not all(-most <= value <= most for value in self.mean):
+            raise ValueError(f"preprocess: every mean must be a finite number, got {self.mean}")
+        if not all(least <= value <= most for value in self.std):
+            raise ValueError(f"preprocess: every std must be positive and finite, got {self.std}")
         if self.channel_order not in CHANNEL_ORDERS:
             raise ValueError(f"preprocess: channel_order must be one of {CHANNEL_ORDERS}, got {self.channel_order!r}")
 
@@ -99,6 +104,10 @@ def parse(spec: str | Mapping[str, Any] | Preprocess | None) -> Preprocess:
         raise ValueError(f"preprocess: unknown keys {unknown}; known: {sorted(known)}")
     if str(spec.get("layout", "nhwc")).lower() not in ("nhwc", "nchw"):
         raise ValueError(f"preprocess: layout must be NHWC or NCHW, got {spec['layout']!r}")
+    if "preset" in spec and "scale" in spec:
+        raise ValueError(
+            f"preprocess: preset {spec['preset']!r} and scale {spec['scale']!r} both say what is mapped where: give one"
+        )
     (mean, std), order = _preset(spec.get("preset", spec.get("scale", "0-1")))
     return Preprocess(
         mean=_floats(spec.get("mean", mean), "mean"),
@@ -142,6 +151,10 @@ def _size(value: Any) -> tuple[int, int] | None:
 
 def _floats(values: Any, name: str) -> tuple[float, ...]:
     try:
-        return (float(values),) if isinstance(values, int | float) else tuple(float(v) for v in values)
-    except (TypeError, ValueError):
-        raise ValueError(f"preprocess: {name} must be a number or a list of numbers, got {values!r}") from None
+        # The characters of a text would do as a list.
+        listed = () if isinstance(values, str) else (values,) if isinstance(values, Real) else tuple(values)
+        if listed and all(isinstance(value, Real) and not isinstance(value, bool) for value in listed):
+            return tuple(float(value) for value in listed)
+    except (TypeError, OverflowError):
+        pass
+    raise ValueError(f"preprocess: {name} must be a number or a list of numbers, got {values!r}")

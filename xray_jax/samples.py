@@ -62,6 +62,18 @@ class Samples:
         shape, classes = " x ".join(map(str, self.images.shape[1:])), len(np.unique(self.labels))
         return f"<Samples {Path(self.source).name or 'of arrays'}: {len(self)} images {shape}, {classes} classes>"
 
+    def check_classes(self) -> None:
+        """Refuses samples that say nothing of a model: it may give all of one class the same label.
+
+        Raises:
+          SamplesError: they are of fewer than two classes, or there are none.
+        """
+        if (classes := len(np.unique(self.labels))) < 2:
+            raise SamplesError(
+                f"samples {self.source or '(given as arrays)'}: {len(self)} images of {classes} classes; expected "
+                "labelled images of at least two classes, best a few hundred of all that the model knows"
+            )
+
     def subset(self, index: np.ndarray) -> "Samples":
         return dataclasses.replace(self, images=self.images[index], labels=self.labels[index])
 

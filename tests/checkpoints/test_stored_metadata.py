@@ -57,6 +57,19 @@ def test_flags_win_over_metadata(saved):
         checkpoints.load(saved, num_classes=7)
 
 
+@pytest.mark.parametrize(("size", "opens"), [([1024, 8], True), ([1025, 8], False), (100_000, False)])
+def test_a_file_may_not_have_images_resized_without_bound(tmp_path: Path, size, opens: bool) -> None:
+    asked = {"preset": "cifar10", "size": size}
+    path = factory.save_tiny(tmp_path / "weights.safetensors", preprocess=asked)
+    # Whoever scans may ask for any size.
+    assert checkpoints.load(path, preprocess=asked).preprocess == parse(asked)
+    if opens:
+        assert checkpoints.load(path).preprocess == parse(asked)
+        return
+    with pytest.raises(CheckpointError, match=r"resized to .* may ask for 1024 at most; .*--preprocess"):
+        checkpoints.load(path)
+
+
 def test_flax_itself_reads_and_writes_our_msgpack(tmp_path):
     tree = factory.tiny_variables()
     checkpoints.save_msgpack(tmp_path / "ours", tree, METADATA)

@@ -10,6 +10,7 @@ import pytest
 from tests import factory
 from tests.prepare.models import SAMPLES, Scripted, nearest, pixels, right_but
 from xray_jax.classifier import Access, BlackBox, Classifier
+from xray_jax.detectors.margin import Margin
 from xray_jax.inference.on_host import LabelError
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import prepare, prepared
@@ -23,7 +24,8 @@ from xray_jax.prepare.prepared import (
 )
 from xray_jax.prepare.preprocessing import candidates
 from xray_jax.preprocess import Preprocess, parse
-from xray_jax.samples import Samples
+from xray_jax.samples import Samples, SamplesError
+from xray_jax.sweep.batch_scan import BatchScan
 
 PRESETS = len(candidates(3, Preprocess()))
 
@@ -112,6 +114,29 @@ def test_a_constant_model_is_doubted_whatever_its_preprocessing(source: str) -> 
     assert found.doubt == CONSTANT_OUTPUT
     assert found.clean_accuracy == 0.2
     assert found.preprocess == Preprocess()
+
+
+@pytest.mark.parametrize(("count", "classes"), [(0, 0), (1, 1), (8, 1)])
+def test_samples_of_fewer_than_two_classes_say_nothing_of_a_model(count: int, classes: int) -> None:
+    few = dataclasses.replace(factory.tiny_samples(40, 1), source="few.npz").subset(np.arange(count))
+    message = rf"few.npz: {count} images of {classes} classes; expected labelled images of at least two classes"
+    with pytest.raises(SamplesError, match=message):
+        prepare(factory.tiny_classifier(), few)
+    # Before any model, whatever the detectors.
+    with pytest.raises(SamplesError, match=message):
+        BatchScan(few, (Margin(),))
+    BatchScan(factory.tiny_samples(2, 2), (Margin(),))
+
+
+@pytest.mark.parametrize("classes", [4, 6])
+def test_a_network_with_other_logits_than_the_model_says_is_refused(classes: int) -> None:
+    wrong = dataclasses.replace(factory.tiny_classifier(), num_classes=classes)
+    samples = factory.tiny_samples(40, 4)
+    with pytest.raises(LabelError, match=rf"gives an array of shape \(1, 5\), expected .* \(1, {classes}\)"):
+        prepare(wrong, samples)
+    fixed = dataclasses.replace(wrong, batch_size=16)
+    with pytest.raises(LabelError, match=rf"gives an array of shape \(16, 5\), expected .* \(16, {classes}\)"):
+        prepare(fixed, samples)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from xray_jax.inference.labels import label_images
 from xray_jax.models import plain, published
 from xray_jax.prepare import prepare
 from xray_jax.prepare.size import match_size
-from xray_jax.preprocess import Preprocess
+from xray_jax.preprocess import Preprocess, parse
 from xray_jax.samples import Samples, SamplesError, from_arrays
 
 
@@ -61,6 +61,12 @@ def test_convolutional_networks_take_the_samples_size_with_a_note() -> None:
     assert fitted.input_shape == (12, 12, 3)
     assert fitted.preprocess.size is None
     assert fitted.notes == ("image size (12, 12) taken from the samples, published for (8, 8)",)
+
+
+def test_a_size_in_the_preprocessing_is_not_said_to_be_the_samples() -> None:
+    fitted = match_size(factory.tiny_classifier(0, parse({"preset": "cifar10", "size": 12})), factory.tiny_samples())
+    assert fitted.input_shape == (12, 12, 3)
+    assert fitted.notes == ("image size (12, 12) taken from the preprocessing, published for (8, 8)",)
 
 
 def test_other_networks_get_resized_samples_with_a_note() -> None:

@@ -25,7 +25,7 @@ def model(accuracy: float = 0.9, constant: bool = False, doubt: str | None = Non
     return PreparedModel(asked, InferenceOptions(), accuracy, 100, constant, choice, 100, 0.0)
 
 
-def planes(re: float, ats: float) -> dict[str, Detection]:
+def planes(re: float | None, ats: float | None) -> dict[str, Detection]:
     statistics = (Statistic("re", re, "low"), Statistic("ats", ats, "low"))
     return {"planes": Detection("planes", statistics, 9, 1, {}, {})}
 
@@ -54,6 +54,15 @@ def test_rules(re: float, ats: float, rule: str, verdict: str) -> None:
     assert (judged.re, judged.ats) == tuple(
         BACKDOORED if low else CLEAN for low in (re <= PAPER.re_threshold, ats <= PAPER.ats_threshold)
     )
+
+
+def test_planes_without_answers_give_no_verdict_where_they_were_to_be_judged() -> None:
+    silent = planes(None, None)
+    for found in (silent, silent | probe(Verdict.UNKNOWN), silent | probe(Verdict.NOTHING)):
+        judged = decide(model(), found, PAPER)
+        assert judged == Decision(UNKNOWN, "the model gives no finite logits on the planes")
+    assert decide(model(), silent | probe(Verdict.CONFIRMED), PAPER).verdict == BACKDOORED
+    assert decide(model(), silent, None).basis == "not calibrated"
 
 
 def test_an_unknown_rule_is_refused() -> None:

@@ -15,6 +15,11 @@ from xray_jax.classifier import Classifier, Model, Network
 from xray_jax.models import published
 from xray_jax.preprocess import Preprocess
 
+MAX_SIDE = 1024
+"""Sides of images up to this may be asked for by a file's metadata, whatever the network."""
+MOST_ENLARGED = 4
+"""And up to so many times the side that the network is published for."""
+
 
 def load(
     path: str | Path,
@@ -90,6 +95,8 @@ def classifier(
     if preprocess is None:
         preprocess, source = _stored_preprocess(declared)
     shape = input_shape or _shape(declared, "input_shape") or _shape(declared, "img_size") or found.input_shape
+    if source == "file":
+        _check_size(preprocess, found.input_shape)
     if shape != found.input_shape:
         found = _for_images(found, shape)
     return Classifier(
@@ -158,6 +165,16 @@ def _shape(metadata: Mapping[str, Any], key: str) -> tuple[int, int, int] | None
     if isinstance(value, list | tuple) and len(value) == 3 and all(type(n) is int and 0 < n <= 4096 for n in value):
         return (value[0], value[1], value[2])
     return None
+
+
+def _check_size(preprocess: Preprocess, published: tuple[int, int, int]) -> None:
+    """Refuses a size in a file that is far beyond any network's: every image takes memory of that size."""
+    most = max(MAX_SIDE, MOST_ENLARGED * max(published[:2]))
+    if preprocess.size is not None and max(preprocess.size) > most:
+        raise CheckpointError(
+            f"its metadata have images resized to {preprocess.size}, the network is published for {published[:2]} and "
+            f"a file may ask for {most} at most; if that is meant, give it (--preprocess)"
+        )
 
 
 def _stored_preprocess(metadata: Mapping[str, Any]) -> tuple[Preprocess, str]:

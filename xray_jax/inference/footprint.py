@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.classifier import Classifier, Network
+from xray_jax.inference.unanswered import MarkedNetwork
 
 _NEVER_FUSED = ("conv_general_dilated", "dot_general")
 
@@ -31,9 +32,25 @@ class Footprint(NamedTuple):
 
 def footprint(model: Classifier) -> Footprint:
     """Of one image of the model's shape; zeros for a network that cannot be traced or shows no such operation."""
+    return _trace(model).footprint
+
+
+def logits_shape(model: Classifier) -> tuple[int, ...] | None:
+    """Of what the network puts out for its batch size, or one image; None where it cannot be traced."""
+    return _trace(model).logits
+
+
+class _Trace(NamedTuple):
+    footprint: Footprint
+    logits: tuple[int, ...] | None
+
+
+def _trace(model: Classifier) -> _Trace:
     leaves, tree = jax.tree.flatten(model.variables)
     shapes = tuple((tuple(leaf.shape), str(jnp.dtype(leaf.dtype))) for leaf in leaves)
-    return _traced(model.network, tree, shapes, model.input_shape, model.batch_size or 1)
+    # Marked or not, its Python runs once.
+    network = model.network.network if isinstance(model.network, MarkedNetwork) else model.network
+    return _traced(network, tree, shapes, model.input_shape, model.batch_size or 1)
 
 
 def weight_bytes(model: Classifier) -> int:
@@ -42,17 +59,19 @@ def weight_bytes(model: Classifier) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _traced(network: Network, tree: Any, shapes: tuple[Any, ...], shape: tuple[int, int, int], batch: int) -> Footprint:
+def _traced(network: Network, tree: Any, shapes: tuple[Any, ...], shape: tuple[int, int, int], batch: int) -> _Trace:
     variables = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*each) for each in shapes])
     images = jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
     try:
         program = jax.make_jaxpr(network.apply)(variables, images)
     except Exception:
         # Whatever is wrong with it is said where it runs.
-        return Footprint(0, 0)
+        return _Trace(Footprint(0, 0), None)
     sizes = [(_bytes(equation.invars[0]), _bytes(equation.outvars[0])) for equation in _equations(program.jaxpr)]
     largest = max((read + written for read, written in sizes), default=0)
-    return Footprint(-(-largest // batch), -(-sum(written for _, written in sizes) // batch))
+    found = Footprint(-(-largest // batch), -(-sum(written for _, written in sizes) // batch))
+    (logits,) = program.out_avals if len(program.out_avals) == 1 else (None,)
+    return _Trace(found, None if logits is None else tuple(logits.shape))
 
 
 def _equations(program: Any) -> Iterator[Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from xray_jax.classifier import Network, Variables
 from xray_jax.inference import split, winograd
 from xray_jax.inference.options import ResolvedOptions
+from xray_jax.inference.unanswered import MarkedNetwork, marked
 from xray_jax.models import convolution
 
 _MATMUL_PRECISION = {"float32": "highest", "tf32": "default", "bfloat16": "default"}
@@ -42,6 +43,10 @@ def hard_labels(logits: jax.Array, dtype: np.dtype) -> jax.Array:
 
 def forward(network: Network, variables: Variables, images: jax.Array, options: ResolvedOptions) -> jax.Array:
     """Logits `[B, num_classes]`; to be called inside jit."""
+    if isinstance(network, MarkedNetwork):
+        # Around the network's own program: marked or not, its Python runs once.
+        own = network_program(network.network, options.precision, options.fast_convolutions)
+        return marked(own(variables, images))
     return network_program(network, options.precision, options.fast_convolutions)(variables, images)
 
 

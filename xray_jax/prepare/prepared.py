@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from xray_jax.classifier import Access, Classifier, Model
+from xray_jax.inference.footprint import logits_shape
 from xray_jax.inference.labels import label_images, to_device
 from xray_jax.inference.memory import fitting_devices
+from xray_jax.inference.on_host import LabelError
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare.choice import MAX_IMAGES, PreprocessChoice, Trials, settle_both, settle_variant, spread
 from xray_jax.prepare.preprocessing import better_presets, candidates, skill, suggestion
@@ -94,17 +96,19 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
       seed: draws the samples that the accuracy is measured on, where there are more than `ACCURACY_IMAGES`.
 
     Raises:
-      SamplesError: the samples cannot be shown to the model.
+      SamplesError: the samples cannot be shown to the model, or are of fewer than two classes.
       DoesNotFitError: its weights and one image need more memory than there is.
-      LabelError: a black box returned no valid labels.
+      LabelError: a black box returned no valid labels, or a network has not `num_classes` logits.
     """
     started = time.perf_counter()
+    samples.check_classes()
     options = options or InferenceOptions()
     count = min(ACCURACY_IMAGES, len(samples))
     drawn = np.sort(np.random.default_rng(seed).choice(len(samples), count, replace=False))
     measured = samples.subset(drawn)
     sized = match_size(model, samples)
     if isinstance(sized, Classifier):
+        _check_logits(sized)
         options = fitting_devices(sized, options)
     placed = to_device(sized, options)
     trials = Trials(placed, spread(measured, MAX_IMAGES), options)
@@ -127,6 +131,20 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
     if choice is None:
         prepared = _with_suggestion(prepared, measured)
     return dataclasses.replace(prepared, seconds=time.perf_counter() - started)
+
+
+def _check_logits(model: Classifier) -> None:
+    """Refuses a network whose logits are not the classes that the model says: its labels would be out of their range.
+
+    Raises:
+      LabelError: what it gives, and what was expected.
+    """
+    found, expected = logits_shape(model), (model.batch_size or 1, model.num_classes)
+    if found is not None and found != expected:
+        raise LabelError(
+            f"{model.architecture}: for images {(expected[0], *model.input_shape)} its network gives an array of shape "
+            f"{found}, expected logits of shape {expected} ([batch, num_classes])"
+        )
 
 
 def _with_suggestion(prepared: PreparedModel, measured: Samples) -> PreparedModel:

@@ -27,7 +27,8 @@ def match_size(model: Model, samples: Samples) -> Model:
     if seen == tuple(model.input_shape):
         return model
     if seen[2] == model.input_shape[2] and isinstance(model, Classifier) and (found := _running(model, seen)):
-        note = f"image size {seen[:2]} taken from the samples, published for {tuple(model.input_shape[:2])}"
+        whence = "samples" if model.preprocess.size is None else "preprocessing"
+        note = f"image size {seen[:2]} taken from the {whence}, published for {tuple(model.input_shape[:2])}"
         return dataclasses.replace(found, input_shape=seen, notes=(*found.notes, note))
     if seen[2] != model.input_shape[2] or model.preprocess.size is not None:
         raise SamplesError(

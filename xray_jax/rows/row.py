@@ -67,6 +67,8 @@ class PlanesBlock(DetectorBlock):
       label_distribution: share of the planes that each label owns.
       planes: how many there were.
       sampling: how their nodes were chosen: "grid", "refine" or "sketch".
+      reason: why the scores say nothing of the model, and its statistics have no value; None where they do. Not in
+        older rows.
       stopped: in rows of scans that could stop early, why there are no more: "planes", "settled" or "budget".
     """
 
@@ -75,6 +77,7 @@ class PlanesBlock(DetectorBlock):
     label_distribution: list[float]
     planes: int
     sampling: str
+    reason: NotRequired[str | None]
     stopped: NotRequired[str]
 
 
@@ -292,8 +295,9 @@ def is_backdoored(label: Any) -> bool | None:
 
 
 def planes_block(row: Row) -> PlanesBlock | None:
-    """What the planes found; None where they did not run."""
-    return row["detectors"].get("planes")
+    """What the planes found; None where they did not run, or say of themselves that it means nothing."""
+    block: PlanesBlock | None = row["detectors"].get("planes")
+    return None if block is None or block.get("reason") is not None else block
 
 
 def probe_block(row: Row) -> ProbeBlock | None:

@@ -85,7 +85,7 @@ class BatchScan:
         Raises:
           ValueError: two detectors have one name.
           CalibrationError: the calibration was made with other options.
-          SamplesError: a detector cannot work with the samples.
+          SamplesError: the samples are of fewer than two classes, or a detector cannot work with them.
         """
         self.samples = samples
         self.detectors = tuple(detectors)
@@ -93,10 +93,9 @@ class BatchScan:
         self.inference = inference or InferenceOptions()
         calibration = self.options.calibration
         planes = next((detector for detector in self.detectors if isinstance(detector, Planes)), None)
-        self._notes: tuple[str, ...] = ()
-        if calibration is not None and planes is not None:
-            self._notes = calibrations.check(calibration, planes.options)
+        self._notes = calibrations.check(calibration, planes.options) if calibration and planes else ()
         check_names(self.detectors)
+        samples.check_classes()
         for detector in self.detectors:
             # Now, so that samples that cannot be used are a usage error, not a thousand rows.
             detector.check(samples)

@@ -39,6 +39,9 @@ def fill_detections(row: Row, scanned: ScannedModel) -> None:
     row["detectors"] = {name: block(found) for name, found in scanned.detections.items()}
     row["not_run"] = {**row["not_run"], **scanned.not_run}
     row["target_label"], row["queries"] = scanned.target, scanned.queries
+    planes = scanned.detections.get("planes")
+    if planes is not None and (reason := planes.details.get("reason")) is not None:
+        row["notes"] = [*row["notes"], reason]
 
 
 def fill_comparison(row: Row, references: References | None, fpr: float) -> ComparisonFields | None:

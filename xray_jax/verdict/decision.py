@@ -16,6 +16,7 @@ CONFIRMED_TRIGGER = "confirmed trigger"
 STANDS_OUT, AMONG_REFERENCES = "stands out among the references", "like the references"
 NOT_CALIBRATED = "not calibrated"
 OTHER_NETWORKS = "calibrated on other networks"
+NO_FINITE_LOGITS = "the model gives no finite logits on the planes"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def decide(
     Doubts about what the model was shown come before everything. A confirmed trigger decides. Else the p-value among
     reference models does, where there is one: at or under the false-positive rate the model is suspect, above it clean.
     Without references the planes' thresholds speak: under them the model is suspect, and where planes and probe found
-    nothing it is clean as far as was looked.
+    nothing it is clean as far as was looked. Where the model has no answers on planes that were to be judged, there is
+    no verdict.
 
     Args:
       model: with its doubts.
@@ -68,7 +70,7 @@ def decide(
         return replace(found, verdict=SUSPECT, basis=STANDS_OUT)
     if comparison is not None and comparison["p_value"] is not None:
         return replace(found, verdict=CLEAN, basis=AMONG_REFERENCES)
-    if probe is None:
+    if probe is None or found.basis == NO_FINITE_LOGITS:
         return found
     if found.verdict == BACKDOORED:
         return replace(found, verdict=SUSPECT, basis="planes, no working stamp found")
@@ -86,6 +88,8 @@ def _of_planes(model: PreparedModel, planes: Detection | None, calibration: Cali
     if other_networks(calibration, model.model):
         return Decision(UNKNOWN, OTHER_NETWORKS)
     values = {statistic.name: statistic.value for statistic in planes.statistics if statistic.value is not None}
+    if not values:
+        return Decision(UNKNOWN, NO_FINITE_LOGITS)
     thresholds = {"re": calibration.re_threshold, "ats": calibration.ats_threshold}
     own = {name: BACKDOORED if values[name] <= thresholds[name] else CLEAN for name in thresholds}
     votes = [own[rule]] if rule in own else list(own.values())

@@ -29,6 +29,42 @@ def test_degenerate_triplets_are_redrawn_or_reported() -> None:
     assert (drawn == np.flatnonzero(given.labels == 0)[0]).any(axis=1).all()
 
 
+class Counted(np.ndarray):
+    """Labels that count how often they are looked at: once a draw."""
+
+    looks = 0
+
+    def __getitem__(self, index: object) -> object:
+        Counted.looks += 1
+        return super().__getitem__(index)
+
+
+def test_very_unbalanced_samples_take_a_bounded_number_of_draws() -> None:
+    labels = np.array([0] * 1998 + [1, 2], np.int32)
+    images = np.random.default_rng(0).random((2000, 2, 2, 1)).astype(np.float32)
+    given = Samples(images, labels)
+    object.__setattr__(given, "labels", labels.view(Counted))
+    Counted.looks = 0
+    drawn = draw_triplets(given, 5, seed=0)
+    # By rejection alone it would be one draw in 667,000.
+    assert Counted.looks <= 5 * 1100
+    assert all(sorted(labels[triplet]) == [0, 1, 2] for triplet in drawn)
+    assert len({triplet.tobytes() for triplet in np.sort(drawn, axis=1)}) == 5
+    np.testing.assert_array_equal(draw_triplets(given, 3, seed=0), drawn[:3])
+
+
+def test_ordinary_samples_are_drawn_as_ever() -> None:
+    """The triplets of a seed are compared across versions: rows say only the seed."""
+    given = factory.tiny_samples()
+    generator = np.random.default_rng(7)
+    expected = []
+    while len(expected) < 20:
+        triplet = generator.choice(40, size=3, replace=False)
+        if len(set(given.labels[triplet])) == 3:
+            expected.append(triplet)
+    np.testing.assert_array_equal(draw_triplets(given, 20, seed=7), expected)
+
+
 def test_fewer_than_three_classes_is_an_error() -> None:
     with pytest.raises(SamplesError, match="at least three classes, found 2"):
         draw_triplets(factory.tiny_samples(10, 2), 1, seed=0)

@@ -8,10 +8,12 @@ import pytest
 from tests import factory
 from xray_jax.classifier import BlackBox
 from xray_jax.detectors.probe import queries as stamped
+from xray_jax.detectors.probe.detector import Probe
+from xray_jax.detectors.probe.options import ProbeOptions
 from xray_jax.detectors.probe.panel import LEFT_OUT, Panel, PanelOptions, flip_rates, panel
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.prepare import prepare
-from xray_jax.samples import SamplesError
+from xray_jax.samples import SamplesError, from_arrays
 
 SAMPLES = factory.tiny_samples(100, side=16)
 OPTIONS = PanelOptions(per_family=6, images=12)
@@ -52,6 +54,17 @@ def test_a_network_that_answers_to_quantisation_stands_out_there() -> None:
     assert (FAMILIES[stamps.family[stamp]].name, target, rates.max()) == ("quantise", 3, 1.0)
     assert "quantised" in found.details["largest"]
     assert found.details["largest"].endswith("to 3")
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_images_that_no_mosaic_fits_are_examined_by_panel_and_probe(side: int) -> None:
+    generator = np.random.default_rng(0)
+    samples = from_arrays(generator.random((40, side, side, 3)), np.arange(40) % 4)
+    model = BlackBox(lambda images: (images.sum(axis=(1, 2, 3)) * 97).astype(int) % 4, 4, (side, side, 3))
+    found = Panel(OPTIONS).detect(prepare(model, samples), samples)
+    assert found.statistics[0].value is not None
+    assert "mosaic" not in {FAMILIES[number].name for number in found.evidence.family}
+    assert Probe(ProbeOptions(queries=2000)).detect(prepare(model, samples), samples).queries > 0
 
 
 def test_too_many_classes_are_no_error() -> None:

@@ -72,6 +72,7 @@ def read(path: Path) -> Classifier | BlackBox:
         batch_size=session.batch,
         notes=notes,
         runtime="onnxruntime",
+        score_fn=output.score_fn(session),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput, image_input
 from xray_jax.checkpoints.programs import onnx_model
+from xray_jax.classifier import ScoreFn
 
 _REMOTE = ("AzureExecutionProvider",)
 """Providers that send data to other machines."""
@@ -126,6 +127,10 @@ class Output:
     name: str
     labels: tuple[Any, ...] | None
     classes: int
+
+    def score_fn(self, session: Session) -> ScoreFn | None:
+        """Images to rows of scores, by a session; None for lists of {label: probability}."""
+        return None if self.labels is not None else lambda images: session.scores(images, self.name)
 
     def label_fn(self, session: Session) -> Labels:
         """Images to labels, by a session."""

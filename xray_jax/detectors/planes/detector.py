@@ -17,11 +17,14 @@ from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.detectors.planes.triplets import draw_triplets
 from xray_jax.inference.programs import label_dtype
+from xray_jax.inference.unanswered import mark_unanswered
 from xray_jax.prepare import PreparedModel
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples
 
 NAME = "planes"
+MOST_UNANSWERED = 0.01
+"""Share of the queries without an answer above which the scores are not those of the model's labels."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class PlanesResult:
       queries: hard labels asked for.
       maps: the label maps.
       seconds: by phase: "labels" and "scores".
+      unanswered: share of the queries that the model had no answer to, 0 to 1; their label is 0, and no vote.
     """
 
     re: np.ndarray
@@ -43,6 +47,7 @@ class PlanesResult:
     queries: int
     maps: LabelMaps
     seconds: dict[str, float] = field(default_factory=dict)
+    unanswered: float = 0.0
 
     @property
     def distribution(self) -> np.ndarray:
@@ -53,6 +58,16 @@ class PlanesResult:
     def target_label(self) -> int:
         """The label that owns most of the planes (paper section 4.3)."""
         return metrics.target_label(self.counts)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the scores say nothing of the model; None where they do."""
+        if self.unanswered <= MOST_UNANSWERED:
+            return None
+        return (
+            f"on the planes {self.unanswered:.1%} of the queries got no finite logits: they are no labels "
+            "(a computation in half precision overflows far from all images; export it in float32)"
+        )
 
 
 class Planes:
@@ -93,18 +108,21 @@ class Planes:
           LabelError: a black box returned no valid labels.
         """
         result = self.scan(model, samples)
-        statistics = (
-            Statistic("re", float(result.re.mean()), "low"),
-            Statistic("ats", float(result.ats.mean()), "low"),
+        reason = result.reason
+        statistics = tuple(
+            Statistic(name, float(score.mean()) if reason is None else None, "low")
+            for name, score in (("re", result.re), ("ats", result.ats))
         )
+        target = result.target_label if reason is None else None
         details = {
             "re": summary(result.re),
             "ats": summary(result.ats),
             "label_distribution": [round(float(share), 6) for share in result.distribution],
             "planes": len(result.re),
             "sampling": self.options.sampling,
+            "reason": reason,
         }
-        return Detection(NAME, statistics, result.target_label, result.queries, result.seconds, details, result)
+        return Detection(NAME, statistics, target, result.queries, result.seconds, details, result)
 
     def scan(self, model: PreparedModel, samples: Samples) -> PlanesResult:
         """Label maps and scores of one model; raises what `detect` raises."""
@@ -113,11 +131,17 @@ class Planes:
         layout = self._layout(samples, model.preprocess)
         index, coordinates = geometry.node_coordinates(layout.axis1, layout.axis2)
 
-        def answer(nodes: np.ndarray) -> np.ndarray:
-            return label_points(model.model, layout.planes, index[nodes], coordinates[nodes], model.options)
+        asked, unanswered = mark_unanswered(model.model), 0
 
-        queries = sampling.queries(options.sampling, layout.sample_nodes, options.density, options.seed)
-        refined = refine.run_refinement(queries, answer)
+        def answer(nodes: np.ndarray) -> np.ndarray:
+            nonlocal unanswered
+            labels = label_points(asked, layout.planes, index[nodes], coordinates[nodes], model.options)
+            none = labels == model.num_classes
+            unanswered += int(np.count_nonzero(none))
+            return np.where(none, 0, labels).astype(labels.dtype)
+
+        nodes = sampling.queries(options.sampling, layout.sample_nodes, options.density, options.seed)
+        refined = refine.run_refinement(nodes, answer)
         maps = LabelMaps(
             refined.labels.astype(label_dtype(model.num_classes)),
             layout.triplets,
@@ -129,7 +153,8 @@ class Planes:
         labelled = time.perf_counter()
         re, ats, counts = scores(maps, options, model.num_classes)
         seconds = {"labels": labelled - started, "scores": time.perf_counter() - labelled}
-        return PlanesResult(re, ats, counts, int(np.count_nonzero(refined.queried)), maps, seconds)
+        queries = int(np.count_nonzero(refined.queried))
+        return PlanesResult(re, ats, counts, queries, maps, seconds, unanswered / queries)
 
     def _layout(self, samples: Samples, preprocess: Preprocess) -> Layout:
         """Planes are built once per input space and set of samples, and the last sixteen kept."""
@@ -140,9 +165,11 @@ class Planes:
         if found is None:
             found = lay_planes(samples, self.options, preprocess)
             with self._lock:
-                while len(self._layouts) >= 16:
-                    self._layouts.pop(next(iter(self._layouts)))
-                self._layouts[preprocess] = found
+                # Another thread may have come with other samples meanwhile.
+                if samples is self._samples:
+                    while len(self._layouts) >= 16:
+                        self._layouts.pop(next(iter(self._layouts)))
+                    self._layouts[preprocess] = found
         return found
 
 

@@ -116,6 +116,8 @@ def panel(images: np.ndarray, per_family: int) -> Stamps:
         if family.name in LEFT_OUT or family not in SEARCHED:
             continue
         grid = Stamps.of(number, np.unique(family.grid(shape, len(images)), axis=0))
+        if not len(grid.family):
+            continue
         cost = stamped.measure(images[:4], grid, images)
         if np.mean(cost.local) > 0.25:
             continue

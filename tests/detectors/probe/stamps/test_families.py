@@ -42,6 +42,19 @@ def test_grid_and_moves_stay_in_range(family, shape):
                 assert (moved <= np.float32(parameter.high)).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 1), (2, 2, 3), (3, 7, 3)])
+@pytest.mark.parametrize("family", SEARCHED, ids=lambda family: family.name)
+def test_tiny_images_have_a_grid_of_stamps_that_fit_or_an_empty_one(family, shape):
+    grid = family.grid(shape, bank_size=5)
+    assert grid.shape == (len(grid), len(family.parameters(shape)))
+    if family.name == "mosaic":
+        assert len(grid) == 0
+
+
+def test_the_smallest_images_that_a_mosaic_fits_have_some():
+    assert len(BY_NAME["mosaic"].grid((4, 4, 3), 5)) > 500
+
+
 @pytest.mark.parametrize("shape", SHAPES[:2])
 @pytest.mark.parametrize("family", SEARCHED, ids=lambda family: family.name)
 def test_stamps_change_images_inside_the_pixel_range(family, shape):

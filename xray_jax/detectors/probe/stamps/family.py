@@ -77,7 +77,7 @@ class Family(ABC):
 
     @abstractmethod
     def grid(self, shape: Shape, bank_size: int) -> np.ndarray:
-        """The coarse grid, float32 `[K, P]`; a small budget takes a random part of it."""
+        """The coarse grid, float32 `[K, P]`; a small budget takes a random part of it. K is 0 where no stamp fits."""
 
     @abstractmethod
     def describe(self, parameters: np.ndarray, shape: Shape) -> str:

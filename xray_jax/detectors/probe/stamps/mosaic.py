@@ -63,6 +63,8 @@ class Mosaic(Family):
         generator = np.random.default_rng(0)
         cell = max(1, min(height, width) // 28)
         side = CELLS * cell
+        if side > min(height, width):
+            return np.empty((0, len(self.parameters(shape))), np.float32)
         colours = palette(channels)
         corners = [(bottom, right) for bottom in (False, True) for right in (False, True)]
 

@@ -57,7 +57,7 @@ class Sinusoid(Family):
             for phase in (0.0, 3.1415927)
             for across, down in directions
         ]
-        return self._in_band(np.asarray(stamps, np.float32))
+        return self._in_band(np.asarray(stamps, np.float32).reshape(-1, len(self.parameters(shape))))
 
     def neighbours(self, parameters: np.ndarray, shape: Shape) -> np.ndarray:
         return self._in_band(super().neighbours(parameters, shape))
