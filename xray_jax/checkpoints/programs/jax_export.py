@@ -203,7 +203,12 @@ def _check_program(exported: export.Exported) -> None:
 def _with_batch(exported: export.Exported) -> tuple[int, Any]:
     """A size of batch, and the module with the sizes that follow from it."""
     # JAX has no public name for what it does with such sizes before it compiles.
-    from jax._src.interpreters import mlir
+    try:
+        from jax._src.interpreters.mlir import refine_polymorphic_shapes
+    except ImportError as error:
+        raise CheckpointError(
+            f"JAX {jax.__version__} does not tell what an open batch size makes of it; export it with a fixed one"
+        ) from error
 
     (images,) = exported.in_avals
     for batch in BATCHES:
@@ -216,7 +221,7 @@ def _with_batch(exported: export.Exported) -> tuple[int, Any]:
             # The size of the batch is bounded, or a multiple of something.
             continue
         lowered = traced.lower(lowering_platforms=exported.platforms[:1])
-        return batch, mlir.refine_polymorphic_shapes(lowered.compiler_ir("stablehlo"))
+        return batch, refine_polymorphic_shapes(lowered.compiler_ir("stablehlo"))
     raise CheckpointError(f"it takes no batch of {' or '.join(map(str, BATCHES))} images; export it with an open batch")
 
 
