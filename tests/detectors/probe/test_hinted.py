@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import schema
 from xray_jax.classifier import Classifier
 from xray_jax.detectors.hints import Hint
 from xray_jax.detectors.probe import ProbeOptions, hinted, probe, replay, split
@@ -23,6 +22,7 @@ from xray_jax.detectors.probe.stamps.cost import Cost
 from xray_jax.detectors.probe.stamps.given import encode
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import PreparedModel, prepare
+from xray_jax.rows import schema
 from xray_jax.samples import Samples
 
 CLASSES, SIDE, TARGET = 6, 12, 4
@@ -211,8 +211,8 @@ def test_the_row_holds_the_stamp_and_anyone_can_put_it_on_again() -> None:
     assert (again.hits, again.trials) == (finding.hits, finding.trials)
     np.testing.assert_allclose(again.stamped - again.clean, np.broadcast_to(0.06 * CODE, again.clean.shape), atol=1e-3)
     row_block = block | {"statistics": [], "target": TARGET, "queries": found.queries, "seconds": {}}
-    own = {"$ref": "#/$defs/probe", "$defs": schema.VALIDATOR.schema["$defs"]}
-    schema.VALIDATOR.evolve(schema=own).validate(row_block)
+    own = {"$ref": "#/$defs/probe", "$defs": schema.json_schema()["$defs"]}
+    schema.validator().evolve(schema=own).validate(row_block)
 
 
 def test_a_pattern_survives_being_kept_as_an_image() -> None:
