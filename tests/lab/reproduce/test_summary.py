@@ -24,6 +24,8 @@ def test_each_zoo_has_a_page_and_the_summary_their_averages(folder: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert "Figures 9 and 10" not in text, "both zoos are of one network"
+    for name, has in (("first", True), ("second", False)):
+        assert ("## Table 3" in (out.parent / "reproduction" / f"{name}.md").read_text()) is has, "of CIFAR-10 alone"
     models = evidence.load(first)
     table = tables.table2(models, page.paper())
     header = [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
