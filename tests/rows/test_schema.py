@@ -118,6 +118,14 @@ def test_what_could_be_misread_is_refused(case: str) -> None:
     assert word in " ".join(found)
 
 
+def test_what_is_no_row() -> None:
+    row = json_form(rows.full_row())
+    assert is_row(row)
+    assert not is_row(row | {"schema": 99})
+    assert not is_row({name: row[name] for name in row if name != "settings_hash"})
+    assert not is_row([row])
+
+
 def test_lists_as_deep_as_json_is_read_are_no_row() -> None:
     deep: Any = "ok"
     for _ in range(990):

@@ -23,20 +23,8 @@ from xray_jax.sweep.isolated import IsolationOptions, scatter
 from xray_jax.sweep.sources.options import SourceOptions
 from xray_jax.sweep.worker_process import WorkerDiedError, WorkerProcess
 
-
-def deep() -> Any:
-    """Lists in lists, about as deep as JSON is read."""
-    value: Any = []
-    for _ in range(900):
-        value = [value]
-    return value
-
-
 FORGERIES: dict[str, Callable[[Any], list[Any]]] = {
-    "schema": lambda row: [row | {"schema": 99}],
-    "nothing": lambda row: [{name: row[name] for name in row if name != "settings_hash"}],
     "types": lambda row: [row | {"seconds": ["long"]}],
-    "deep": lambda row: [row | {"status": deep()}],
     "settings": lambda row: [row | {"settings_hash": "0" * 16}],
     "version": lambda row: [row | {"version": "0"}],
     "copies": lambda row: [row] * 1000,
