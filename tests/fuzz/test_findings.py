@@ -231,8 +231,15 @@ def test_orbax_folders(name, watch, tmp_path):
     refused("orbax", *ORBAX[name], watch, tmp_path)
 
 
-def test_onnx_nodes_with_more_outputs_than_their_operator_has(watch, tmp_path):
-    node = onnx.helper.make_node("Relu", ["x"], ["aside", "y"])
+ONNX_NODES = {
+    "more outputs than the operator has": onnx.helper.make_node("Relu", ["x"], ["aside", "y"]),
+    "no first input": onnx.helper.make_node("Not", [""], ["y"]),
+}
+
+
+@pytest.mark.parametrize("name", ONNX_NODES)
+def test_onnx_nodes(name, watch, tmp_path):
+    node = ONNX_NODES[name]
     ends = [onnx.helper.make_tensor_value_info(name, 1, ["N", 8]) for name in "xy"]
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:]))
     refused("onnx", model.SerializeToString(), "onnxruntime does not open it", watch, tmp_path)

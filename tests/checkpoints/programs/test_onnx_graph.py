@@ -125,6 +125,7 @@ UNSUPPORTED = {
     "its shape depends on the images": node("Reshape", "x", "x", "y"),
     r"Softmax \(node 1 of 1\): axis 9 of 2": node("Softmax", "x", "y", axis=9),
     "it writes over a value": node("Relu", "x", "x"),
+    "it makes no numbers of what it is given": node("Not", "", "y"),
     "it has 2 outputs, and not more than 1": helper.make_node("Relu", ["x"], ["aside", "y"]),
 }
 

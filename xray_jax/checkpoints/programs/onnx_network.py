@@ -106,6 +106,9 @@ def run(graph: Graph, weights: Sequence[Value], images: jax.Array, logits: bool 
         for number, value in zip(node.outputs, made, strict=False):
             # numpy's functions turn arrays without axes into scalars.
             value = np.asarray(value) if isinstance(value, np.generic) else value
+            if not isinstance(value, np.ndarray | jax.Array) or value.dtype == object:
+                # What numpy makes of an input that is not there.
+                raise UnsupportedError(f"{where}: it makes no numbers of what it is given")
             if value.size > most:
                 raise TooLargeError(f"{where}: it makes {list(value.shape)}, more than {most} numbers")
             made_known += value.size if isinstance(value, np.ndarray) else 0
