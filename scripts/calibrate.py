@@ -31,7 +31,7 @@ from typing import Any
 from absl import flags
 
 from xray_jax.rows import file as row_file
-from xray_jax.scripts import command, command_help
+from xray_jax.scripts import command, command_help, unused_flags
 from xray_jax.verdict.calibrate import (
     FEWEST_CLEAN,
     calibrate,
@@ -64,10 +64,10 @@ def main() -> int:
     """Flags to one `calibrate.calibrate` or `calibrate.probe_null_of`."""
     if OUT.value is None and NULL.value is None and REFERENCES.value is None:
         raise ValueError("nothing to write: give --references, --out, or --null")
-    if EVALUATION.value is not None and REFERENCES.value is None:
-        raise ValueError("--evaluation is of references: give --references as well")
-    if JUDGE.value and EVALUATION.value is None:
-        raise ValueError("--judge is for --evaluation: give the file to write")
+    if REFERENCES.value is None:
+        unused_flags.refuse([EVALUATION], "is of references: give --references as well")
+    if EVALUATION.value is None:
+        unused_flags.refuse([JUDGE], "is for --evaluation: give the file to write")
     rows, source = list(row_file.read(ROWS.value)), Path(ROWS.value).name
     said: dict[str, Any] = {}
     if OUT.value is not None:

@@ -24,7 +24,7 @@ from absl import flags
 
 from xray_jax.files import atomic_write
 from xray_jax.lab.reproduce import comparison, page
-from xray_jax.scripts import command
+from xray_jax.scripts import command, unused_flags
 from xray_jax.verdict.references import load
 
 F = flags
@@ -42,9 +42,10 @@ def main() -> int:
     """Flags to one page, or several."""
     if bool(EVIDENCE.value) == bool(ROWS.value):
         raise ValueError("give either --evidence (folders) or --rows (row files)")
-    given, others = ("evidence", ("references", "fpr")) if EVIDENCE.value else ("rows", ("zoo", "table", "figure"))
-    if idle := [f"--{name}" for name in others if not flags.FLAGS[name].using_default_value]:
-        raise ValueError(f"{' and '.join(idle)} would do nothing with --{given}: leave out what is idle")
+    if EVIDENCE.value:
+        unused_flags.refuse([REFERENCES, FPR], "is of --rows, and would do nothing with --evidence")
+    else:
+        unused_flags.refuse([ZOO, TABLE, FIGURE], "is of --evidence, and would do nothing with --rows")
     again = shlex.join(["xray-reproduce", *sys.argv[1:]])
     if EVIDENCE.value:
         _of_the_planes(EVIDENCE.value, again)

@@ -3,9 +3,10 @@
 import json
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
+if TYPE_CHECKING:
+    import jsonschema
 
 
 def json_schema() -> dict[str, Any]:
@@ -16,8 +17,11 @@ def json_schema() -> dict[str, Any]:
 
 
 @cache
-def validator() -> jsonschema.Draft202012Validator:
+def validator() -> "jsonschema.Draft202012Validator":
     """Tells rows, as JSON has them, from anything else."""
+    # Needed by runs with worker processes alone, and a tenth of a second of a command's start.
+    import jsonschema
+
     return jsonschema.Draft202012Validator(json_schema())
 
 
