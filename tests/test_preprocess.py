@@ -64,6 +64,8 @@ def test_a_preset_with_a_size_is_said_back_whole():
         ({"std": 1e-60}, "std must be positive and finite"),
         ({"scale": [0, 1e-50]}, "std must be positive and finite"),
         ({"preset": "imagenet", "scale": "+-1"}, r"preset 'imagenet' and scale '\+-1' both"),
+        ({"scale": [-1, 1], "mean": [0.5], "std": [0.25]}, r"mean \[0.5\] and scale \[-1, 1\] both"),
+        ({"scale": "0-255", "std": 0.25}, "std 0.25 and scale '0-255' both"),
         ({"channel_order": "gbr"}, "channel_order"),
         ('{"mean": ', "JSON"),
     ],

@@ -104,9 +104,10 @@ def parse(spec: str | Mapping[str, Any] | Preprocess | None) -> Preprocess:
         raise ValueError(f"preprocess: unknown keys {unknown}; known: {sorted(known)}")
     if str(spec.get("layout", "nhwc")).lower() not in ("nhwc", "nchw"):
         raise ValueError(f"preprocess: layout must be NHWC or NCHW, got {spec['layout']!r}")
-    if "preset" in spec and "scale" in spec:
+    other = next((key for key in ("preset", "mean", "std") if key in spec), None)
+    if "scale" in spec and other is not None:
         raise ValueError(
-            f"preprocess: preset {spec['preset']!r} and scale {spec['scale']!r} both say what is mapped where: give one"
+            f"preprocess: {other} {spec[other]!r} and scale {spec['scale']!r} both say what is mapped where: give one"
         )
     (mean, std), order = _preset(spec.get("preset", spec.get("scale", "0-1")))
     return Preprocess(

@@ -36,7 +36,7 @@ where one did."""
 
 
 class DoesNotFitError(ValueError):
-    """A network needs more memory than there is; the message says how much of both, and what to do."""
+    """A scan needs more memory than there is; the message says how much of both, and what to do."""
 
 
 def free_bytes(device: jax.Device) -> int | None:
@@ -99,6 +99,24 @@ def fitting_devices(model: Classifier, options: InferenceOptions) -> InferenceOp
             f"layer; {_gib(free)} are free: scan it where there is more, or allow more (--memory)"
         )
     return options
+
+
+def check_room(needed: int, what: str) -> None:
+    """Refuses arrays that the default device cannot hold, before they are made.
+
+    Args:
+      needed: bytes.
+      what: they are, for the message.
+
+    Raises:
+      DoesNotFitError: how much of both, and what to do.
+    """
+    free = free_bytes(jax.local_devices()[0])
+    if free is not None and needed > free:
+        raise DoesNotFitError(
+            f"needs at least {_gib(needed)} of memory for {what}; {_gib(free)} are free: scan it where there is more, "
+            "or allow more (--memory)"
+        )
 
 
 def fitting_batch(model: Classifier, options: InferenceOptions, gradients: bool = False) -> InferenceOptions:

@@ -3,10 +3,12 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from tests import factory
 from xray_jax.detectors.planes.layout import lay_planes
 from xray_jax.detectors.planes.options import PlanesOptions
+from xray_jax.inference import memory
 from xray_jax.preprocess import parse
 
 OPTIONS = PlanesOptions(planes=3, density=23, expansion=2.0)
@@ -34,3 +36,13 @@ def test_samples_lie_on_their_plane_at_their_nodes() -> None:
         for vertex, node in zip(inputs, layout.sample_nodes[plane], strict=True):
             place = (vertex - inputs[0]) @ e1, (vertex - inputs[0]) @ rest / np.linalg.norm(rest)
             assert [np.abs(axis - at).argmin() for axis, at in zip(axes, place, strict=True)] == node.tolist()
+
+
+def test_images_for_which_there_is_no_memory_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may say that its network is for images of 16,384 pixels a side."""
+    samples, preprocess = factory.tiny_samples(), dataclasses.replace(parse("cifar10"), size=(16_384, 16_384))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 8 << 30)
+    with pytest.raises(memory.DoesNotFitError, match=r"81 GiB .* 9 images of 16384 x 16384 pixels; 8 GiB are free"):
+        lay_planes(samples, OPTIONS, preprocess)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 20)
+    assert len(lay_planes(samples, OPTIONS, parse("cifar10")).triplets) == 3

@@ -105,6 +105,7 @@ class Planes:
 
         Raises:
           SamplesError: the samples span no planes in the model's input space.
+          DoesNotFitError: the samples in that input space need more memory than there is.
           LabelError: a black box returned no valid labels.
         """
         result = self.scan(model, samples)

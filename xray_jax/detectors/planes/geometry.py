@@ -61,15 +61,19 @@ def degenerate(triplets: np.ndarray) -> np.ndarray:
 
     A collinear triplet would give 0/0, a constant label and RE = 0: a silent false alarm.
     """
-    flat = np.asarray(triplets, np.float64).reshape(len(triplets), 3, -1)
-    a, b = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
+    # One by one: double precision of all of them is many times what they take.
+    return np.array([_spans_no_plane(np.asarray(triplet, np.float64).reshape(3, -1)) for triplet in triplets], bool)
+
+
+def _spans_no_plane(samples: np.ndarray) -> bool:
+    a, b = samples[1] - samples[0], samples[2] - samples[0]
     with np.errstate(all="ignore"):
-        length = np.linalg.norm(a, axis=1)
-        e1 = a / length[:, None]
-        rest = b - np.sum(b * e1, axis=1)[:, None] * e1
-        longest = np.maximum(length, np.linalg.norm(b, axis=1))
+        length = np.linalg.norm(a)
+        e1 = a / length
+        rest = b - (b @ e1) * e1
+        longest = max(length, np.linalg.norm(b))
         # Negated, so that NaN counts as degenerate.
-        return ~(np.linalg.norm(rest, axis=1) > DEGENERATE * longest) | ~(length > DEGENERATE * longest)
+        return bool(not np.linalg.norm(rest) > DEGENERATE * longest or not length > DEGENERATE * longest)
 
 
 @partial(jax.jit, static_argnames="density")

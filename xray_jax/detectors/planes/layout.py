@@ -9,8 +9,12 @@ import numpy as np
 from xray_jax.detectors.planes import geometry
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.planes.triplets import draw_triplets
+from xray_jax.inference.memory import check_room
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples, SamplesError
+
+COPIES = 3
+"""Of the samples, in float32, when planes are built: the device's, the planes made of them, the host's."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,12 @@ def lay_planes(samples: Samples, options: PlanesOptions, preprocess: Preprocess)
 
     Raises:
       SamplesError: no triplets, or triplets that span no plane after the preprocessing.
+      DoesNotFitError: the images of that size need more memory than there is.
     """
     triplets = draw_triplets(samples, options.planes, options.seed)
+    height, width = preprocess.size or samples.images.shape[1:3]
+    sample_bytes = 4 * height * width * samples.images.shape[3] * triplets.size
+    check_room(COPIES * sample_bytes, f"planes through {triplets.size} images of {height} x {width} pixels")
     inputs = np.asarray(jax.jit(preprocess)(jnp.asarray(samples.images[triplets.ravel()])))
     inputs = inputs.reshape(*triplets.shape, *inputs.shape[1:])
     if geometry.degenerate(inputs).any():
