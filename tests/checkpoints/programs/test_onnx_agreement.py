@@ -36,6 +36,7 @@ ENDS = {
     "13": (17, [helper.make_node("Softmax", ["l"], ["y"])]),
     "13, by its axis": (17, [helper.make_node("Softmax", ["l"], ["y"], axis=1)]),
     "11": (11, [helper.make_node("Softmax", ["l"], ["y"])]),
+    "flattened": (17, [helper.make_node("Softmax", ["l"], ["s"]), helper.make_node("Flatten", ["s"], ["y"])]),
     "named again": (17, [helper.make_node("Softmax", ["l"], ["s"]), helper.make_node("Identity", ["s"], ["y"])]),
 }
 
@@ -46,6 +47,28 @@ def test_a_last_softmax_is_left_out(end: str, tmp_path: Path) -> None:
     model = load(saved(tmp_path / "m.onnx", [*FLAT, *nodes], {"w": WEIGHTS}, opset))
     np.testing.assert_allclose(scores(model), LOGITS, rtol=1e-5)
     np.testing.assert_array_equal(label_images(model, IMAGES), LOGITS.argmax(1))
+
+
+def test_a_softmax_before_the_last_reshape_is_left_out(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["l"]),
+        helper.make_node("Softmax", ["l"], ["s"], axis=1),
+        helper.make_node("Reshape", ["s", "shape"], ["y"]),
+    ]
+    constants = {"w": WEIGHTS.T.reshape(3, 1, 4, 4), "shape": np.int64([0, -1])}
+    np.testing.assert_allclose(scores(load(saved(tmp_path / "m.onnx", nodes, constants))), LOGITS, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_softmax_over_another_axis_is_left_to_onnxruntime(axis: int, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["l"]),
+        helper.make_node("Softmax", ["l"], ["s"], axis=axis),
+        helper.make_node("Flatten", ["s"], ["y"]),
+    ]
+    model = load(saved(tmp_path / "m.onnx", nodes, {"w": WEIGHTS.T.reshape(3, 1, 4, 4)}))
+    assert isinstance(model, BlackBox)
+    assert any("not over the classes" in note for note in model.notes)
 
 
 def test_a_log_softmax_stays(tmp_path: Path) -> None:

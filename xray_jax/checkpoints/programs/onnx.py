@@ -158,8 +158,8 @@ def _network(
     if classes != output.classes or network.entry != session.entry:
         raise UnsupportedError("its number of classes or its input depends on the batch")
     batch = None if session.batch == 1 else session.batch
-    scores, name = onnx_agreement.scores_session(model, path, session, output.name)
-    onnx_agreement.check_agreement(network, variables, scores, name)
+    scores = onnx_agreement.scores_session(model, path, session, output.name)
+    onnx_agreement.check_agreement(network, variables, scores, output.name)
     return Classifier(network, variables, classes, session.entry.shape, ARCHITECTURE, batch_size=batch, notes=notes)
 
 

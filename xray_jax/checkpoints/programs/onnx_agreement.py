@@ -1,7 +1,7 @@
 """Whether a JAX program and onnxruntime make the same scores of a few images.
 
 A last Softmax hides what comes before it: behind one that is sure of its class any two programs look alike. So the
-scores before it are compared, from a session of its own on the graph up to there; and scores count as compared where
+scores before it are compared, from a session of its own on the graph without it; and scores count as compared where
 they differ from image to image by far more than the two programs do.
 """
 
@@ -48,8 +48,8 @@ def scores_apart(wanted: np.ndarray, found: np.ndarray) -> float:
     return float(np.max(apart / np.maximum(largest, np.finfo(np.float32).tiny)))
 
 
-def scores_session(model: Any, path: Path, session: Session, output: str) -> tuple[Session, str]:
-    """The session and the name of its output to compare with: before a last Softmax, where there is one.
+def scores_session(model: Any, path: Path, session: Session, output: str) -> Session:
+    """The session to compare with: without the last Softmax, where there is one.
 
     Args:
       model: a checked ModelProto.
@@ -60,16 +60,15 @@ def scores_session(model: Any, path: Path, session: Session, output: str) -> tup
     Raises:
       UnsupportedError: onnxruntime does not give the scores before the Softmax.
     """
-    scores = onnx_graph.before_softmax(model.graph, output)
-    if scores is None:
-        return session, output
-    cut = type(model)()
-    cut.CopyFrom(model)
-    (kind,) = (value.type.tensor_type.elem_type for value in model.graph.output if value.name == output)
-    del cut.graph.output[:]
-    cut.graph.output.add(name=scores).type.tensor_type.elem_type = kind
+    place = onnx_graph.last_softmax(model.graph, output)
+    if place is None:
+        return session
+    without = type(model)()
+    without.CopyFrom(model)
+    without.graph.node[place].op_type = "Identity"
+    del without.graph.node[place].attribute[:]
     try:
-        return open_session(cut.SerializeToString(), path.parent), scores
+        return open_session(without.SerializeToString(), path.parent)
     except (CheckpointError, ValueError) as error:
         raise UnsupportedError(f"the scores before its Softmax cannot be compared ({error})") from error
 
@@ -80,8 +79,8 @@ def check_agreement(network: OnnxNetwork, variables: Any, session: Session, outp
     Args:
       network: the JAX program.
       variables: its weights.
-      session: onnxruntime's, with the scores that the program makes.
-      output: their name.
+      session: onnxruntime's, without the last Softmax.
+      output: name of the scores.
 
     Raises:
       UnsupportedError: they differ, or nothing is seen of them.

@@ -25,6 +25,8 @@ MAX_EDGES = 32
 MAX_MANY_EDGES = 1024
 _MANY = frozenset({"Concat", "Sum", "Mean", "Max", "Min", "Split"})
 _STANDARD = ("", "ai.onnx")
+_HAND_ON = frozenset({"Identity", "Flatten", "Reshape", "Squeeze"})
+"""What a graph may do to its probabilities."""
 _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}
 """Types of attributes that are plain data -> the field that holds them."""
 _MAX_ATTRIBUTE = 1024
@@ -43,6 +45,7 @@ class Graph:
       output: number of the value that is wanted.
       known: numbers of the values that are known -> their arrays.
       weights: numbers of the values that are weights, in the order of the program's arguments.
+      softmax: place of the last Softmax among the nodes, where there is one (`last_softmax`).
     """
 
     nodes: tuple[Node, ...]
@@ -50,6 +53,7 @@ class Graph:
     output: int
     known: Mapping[int, np.ndarray]
     weights: tuple[int, ...]
+    softmax: int | None = None
 
     def digest(self) -> str:
         """SHA-256 over everything but the weights' values."""
@@ -78,7 +82,7 @@ def graph_of(model: Any, images: str, output: str, read: ReadTensor, size: int) 
       CheckpointError: its tensors do not fit their bytes.
     """
     opset, output = _opset(model), _behind_identities(model.graph, output)
-    nodes = _needed(model.graph, output)
+    needed, last, softmax = _needed(model.graph, output), last_softmax(model.graph, output), None
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     numbers: dict[str, int] = {images: 0}
     constants: dict[int, Any] = {}
@@ -94,7 +98,10 @@ def graph_of(model: Any, images: str, output: str, read: ReadTensor, size: int) 
             numbers[name] = len(numbers)
         return numbers[name]
 
-    for node in nodes:
+    for position in needed:
+        node = model.graph.node[position]
+        if position == last:
+            softmax = len(made)
         if node.op_type == "Constant" and node.domain in _STANDARD:
             number = len(numbers)
             numbers[node.output[0]] = number
@@ -109,15 +116,23 @@ def graph_of(model: Any, images: str, output: str, read: ReadTensor, size: int) 
     if output not in numbers or numbers[output] == 0:
         raise UnsupportedError("its output is not computed")
     known, weights = _arrays(constants, _known_by_need(made), read, size)
-    graph = Graph(tuple(made), 0, numbers[output], known, tuple(weights))
+    graph = Graph(tuple(made), 0, numbers[output], known, tuple(weights), softmax)
     return graph, list(weights.values())
 
 
-def before_softmax(graph: Any, output: str) -> str | None:
-    """Name of what a Softmax makes an output of, which is then the same but for `Identity` nodes; else None."""
-    output = _behind_identities(graph, output)
-    makers = [node for node in graph.node if output in node.output]
-    return str(makers[0].input[0]) if makers and makers[0].op_type == "Softmax" else None
+def last_softmax(graph: Any, output: str) -> int | None:
+    """Place of the Softmax that makes an output, among a graph's nodes; behind it the numbers are handed on only."""
+    maker = {name: number for number, node in enumerate(graph.node) for name in node.output[:1]}
+    for _ in graph.node:
+        number = maker.get(output)
+        if number is None or graph.node[number].domain not in _STANDARD:
+            return None
+        if graph.node[number].op_type == "Softmax":
+            return number
+        if graph.node[number].op_type not in _HAND_ON or not graph.node[number].input:
+            return None
+        output = graph.node[number].input[0]
+    return None
 
 
 def _behind_identities(graph: Any, name: str) -> str:
@@ -141,8 +156,8 @@ def _opset(model: Any) -> int:
     return opset
 
 
-def _needed(graph: Any, output: str) -> list[Any]:
-    """The nodes that an output depends on, in the order of the file."""
+def _needed(graph: Any, output: str) -> list[int]:
+    """Places of the nodes that an output depends on, in the order of the file."""
     maker = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
     wanted: set[int] = set()
     names = [output]
@@ -155,7 +170,7 @@ def _needed(graph: Any, output: str) -> list[Any]:
         raise UnsupportedError(f"{len(wanted)} nodes, more than {MAX_NODES}")
     if graph.sparse_initializer:
         raise UnsupportedError("sparse weights")
-    return [graph.node[number] for number in sorted(wanted)]
+    return sorted(wanted)
 
 
 def _checked(node: Any) -> tuple[tuple[str, Any], ...]:

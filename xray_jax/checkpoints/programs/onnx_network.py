@@ -13,7 +13,7 @@ from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.image_input import ImageInput
 from xray_jax.checkpoints.programs.onnx_graph import Graph
 from xray_jax.checkpoints.programs.onnx_operators import TABLE
-from xray_jax.checkpoints.programs.onnx_operators.activations import is_softmax_of_classes
+from xray_jax.checkpoints.programs.onnx_operators.activations import is_over_classes
 from xray_jax.checkpoints.programs.onnx_operators.node import (
     MAX_ALL_KNOWN,
     MAX_ELEMENTS,
@@ -71,7 +71,7 @@ def run(graph: Graph, weights: Sequence[Value], images: jax.Array, logits: bool 
       graph: nodes and known values.
       weights: the others, in the order of the graph's.
       images: a batch.
-      logits: whether a last Softmax over the classes is left out: it changes no label, and what looks inside a network
+      logits: whether a last Softmax is left out: over the classes it changes no label, and what looks inside a network
         needs the scores that it hides.
 
     Raises:
@@ -96,7 +96,9 @@ def run(graph: Graph, weights: Sequence[Value], images: jax.Array, logits: bool 
         except Exception as error:
             # What numpy and JAX raise for operands that do not fit each other is of all kinds.
             raise UnsupportedError(f"{where}: {' '.join(str(error).split())[:200]}") from error
-        if logits and place + 1 == len(graph.nodes) and is_softmax_of_classes(node, inputs[0]):
+        if logits and place == graph.softmax:
+            if not is_over_classes(node, inputs[0], images.shape[0]):
+                raise UnsupportedError(f"{where}: the last one is not over the classes")
             found = inputs[0]
         made = found if isinstance(found, list) else [found]
         if any(number is not None for number in node.outputs[len(made) :]):

@@ -111,11 +111,11 @@ def _softmax(function: Callable[..., Any]) -> Callable[[Node, Sequence[Value]], 
     return compute
 
 
-def is_softmax_of_classes(node: Node, value: Value) -> bool:
-    """Whether a node is a Softmax over the second axis of `[B, classes]` or `[B, classes, 1, 1]`."""
-    if node.operator != "Softmax" or value.ndim < 2 or set(value.shape[2:]) - {1}:
+def is_over_classes(softmax: Node, value: Value, batch: int) -> bool:
+    """Whether a Softmax is over the second axis of `[batch, classes]` or `[batch, classes, 1, 1]`."""
+    if value.ndim < 2 or value.shape[0] != batch or set(value.shape[2:]) - {1}:
         return False
-    return axis_of(node.get("axis", -1 if node.opset >= 13 else 1), value.ndim) == 1
+    return axis_of(softmax.get("axis", -1 if softmax.opset >= 13 else 1), value.ndim) == 1
 
 
 OPERATORS: Table = {
