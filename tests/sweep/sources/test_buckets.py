@@ -59,3 +59,16 @@ def test_what_is_not_there_is_said(address: str) -> None:
 def test_too_large_is_known_before_anything_is_fetched() -> None:
     with pytest.raises(SourceError, match="--max_download"):
         fetches.content("s3://models/zoo/a.pth", dataclasses.replace(OPTIONS, max_download=1000))
+
+
+def test_an_object_with_others_below_its_name_hides_behind_none_of_them() -> None:
+    for key in ("both/x.pth", "both/x.pth/clean.pth", "both/x.pth/model.safetensors"):
+        buckets.put(key, key.encode())
+    found = fetches.listed("s3://models/both/x.pth", OPTIONS)
+    assert list(found) == ["x.pth", "x.pth (2)", "clean.pth"]
+    assert list(fetches.listed("s3://models/both/x.pth/", OPTIONS)) == ["x.pth", "clean.pth"]
+    with fetches.fetcher(OPTIONS) as made:
+        copies = [fetches.fetch(made, each).path for each in (found["x.pth"], found["clean.pth"])]
+        assert [path.read_bytes() for path in copies] == [b"both/x.pth", b"both/x.pth/clean.pth"]
+    # A line of a manifest is the object itself.
+    assert fetches.content("s3://models/both/x.pth", OPTIONS) == b"both/x.pth"

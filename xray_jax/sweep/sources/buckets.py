@@ -1,7 +1,7 @@
 """Objects of S3 and Google Cloud Storage, through fsspec's file systems; credentials from where those look for them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -32,9 +32,11 @@ class Bucket:
         """The objects at or below the address; each has a revision of its own."""
 
         def find() -> dict[str, Any]:
-            # What another run has put there since counts too.
-            self._files.invalidate_cache()
             found: dict[str, Any] = self._files.find(address.path, detail=True)
+            if address.path not in found and "/" in address.path and not address.shown.endswith("/"):
+                # Of an object with others below its name, only they are found.
+                with suppress(FileNotFoundError):
+                    found[address.path] = self._files.info(address.path)
             return found
 
         found = self._ask(address, find)
@@ -64,10 +66,7 @@ class Bucket:
                 return
             offset += len(block)
             yield block
-        if (
-            file.tag is not None
-            and _tag(self._ask(address, lambda: self._files.info(file.key, refresh=True))) != file.tag
-        ):
+        if file.tag is not None and _tag(self._ask(address, lambda: self._files.info(file.key))) != file.tag:
             raise SourceError(f"{address.shown}: it changed while it was fetched; run the command again")
 
     def _ask(self, address: Address, action: Callable[[], T]) -> T:
@@ -98,15 +97,18 @@ def _tag(info: dict[str, Any]) -> str | None:
     return None if found is None else str(found).strip('"')
 
 
+_FRESH = {"skip_instance_cache": True, "use_listings_cache": False}
+"""Instances that are kept do not know that the environment has changed, nor listings what lies there since."""
+
+
 def _s3(options: SourceOptions) -> Any:
     import s3fs
 
-    # Instances that are kept do not know that the environment has changed.
     limits = {"connect_timeout": options.timeout, "read_timeout": options.timeout, "retries": {"max_attempts": 1}}
-    return s3fs.S3FileSystem(config_kwargs=limits, skip_instance_cache=True)
+    return s3fs.S3FileSystem(config_kwargs=limits, **_FRESH)
 
 
 def _gcs(options: SourceOptions) -> Any:
     import gcsfs
 
-    return gcsfs.GCSFileSystem(timeout=options.timeout, skip_instance_cache=True)
+    return gcsfs.GCSFileSystem(timeout=options.timeout, **_FRESH)

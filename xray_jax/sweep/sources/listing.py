@@ -86,6 +86,9 @@ class Sources:
         if remote.address.scheme == HUB and not remote.address.repository:
             raise SourceError(f"{remote.address.shown}: a line of a manifest is one checkpoint; write hf://owner/name")
         found = self._find(remote.address)
+        if found and found[0][1].main and found[0][1].address == remote.address:
+            # An object of this very name, whatever lies below it.
+            return found[0][1]
         if len(found) != 1:
             names = ", ".join(name for name, _ in found[:5]) or "none"
             raise SourceError(
@@ -97,19 +100,18 @@ class Sources:
         transport = self.transport(address.scheme)
         files, revision = retrying(lambda: transport.listing(address), self.options, self.stop)
         prefix = address.path.partition("/")[2] if address.scheme in BUCKETS else address.path
+        found, below = [], []
         for file in files:
             if address.scheme not in (HUB, *BUCKETS) or file.name == prefix:
                 # Named by the user: its content says what it is, whatever its name.
                 name = check_name(file.name.rpartition("/")[2])
-                alone = Group(name, (replace(file, name=name),), name)
-                return [(name, _remote(address, alone, revision))]
-        below = [replace(file, name=file.name.removeprefix(f"{prefix}/")) for file in files] if prefix else files
-        found = _checked_groups(below)
-        names = unique_names([group.name or address.name for group in found])
-        return [
-            (name, _remote(_child(address, group.name), group, revision))
-            for name, group in zip(names, found, strict=True)
-        ]
+                found.append((name, _remote(address, Group(name, (replace(file, name=name),), name), revision)))
+            else:
+                below.append(replace(file, name=file.name.removeprefix(f"{prefix}/")) if prefix else file)
+        for group in _checked_groups(below):
+            found.append((group.name or address.name, _remote(_child(address, group.name), group, revision)))
+        names = unique_names([name for name, _ in found])
+        return [(name, remote) for name, (_, remote) in zip(names, found, strict=True)]
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
