@@ -38,14 +38,11 @@ class Download:
           SourceError: not to be had, too large, or not what was declared; `part` is then of use to another attempt, or
             gone.
         """
-        if file.tag is None and self._revision is None:
-            # Of what content the bytes that are there are, nobody knows.
-            part.unlink(missing_ok=True)
         attempt = 0
         with open(part, "a+b") as out:
             if file.size is not None and out.tell() > file.size:
                 # Of another answer: there is room for what is declared now.
-                out.truncate(0)
+                _cut(out, 0)
             digest = _digest(out)
             most = out.tell()
             while True:
@@ -54,8 +51,7 @@ class Download:
                     break
                 except TransientError as error:
                     if isinstance(error, RestartError):
-                        out.truncate(0)
-                        digest = hashlib.sha256()
+                        digest = _cut(out, 0)
                     # Of a server that begins anew again and again, the same bytes are no progress.
                     attempt = 1 if out.tell() - most >= _PROGRESS else attempt + 1
                     most = max(most, out.tell())
@@ -71,13 +67,14 @@ class Download:
         return found
 
     def _attempt(self, file: RemoteFile, out: IO[bytes], digest: "hashlib._Hash") -> "hashlib._Hash":
+        if file.tag is None and self._revision is None:
+            # Of what content the bytes that are there are, nobody knows.
+            digest = _cut(out, 0)
         if file.size is not None and out.tell() == file.size:
             return digest
         with self._transport.open(self._address, file, self._revision, out.tell()) as body:
             if body.offset != out.tell():
-                out.truncate(body.offset)
-                out.seek(body.offset)
-                digest = _digest(out)
+                digest = _cut(out, body.offset)
             if None not in (body.size, file.size) and body.size != file.size:
                 raise self._error(file, f"{file.size} bytes were declared, the server has {body.size}: run again")
             size = file.size if body.size is None else body.size
@@ -86,7 +83,7 @@ class Download:
                 have = out.tell() + len(block)
                 if size is not None and have > size:
                     # There is room for what was declared alone.
-                    out.truncate(0)
+                    _cut(out, 0)
                     raise self._error(file, f"{size} bytes were declared, the server sends more: run again")
                 self._check(file, have)
                 out.write(block)
@@ -126,6 +123,12 @@ def too_large(size: int, options: SourceOptions) -> str:
         ("--max_download", options.max_download), ("--cache_limit", options.cache_limit), key=lambda x: x[1]
     )
     return f"at least {size / GIB:.3g} GiB, more than {flag}={limit / GIB:g} allows: refused; raise it to scan this"
+
+
+def _cut(out: IO[bytes], size: int) -> "hashlib._Hash":
+    """Leaves the first bytes alone, and returns the digest of these."""
+    out.truncate(size)
+    return _digest(out)
 
 
 def _digest(out: IO[bytes]) -> "hashlib._Hash":
