@@ -1,5 +1,6 @@
 """The cache: bounded, nothing removed that somebody holds, nothing trusted that has changed; several processes."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -74,6 +75,39 @@ def test_a_copy_that_was_changed_is_fetched_anew(tmp_path: Path) -> None:
         # Other content at the same address is another copy.
         server.files["/x.pth"] = Served(b"new", '"second"')
         assert fetches.content(address, options) == b"new"
+
+
+def test_a_damaged_copy_is_fetched_anew_though_another_run_uses_it(tmp_path: Path) -> None:
+    options = dataclasses.replace(IMPATIENT, cache=tmp_path)
+    with (
+        serve(Server({"/x.pth": Served(b"content")})) as server,
+        fetches.fetcher(options) as first,
+        fetches.fetcher(options) as second,
+        fetches.fetcher(options) as third,
+    ):
+        what = fetches.remote(f"{server.url}/x.pth")
+        used = fetches.fetch(first, what)
+        used.path.write_bytes(b"damaged")
+        with open(used.path, "rb") as file, ThreadPoolExecutor(1) as pool:
+            fetched = pool.submit(fetches.fetch, second, what)
+            # Whether or not it waits for the other one.
+            with contextlib.suppress(TimeoutError):
+                fetched.result(timeout=1)
+            used.release()
+            assert fetched.result().path.read_bytes() == b"content"
+            assert file.read() == b"damaged"
+        # Letting go of what is gone takes nothing away from those who have it anew.
+        assert fetches.fetch(third, what).path.read_bytes() == b"content"
+        assert len(server.bodies()) == 2
+
+
+def test_letting_go_of_what_others_have_removed_leaves_the_new_copy(tmp_path: Path) -> None:
+    cache = make(tmp_path)
+    old, same = fill(cache, "a"), cache.hold("a")
+    cache.discard(same)
+    fill(cache, "a").release()
+    old.release(remove=True)
+    assert cache.hold("a").shared
 
 
 def test_what_a_killed_run_had_is_gone_on_with(tmp_path: Path) -> None:

@@ -61,8 +61,12 @@ class Held:
         with atomic_write(self.folder / _COMPLETE) as file:
             file.write(json.dumps(files).encode())
         # The kernel gives up one lock before it takes the other.
-        self.shared = _lock(self._descriptor, fcntl.LOCK_SH) and _same(self.folder, self._descriptor)
+        self.shared = _lock(self._descriptor, fcntl.LOCK_SH) and self.is_in_place()
         return self.shared
+
+    def is_in_place(self) -> bool:
+        """Whether nobody has removed it."""
+        return _same(self.folder, self._descriptor)
 
     def sound(self) -> bool:
         """Whether the files are those that were fetched, bit by bit."""
@@ -79,7 +83,7 @@ class Held:
         with contextlib.suppress(OSError):
             if not remove:
                 os.utime(self.folder / _SIZE)
-            elif _lock(self._descriptor, fcntl.LOCK_EX):
+            elif _lock(self._descriptor, fcntl.LOCK_EX) and self.is_in_place():
                 _remove(self.folder)
         os.close(self._descriptor)
         self._descriptor = -1
@@ -132,9 +136,15 @@ class Cache:
         raise AssertionError
 
     def discard(self, held: Held) -> None:
-        """Removes a copy that is not what it should be, as soon as nobody else uses it, and lets go of it."""
-        (held.folder / _COMPLETE).unlink(missing_ok=True)
-        held.release(remove=True)
+        """Removes a copy that is not what it should be, though others use it, and lets go of it.
+
+        What they have open they can read to the end; what they have not opened yet they must not.
+        """
+        with self._alone():
+            # Of two that find the damage at once, the other has removed it, and may be fetching it anew.
+            if held.is_in_place():
+                _remove(held.folder)
+        held.release()
 
     def reserve(self, held: Held, size: int) -> None:
         """Makes room for `size` bytes and counts them as this copy's.
