@@ -14,6 +14,7 @@ from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.sweep.checkpoint_list import ELSEWHERE, Entry
 from xray_jax.sweep.sources.fetcher import Fetcher
 from xray_jax.sweep.sources.options import SourceOptions
+from xray_jax.sweep.sources.remote import Remote
 
 _THREADS = 2
 
@@ -81,7 +82,7 @@ class Fetching:
             begins()
             remote = self._fetcher.look(entry.remote)
             entry = replace(entry, remote=remote)
-            if remote.revision is not None and (*self.key(entry), remote.address.shown, remote.revision) in self._have:
+            if self._has_row(entry, remote):
                 return Fetched(entry, has_row=True)
             copy = self._fetcher.fetch(remote, turn)
         except Exception as error:
@@ -90,6 +91,11 @@ class Fetching:
         finally:
             self._fetcher.turns.passes(turn)
         return Fetched(replace(entry, path=copy.path), copy.release)
+
+    def _has_row(self, entry: Entry, remote: Remote) -> bool:
+        # Rows do not say what the query was: its ETag may be that of other content.
+        known = remote.revision is not None and not remote.address.has_query
+        return known and (*self.key(entry), remote.address.shown, remote.revision) in self._have
 
     def new_rows(self, fetched: Fetched) -> list[Row]:
         """The error row of what could not be fetched, unless an earlier run says the same."""

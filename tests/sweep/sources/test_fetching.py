@@ -3,7 +3,7 @@
 import dataclasses
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,23 @@ def test_new_content_at_an_address_is_scanned(zoo: Path, server: Server) -> None
     server.files["/0.safetensors"] = Served((zoo / "1.safetensors").read_bytes(), '"new"')
     (row,) = scans.run(one, done, sources=IMPATIENT)
     assert row["revision"] == "new"
+
+
+def test_another_query_is_other_content_though_its_tag_is_the_same(zoo: Path) -> None:
+    class Queried(Server):
+        def find(self, path: str, query: Mapping[str, list[str]]) -> Served | None:
+            return Served((zoo / f"{query['id'][0]}.safetensors").read_bytes(), '"same"')
+
+    with serve(Queried()) as server:
+
+        def one(number: int) -> list[Entry]:
+            return [Entry("a", ELSEWHERE, listed=True, remote=remote(f"{server.url}/a.safetensors?id={number}"))]
+
+        done = {identity(row): row for row in scans.run(one(0), sources=IMPATIENT)}
+        (row,) = scans.run(one(1), done, sources=IMPATIENT)
+        assert row["sha256"] not in {before["sha256"] for before in done.values()}
+        # The same content is told by its hash.
+        assert scans.run(one(0), done, sources=IMPATIENT) == []
 
 
 @pytest.mark.exhaustive
