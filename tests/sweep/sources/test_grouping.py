@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from xray_jax.sweep.checkpoint_list import collect
+from xray_jax.sweep.sources import grouping
 from xray_jax.sweep.sources.address import Address
 from xray_jax.sweep.sources.grouping import groups
 from xray_jax.sweep.sources.listing import Sources
@@ -82,6 +83,29 @@ def test_shards_that_no_reader_puts_together_are_a_problem() -> None:
     shards = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
     assert names("config.json", "pytorch_model.bin.index.json", *shards) == {"pytorch_model.bin!": shards}
     assert names("net-1-of-2.safetensors") == {"net.safetensors!": ("net-1-of-2.safetensors",)}
+
+
+def test_shards_of_another_format_do_not_take_the_index() -> None:
+    torch, safe = ("net-1-of-1.pt",), ("net-1-of-1.safetensors", "net.safetensors.index.json")
+    assert names(*torch, *safe) == {"net.pt!": torch, "net.safetensors": safe}
+
+
+def test_a_listing_costs_as_much_a_folder_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in looks at a name's folder."""
+    folder, counts = grouping._folder, []
+
+    def counted(name: str) -> str:
+        counts[-1] += 1
+        return folder(name)
+
+    monkeypatch.setattr(grouping, "_folder", counted)
+    inside = ("config.json", "model.safetensors", "pytorch_model.bin", "x.pt", "n-1-of-2.pt", "n-2-of-2.pt")
+    for size in (50, 100):
+        counts.append(0)
+        apart = [f"{number}/{name}" for number in range(size) for name in inside]
+        together = [f"all/{number}-{part}-of-2.safetensors" for number in range(size) for part in (1, 2)]
+        assert len(names(*apart, *together)) == 4 * size
+    assert counts[1] <= 2 * counts[0]
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])

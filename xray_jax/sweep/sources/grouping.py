@@ -45,8 +45,8 @@ def groups(files: Iterable[RemoteFile]) -> list[Group]:
     """
     left = {file.name: file for file in files if not any(part.startswith(".") for part in file.name.split("/"))}
     found = [*_orbax(left)]
-    for folder in sorted({_folder(name) for name in left}):
-        found += _hugging_face(folder, left)
+    for folder, here in sorted(_by_folder(left).items()):
+        found += _hugging_face(folder, here, left)
     found += _shards(left)
     found += [
         Group(name, (_below(file, _folder(name)),), PurePosixPath(name).name)
@@ -83,8 +83,15 @@ def _root(tree: str, trees: Collection[str]) -> str:
     return root
 
 
-def _hugging_face(folder: str, left: dict[str, RemoteFile]) -> list[Group]:
-    here = {PurePosixPath(name).name: name for name in left if _folder(name) == folder}
+def _by_folder(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Folder -> last part of a name -> name."""
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        found[_folder(name)][PurePosixPath(name).name] = name
+    return found
+
+
+def _hugging_face(folder: str, here: dict[str, str], left: dict[str, RemoteFile]) -> list[Group]:
     plain = [name for name in here if name.endswith(".safetensors") and not _SHARD.fullmatch(name)]
     if _SAFE in here:
         weights = [_SAFE]
@@ -108,19 +115,23 @@ def _hugging_face(folder: str, left: dict[str, RemoteFile]) -> list[Group]:
 def _shards(left: dict[str, RemoteFile]) -> list[Group]:
     """Sharded files under other names: with an index, or of no reader."""
     found = []
-    sets = {(_folder(name), match["stem"], match["suffix"]) for name in left if (match := _shard(name))}
-    for folder, stem, suffix in sorted(sets):
+    sets: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for name in left:
+        if match := _shard(name):
+            sets[_folder(name), match["stem"], match["suffix"]].append(name)
+    for (folder, stem, suffix), named in sorted(sets.items()):
         if suffix.lower() not in SUFFIXES:
             continue
-        here = {PurePosixPath(name).name: name for name in left if _folder(name) == folder}
         index = f"{stem}{_INDEX_SUFFIX}"
-        named = [here[name] for name in (*_shards_of(stem, suffix, here), index) if name in here]
+        indexed = suffix == ".safetensors" and f"{folder}/{index}".lstrip("/") in left
+        if indexed:
+            named.append(f"{folder}/{index}".lstrip("/"))
         whole = f"{folder}/{stem}{suffix}".lstrip("/")
         if whole in left:
             # Which lies beside them.
             whole = min(named)
         files = _take(left, folder, named)
-        if suffix == ".safetensors" and index in here:
+        if indexed:
             found.append(Group(whole, files, index))
         elif suffix == ".safetensors":
             found.append(Group(whole, files, problem=f"its {len(files)} shards have no {index}; publish the index too"))
@@ -155,5 +166,4 @@ def above(name: str) -> Iterator[str]:
 
 
 def _folder(name: str) -> str:
-    parent = str(PurePosixPath(name).parent)
-    return "" if parent == "." else parent
+    return name.rpartition("/")[0]
