@@ -1,6 +1,7 @@
 """A folder is listed as it would be elsewhere: what is one checkpoint is one, and nothing hides behind it."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,24 @@ def test_linked_checkpoints_are_entries_and_other_linked_folders_are_named(tmp_p
     assert ids(zoo) == ["b.pth", "net"]
     assert unsearched(str(zoo)) == [zoo / "circle", zoo / "more"]
     assert unsearched(str(zoo / "b.pth")) == unsearched(f"{zoo}/*") == []
+
+
+def test_folders_in_each_other_deeper_than_calls_go(tmp_path: Path) -> None:
+    depth = sys.getrecursionlimit() + 100
+    deepest = tmp_path / "zoo"
+    deepest.mkdir()
+    for _ in range(depth):
+        deepest /= "a"
+        deepest.mkdir()
+    try:
+        write(deepest, "x.pth")
+        (deepest / "away").symlink_to(tmp_path)
+        assert ids(tmp_path / "zoo") == ["a/" * depth + "x.pth"]
+        assert unsearched(str(tmp_path / "zoo")) == [deepest / "away"]
+    finally:
+        # What removes a test's folder calls itself for each.
+        for path in deepest.iterdir():
+            path.unlink()
+        while deepest != tmp_path:
+            deepest.rmdir()
+            deepest = deepest.parent

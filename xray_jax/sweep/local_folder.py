@@ -1,6 +1,5 @@
 """The checkpoints of a folder on this machine, told apart as those of a source elsewhere are."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -50,28 +49,36 @@ def listing(folder: Path, has_known_format: Callable[[Path], bool]) -> list[tupl
     return sorted(found)
 
 
-def _walk(folder: Path, has_known_format: Callable[[Path], bool], inside: bool = False) -> Iterator[Path]:
+def _walk(folder: Path, has_known_format: Callable[[Path], bool]) -> Iterator[Path]:
     """All files, and of the folders that are checkpoints the outermost."""
-    if not inside and has_known_format(folder):
-        inside = True
-        yield folder
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
-        if not entry.is_dir():
-            yield entry
-        elif not entry.is_symlink():
-            yield from _walk(entry, has_known_format, inside)
-        # It could lead in a circle, or out of what the user asked to scan.
-        elif not inside and has_known_format(entry):
-            yield entry
+    # No recursion: folders may lie in each other a thousand deep.
+    left = [(folder, False)]
+    while left:
+        outer, inside = left.pop()
+        if not inside and has_known_format(outer):
+            inside = True
+            yield outer
+        for entry in outer.iterdir():
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                yield entry
+            elif not entry.is_symlink():
+                left.append((entry, inside))
+            # It could lead in a circle, or out of what the user asked to scan.
+            elif not inside and has_known_format(entry):
+                yield entry
 
 
 def unsearched(folder: Path, has_known_format: Callable[[Path], bool]) -> list[Path]:
     """Links to folders, which a listing does not search, and which are no checkpoint themselves."""
-    found = []
-    for outer, names, _ in os.walk(folder):
-        names[:] = [name for name in names if not name.startswith(".")]
-        links = (path for name in names if (path := Path(outer, name)).is_symlink())
-        found += [path for path in links if not has_known_format(path)]
+    found, left = [], [folder]
+    while left:
+        for entry in left.pop().iterdir():
+            if entry.name.startswith(".") or not entry.is_dir():
+                continue
+            if not entry.is_symlink():
+                left.append(entry)
+            elif not has_known_format(entry):
+                found.append(entry)
     return sorted(found)
