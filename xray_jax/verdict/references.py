@@ -125,10 +125,22 @@ class References:
         found = statistics_of(row)
         return sorted(n for n in self.statistics if n not in found and n.partition(".")[0] in row["detectors"])
 
+    def others(self, row: Row, without: Collection[str] = ()) -> np.ndarray:
+        """Which references a model is compared with, bool `[R]`: all but itself, and those of `without` (SHA-256)."""
+        return np.array([sha256 not in (model_key(row), *without) for sha256 in self.sha256])
+
+    def too_few(self, row: Row, fpr: float) -> str | None:
+        """Why a rate that the references give is not to be had for the model of a row: it is one of few; else None."""
+        others = int(self.others(row).sum())
+        if others >= conformal.LEAST_REFERENCES and 1 / (others + 1) <= fpr + 1e-9:
+            return None
+        return f"the {others} references beside the model itself give no p-value of {fpr:g}"
+
     def judge(
         self, row: Row, fuse: conformal.Fusion = conformal.largest, without: Collection[str] = ()
     ) -> Conformal | None:
-        """How the model of a row stands among the references; None without a shared statistic.
+        """How the model of a row stands among the references; None without a shared statistic, or with fewer than
+        `conformal.LEAST_REFERENCES` others.
 
         A model that is itself a reference is compared with the others.
 
@@ -138,12 +150,15 @@ class References:
           without: references to leave out, by SHA-256.
         """
         own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
-        others = np.array([sha256 not in (model_key(row), *without) for sha256 in self.sha256])
-        return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse) if own else None
+        others = self.others(row, without)
+        if not own or others.sum() < conformal.LEAST_REFERENCES:
+            return None
+        return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse)
 
     def label(self, found: Conformal) -> int | None:
         """The class whose number stands out most; None where the leading statistic is not by class."""
-        by_class = self.statistics[found.leading].shape[-1:] == (self.num_classes,)
+        # The first axis is the references'.
+        by_class = self.statistics[found.leading].shape[1:][-1:] == (self.num_classes,)
         return found.element[-1] if by_class else None
 
     def save(self, path: str | Path) -> None:
