@@ -222,11 +222,20 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: P
     assert (done.returncode, "give --references, --out" in done.stderr) == (4, True)
 
 
-def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path: Path) -> None:
+def test_of_several_rows_of_a_checkpoint_the_first_makes_the_thresholds() -> None:
+    """They judge single scans. The mean of several varies less, and a threshold under means flags clean models too
+    often: nearly three times the rate that was asked for, where scans of one model differ twice as much as models do.
+    """
+    generator = np.random.default_rng(0)
+    single = [row(k, 1 + generator.normal(scale=0.1), "clean") for k in range(19)]
+    again = [row(k, 9.0, "clean") | {"id": f"again-{k}"} for k in range(19)]
+    once, often = (calibrate.calibrate(rows, "x", 0.05) for rows in (single, [*single, *again]))
+    assert often == once
+    assert often.re_threshold == pytest.approx(min(each["detectors"]["planes"]["re"]["mean"] for each in single))
+
+
+def test_one_checkpoint_is_one_model(tmp_path: Path) -> None:
     rows = [row(k, 1.0 + k, "clean") for k in range(5)] + [row(9, 0.1, "backdoored")]
-    seeds = [row(0, value, "clean") for value in (0.9, 1.1)]
-    once, often = calibrate.calibrate(rows, "x"), calibrate.calibrate([*seeds, *rows[1:]], "x")
-    assert (often.re_threshold, often.source) == (pytest.approx(once.re_threshold), once.source)
     with pytest.raises(CalibrationError, match="1 clean models"):
         calibrate.calibrate([rows[0]] * 6, "x", 0.05)
     path, made = tmp_path / "rows.jsonl", tmp_path / "null.json"

@@ -62,7 +62,8 @@ def calibrate(
 
     Args:
       rows: a sweep's; those that are not ok, say no truth, or say of themselves that nothing can be concluded are left
-        out. Rows of one checkpoint count as one model, with the mean of their scores.
+        out. Of a checkpoint the first row counts for the thresholds: they judge single scans, and means of several
+        vary less.
       source: where the rows come from, for later rows and people.
       false_positive_rate: at each threshold a clean model is flagged with this probability at most; None takes the
         best F1, which needs backdoored models too.
@@ -73,8 +74,8 @@ def calibrate(
     """
     scored = [row for row in rows if row["status"] == OK and planes_block(row) and not is_doubtful(row)]
     known = [row for row in scored if is_backdoored(row.get("label")) is not None]
-    models = _by_checkpoint(known)
-    truths = np.asarray([is_backdoored(own[0]["label"]) for own in models], bool)
+    models = [own[0] for own in _by_checkpoint(known)]
+    truths = np.asarray([is_backdoored(row["label"]) for row in models], bool)
     clean = int(np.count_nonzero(~truths))
     if clean < FEWEST_CLEAN:
         raise CalibrationError(f"{source}: {clean} clean models with scores, a calibration needs {FEWEST_CLEAN}")
@@ -92,7 +93,7 @@ def calibrate(
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
     thresholds: dict[str, float] = {}
     for name in ("re", "ats"):
-        scores = np.asarray([np.mean([row["detectors"]["planes"][name]["mean"] for row in own]) for own in models])
+        scores = np.asarray([row["detectors"]["planes"][name]["mean"] for row in models])
         if false_positive_rate is None:
             thresholds[name] = best_f1(scores, truths)
         else:
