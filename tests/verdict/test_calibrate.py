@@ -63,6 +63,26 @@ def test_best_f1_beats_every_other_threshold(seed: int) -> None:
     assert found == max(slow_f1(scores, truth, threshold) for threshold in np.linspace(-5, 5, 401))
 
 
+def test_a_threshold_is_the_mean_of_the_attacks_best() -> None:
+    found = calibrate.mean_best_f1([1.0, 2.0], {"a": [0.2, 0.4], "b": [0.6]})
+    assert found == pytest.approx(((0.4 + 1.0) / 2 + (0.6 + 1.0) / 2) / 2)
+
+
+def test_thresholds_of_several_attacks_are_the_mean_over_them_and_spare_clean_models() -> None:
+    """Pooled, one clean model in eight, F1 has a third of the clean ones flagged."""
+    generator = np.random.default_rng(1)
+    clean = generator.normal(1.25, 0.1, 20)
+    rows, each = [row(k, value, "clean") for k, value in enumerate(clean)], []
+    for attack, usual in enumerate((0.5, 0.6, 0.9, 1.05, 1.1, 0.4, 0.8)):
+        own = generator.normal(usual, 0.15, 20)
+        made = [row(100 * (attack + 1) + k, value, "backdoored") for k, value in enumerate(own)]
+        rows += [one | {"manifest": {"attack": f"attack {attack}"}} for one in made]
+        each.append(calibrate.best_f1(np.r_[clean, own], np.r_[np.zeros(20, bool), np.ones(20, bool)]))
+    found = calibrate.calibrate(rows, "x")
+    assert found.re_threshold == pytest.approx(np.mean(each))
+    assert not np.any(clean <= found.re_threshold)
+
+
 @pytest.mark.parametrize(
     ("count", "rate", "probability"), [(19, 0.05, 0.05), (20, 0.05, 1 / 21), (40, 0.05, 2 / 41), (10, 0.1, 1 / 11)]
 )
@@ -86,7 +106,7 @@ def test_a_calibration_goes_to_a_file_and_back(tmp_path: Path) -> None:
     made = calibrate.calibrate(rows, "reference.jsonl")
     assert 0.7 < made.re_threshold < 1.0
     assert made.ats_threshold == pytest.approx(made.re_threshold / 4)
-    assert made.source == "reference.jsonl: best F1 over 6 clean and 2 backdoored models"
+    assert made.source == "reference.jsonl: best F1 by attack over 6 clean and 2 backdoored models"
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(dataclasses.asdict(made)))
     again = load_calibration(str(path))

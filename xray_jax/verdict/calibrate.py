@@ -1,7 +1,7 @@
 """A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ FEWEST_CLEAN = 5
 
 
 def best_f1(scores: np.ndarray, backdoored: np.ndarray) -> float:
-    """The threshold (score at or under it is flagged) with the highest F1 (paper Eq. 6).
+    """The threshold (score at or under it is flagged) with the highest F1.
 
     Halfway between the last flagged score and the next, so that it does not sit on a model.
 
@@ -33,6 +33,23 @@ def best_f1(scores: np.ndarray, backdoored: np.ndarray) -> float:
     cuts = np.append(ranked[1:] > ranked[:-1], True)
     last = int(np.argmax(np.where(cuts, f1, -1)))
     return float(ranked[last] if last == len(ranked) - 1 else (ranked[last] + ranked[last + 1]) / 2)
+
+
+def mean_best_f1(clean: Sequence[float], backdoored: Mapping[str, Sequence[float]]) -> float:
+    """The mean over attacks of the threshold with the highest F1 (paper Eq. 6).
+
+    One attack against all clean models at a time: against several at once, clean models are so few of all that F1 would
+    have many of them flagged.
+
+    Args:
+      clean: scores of clean models, `[M]`, at least one.
+      backdoored: attack -> scores of its models, each at least one.
+    """
+    found = []
+    for own in backdoored.values():
+        truth = np.array([False] * len(clean) + [True] * len(own))
+        found.append(best_f1(np.array([*clean, *own]), truth))
+    return float(np.mean(found))
 
 
 def at_false_positive_rate(clean: np.ndarray, rate: float) -> float:
@@ -66,7 +83,7 @@ def calibrate(
         vary less.
       source: where the rows come from, for later rows and people.
       false_positive_rate: at each threshold a clean model is flagged with this probability at most; None takes the
-        best F1, which needs backdoored models too.
+        mean over attacks (`attack` of the manifest) of the best F1, which needs backdoored models too.
       least_accuracy: see `probe_null_of`.
 
     Raises:
@@ -93,12 +110,16 @@ def calibrate(
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
     thresholds: dict[str, float] = {}
     for name in ("re", "ats"):
-        scores = np.asarray([row["detectors"]["planes"][name]["mean"] for row in models])
+        usual: list[float] = []
+        attacked: dict[str, list[float]] = {}
+        for row, backdoored in zip(models, truths, strict=True):
+            own = attacked.setdefault(str(row["manifest"].get("attack")), []) if backdoored else usual
+            own.append(row["detectors"]["planes"][name]["mean"])
         if false_positive_rate is None:
-            thresholds[name] = best_f1(scores, truths)
+            thresholds[name] = mean_best_f1(usual, attacked)
         else:
-            thresholds[name] = at_false_positive_rate(scores[~truths], false_positive_rate)
-    rule = "best F1" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
+            thresholds[name] = at_false_positive_rate(np.asarray(usual), false_positive_rate)
+    rule = "best F1 by attack" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
     about = f"{source}: {rule} over {clean} clean and {len(models) - clean} backdoored models"
     null = probe_null_of(rows, about, least_accuracy)
     kept = null.row() if null.models >= FEWEST_CLEAN else None
