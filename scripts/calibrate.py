@@ -86,10 +86,15 @@ def main() -> int:
         said |= {"null_models": null.models}
     if REFERENCES.value is not None:
         references = from_rows(rows, source)
+        # Made before anything is written: rows that cannot be compared are an error.
+        judged = (
+            judge_all([*rows, *(row for path in JUDGE.value for row in row_file.read(path))], references)
+            if EVALUATION.value is not None
+            else []
+        )
         references.save(REFERENCES.value)
         said |= {"references": len(references.ids), "statistics": sorted(references.statistics)}
         if EVALUATION.value is not None:
-            judged = judge_all([*rows, *(row for path in JUDGE.value for row in row_file.read(path))], references)
             Path(EVALUATION.value).write_text(table(judged, RATE.value or 0.05))
     races = sum(is_probed_clean(row) and not searched_in_full(row) for row in rows)
     if races and (OUT.value is not None or NULL.value is not None):

@@ -87,22 +87,34 @@ class References:
                 f"references {self.source}: {len(self.ids)} models give no p-value under {self.best_p_value:.3f}; "
                 f"--fpr={fpr:g} needs {needed} of them, or give --fpr={possible:g} or more"
             )
-        if samples != self.samples:
-            raise CalibrationError(
-                f"references {self.source}: scanned with other samples (hash {self.samples}, this scan's {samples}); "
-                "scan them with these samples and calibrate anew"
-            )
         compared = set(self.settings) - set(NOT_COMPARED)
-        if not (shared := sorted(set(settings) & compared)):
+        if not set(settings) & compared:
             raise CalibrationError(
                 f"references {self.source}: {sorted(compared)} are compared, none of which runs here"
             )
+        if (reason := self.asked_otherwise(samples, settings)) is not None:
+            raise CalibrationError(reason)
+
+    def asked_otherwise(self, samples: str, settings: Mapping[str, Any]) -> str | None:
+        """Why numbers of these samples and detectors are not like the references'; None where they are.
+
+        Args:
+          samples: hash of the samples.
+          settings: of each detector that ran.
+        """
+        if samples != self.samples:
+            return (
+                f"references {self.source}: scanned with other samples (hash {self.samples}, this scan's {samples}); "
+                "scan them with these samples and calibrate anew"
+            )
+        shared = sorted(set(settings) & set(self.settings) - set(NOT_COMPARED))
         if differing := [name for name in shared if settings[name] != self.settings[name]]:
-            raise CalibrationError(
+            return (
                 f"references {self.source}: {' and '.join(differing)} ran with other options; use theirs "
                 f"({json.dumps({name: _differences(self.settings[name], settings[name]) for name in differing})}) "
                 "or calibrate anew"
             )
+        return None
 
     def unlike(self, row: Row) -> str | None:
         """Why the model of a row cannot be compared with these references; None where it can."""
