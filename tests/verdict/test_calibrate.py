@@ -126,6 +126,15 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
         calibrate.calibrate(clean[:4], "x", 0.2)
     with pytest.raises(CalibrationError, match="row 9 was made with another alpha"):
         calibrate.calibrate([*clean, row(9, 1.0, "clean", alpha=2.0)], "x", 0.2)
+    other = row(9, 1.0, "clean")
+    for changes, said in (
+        ({"num_classes": 43}, "number of classes"),
+        ({"settings": other["settings"] | {"samples": "b"}}, "set of samples"),
+    ):
+        with pytest.raises(CalibrationError, match=f"row 9 was made with another {said}"):
+            calibrate.calibrate([*clean, other | changes], "x", 0.2)
+    made = calibrate.calibrate(clean, "x", 0.2)
+    assert (made.num_classes, made.samples) == (5, other["settings"]["samples"])
     for rate in (0.0, 1.0):
         with pytest.raises(CalibrationError, match=r"must be in \(0, 1\)"):
             calibrate.calibrate(clean, "x", rate)
@@ -137,8 +146,8 @@ def test_estimates_and_exact_scores_are_not_mixed() -> None:
     sketched = [row(k, 1.0 + k, "clean", sampling="sketch") for k in range(6)]
     for each in sketched:
         each["detectors"]["planes"]["sampling"] = "sketch"
-    with pytest.raises(CalibrationError, match="row 0 was made with another sampling"):
-        calibrate.calibrate([*clean, sketched[0]], "x", 0.2)
+    with pytest.raises(CalibrationError, match="row 5 was made with another sampling"):
+        calibrate.calibrate([*clean[:5], sketched[5]], "x", 0.2)
     exact, estimated = (calibrate.calibrate(rows, "x", 0.2) for rows in (clean, sketched))
     assert check(exact, PlanesOptions(sampling="grid")) == check(estimated, PlanesOptions(sampling="sketch")) == ()
     for made, sampling in ((exact, "sketch"), (estimated, "refine")):

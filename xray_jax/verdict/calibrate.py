@@ -100,12 +100,17 @@ def calibrate(
         raise CalibrationError(f"{source}: no backdoored model to weigh against; give a false positive rate")
     if false_positive_rate is not None and not 0 < false_positive_rate < 1:
         raise CalibrationError(f"false positive rate must be in (0, 1), got {false_positive_rate}")
-    settings = {name: _planes_settings(known[0])[name] for name in _SETTINGS}
-    sampling = known[0]["detectors"]["planes"]["sampling"]
-    for row in known:
+    first = models[0]
+    settings = {name: _planes_settings(first)[name] for name in _SETTINGS}
+    sampling = first["detectors"]["planes"]["sampling"]
+    for row in models:
         differing = [name for name in _SETTINGS if _planes_settings(row)[name] != settings[name]]
         if is_estimate(row["detectors"]["planes"]["sampling"]) != is_estimate(sampling):
             differing.append("sampling")
+        if row["num_classes"] != first["num_classes"]:
+            differing.append("number of classes")
+        if row["settings"]["samples"] != first["settings"]["samples"]:
+            differing.append("set of samples")
         if differing:
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
     thresholds: dict[str, float] = {}
@@ -124,8 +129,16 @@ def calibrate(
     null = probe_null_of(rows, about, least_accuracy)
     kept = null.row() if null.models >= FEWEST_CLEAN else None
     settings |= {"input_space": "normalised", "sampling": sampling}
-    networks = tuple(sorted({network(row["architecture"]) for row in known}))
-    return Calibration(thresholds["re"], thresholds["ats"], about, settings, kept, networks)
+    return Calibration(
+        thresholds["re"],
+        thresholds["ats"],
+        about,
+        settings,
+        probe_null=kept,
+        networks=tuple(sorted({network(row["architecture"]) for row in models})),
+        num_classes=first["num_classes"],
+        samples=first["settings"]["samples"],
+    )
 
 
 def _planes_settings(row: Row) -> dict[str, Any]:

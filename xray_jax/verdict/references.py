@@ -87,13 +87,13 @@ class References:
                 f"references {self.source}: {len(self.ids)} models give no p-value under {self.best_p_value:.3f}; "
                 f"--fpr={fpr:g} needs {needed} of them, or give --fpr={possible:g} or more"
             )
+        if (reason := self.asked_otherwise(samples, settings)) is not None:
+            raise CalibrationError(reason)
         compared = set(self.settings) - set(NOT_COMPARED)
         if not set(settings) & compared:
             raise CalibrationError(
                 f"references {self.source}: {sorted(compared)} are compared, none of which runs here"
             )
-        if (reason := self.asked_otherwise(samples, settings)) is not None:
-            raise CalibrationError(reason)
 
     def asked_otherwise(self, samples: str, settings: Mapping[str, Any]) -> str | None:
         """Why numbers of these samples and detectors are not like the references'; None where they are.
