@@ -12,7 +12,8 @@ they tell the models of --judge (and each other), where the truth is known. --ou
   xray-calibrate --rows=reference.jsonl --false_positive_rate=0.05 --out=calibration.json
   xray-scan --checkpoints=zoo/ --samples=clean.npz --calibration=calibration.json --out=rows.jsonl
 
-Without --false_positive_rate the thresholds are those of the best F1 (paper Eq. 6), which needs backdoored models too.
+Without --false_positive_rate the thresholds are the mean over attacks ("attack" of the manifest) of those with the best
+F1 (paper Eq. 6), which needs backdoored models too.
 Rows that carry results of the probe's full search also say what the probe finds on clean models, and how often it would
 confirm a trigger on each of those against the others. --null writes that part alone, from rows of --detectors=probe as
 well; the package's default is made so:
@@ -85,10 +86,15 @@ def main() -> int:
         said |= {"null_models": null.models}
     if REFERENCES.value is not None:
         references = from_rows(rows, source)
+        # Made before anything is written: rows that cannot be compared are an error.
+        judged = (
+            judge_all([*rows, *(row for path in JUDGE.value for row in row_file.read(path))], references)
+            if EVALUATION.value is not None
+            else []
+        )
         references.save(REFERENCES.value)
         said |= {"references": len(references.ids), "statistics": sorted(references.statistics)}
         if EVALUATION.value is not None:
-            judged = judge_all([*rows, *(row for path in JUDGE.value for row in row_file.read(path))], references)
             Path(EVALUATION.value).write_text(table(judged, RATE.value or 0.05))
     races = sum(is_probed_clean(row) and not searched_in_full(row) for row in rows)
     if races and (OUT.value is not None or NULL.value is not None):

@@ -63,6 +63,26 @@ def test_best_f1_beats_every_other_threshold(seed: int) -> None:
     assert found == max(slow_f1(scores, truth, threshold) for threshold in np.linspace(-5, 5, 401))
 
 
+def test_a_threshold_is_the_mean_of_the_attacks_best() -> None:
+    found = calibrate.mean_best_f1([1.0, 2.0], {"a": [0.2, 0.4], "b": [0.6]})
+    assert found == pytest.approx(((0.4 + 1.0) / 2 + (0.6 + 1.0) / 2) / 2)
+
+
+def test_thresholds_of_several_attacks_are_the_mean_over_them_and_spare_clean_models() -> None:
+    """Pooled, one clean model in eight, F1 has a third of the clean ones flagged."""
+    generator = np.random.default_rng(1)
+    clean = generator.normal(1.25, 0.1, 20)
+    rows, each = [row(k, value, "clean") for k, value in enumerate(clean)], []
+    for attack, usual in enumerate((0.5, 0.6, 0.9, 1.05, 1.1, 0.4, 0.8)):
+        own = generator.normal(usual, 0.15, 20)
+        made = [row(100 * (attack + 1) + k, value, "backdoored") for k, value in enumerate(own)]
+        rows += [one | {"manifest": {"attack": f"attack {attack}"}} for one in made]
+        each.append(calibrate.best_f1(np.r_[clean, own], np.r_[np.zeros(20, bool), np.ones(20, bool)]))
+    found = calibrate.calibrate(rows, "x")
+    assert found.re_threshold == pytest.approx(np.mean(each))
+    assert not np.any(clean <= found.re_threshold)
+
+
 @pytest.mark.parametrize(
     ("count", "rate", "probability"), [(19, 0.05, 0.05), (20, 0.05, 1 / 21), (40, 0.05, 2 / 41), (10, 0.1, 1 / 11)]
 )
@@ -86,7 +106,7 @@ def test_a_calibration_goes_to_a_file_and_back(tmp_path: Path) -> None:
     made = calibrate.calibrate(rows, "reference.jsonl")
     assert 0.7 < made.re_threshold < 1.0
     assert made.ats_threshold == pytest.approx(made.re_threshold / 4)
-    assert made.source == "reference.jsonl: best F1 over 6 clean and 2 backdoored models"
+    assert made.source == "reference.jsonl: best F1 by attack over 6 clean and 2 backdoored models"
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(dataclasses.asdict(made)))
     again = load_calibration(str(path))
@@ -106,6 +126,15 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
         calibrate.calibrate(clean[:4], "x", 0.2)
     with pytest.raises(CalibrationError, match="row 9 was made with another alpha"):
         calibrate.calibrate([*clean, row(9, 1.0, "clean", alpha=2.0)], "x", 0.2)
+    other = row(9, 1.0, "clean")
+    for changes, said in (
+        ({"num_classes": 43}, "number of classes"),
+        ({"settings": other["settings"] | {"samples": "b"}}, "set of samples"),
+    ):
+        with pytest.raises(CalibrationError, match=f"row 9 was made with another {said}"):
+            calibrate.calibrate([*clean, other | changes], "x", 0.2)
+    made = calibrate.calibrate(clean, "x", 0.2)
+    assert (made.num_classes, made.samples) == (5, other["settings"]["samples"])
     for rate in (0.0, 1.0):
         with pytest.raises(CalibrationError, match=r"must be in \(0, 1\)"):
             calibrate.calibrate(clean, "x", rate)
@@ -117,8 +146,8 @@ def test_estimates_and_exact_scores_are_not_mixed() -> None:
     sketched = [row(k, 1.0 + k, "clean", sampling="sketch") for k in range(6)]
     for each in sketched:
         each["detectors"]["planes"]["sampling"] = "sketch"
-    with pytest.raises(CalibrationError, match="row 0 was made with another sampling"):
-        calibrate.calibrate([*clean, sketched[0]], "x", 0.2)
+    with pytest.raises(CalibrationError, match="row 5 was made with another sampling"):
+        calibrate.calibrate([*clean[:5], sketched[5]], "x", 0.2)
     exact, estimated = (calibrate.calibrate(rows, "x", 0.2) for rows in (clean, sketched))
     assert check(exact, PlanesOptions(sampling="grid")) == check(estimated, PlanesOptions(sampling="sketch")) == ()
     for made, sampling in ((exact, "sketch"), (estimated, "refine")):
@@ -222,11 +251,20 @@ def test_the_shipped_null_is_what_the_command_makes_of_the_kept_rows(tmp_path: P
     assert (done.returncode, "give --references, --out" in done.stderr) == (4, True)
 
 
-def test_seeds_of_one_checkpoint_do_not_weigh_more_in_the_thresholds(tmp_path: Path) -> None:
+def test_of_several_rows_of_a_checkpoint_the_first_makes_the_thresholds() -> None:
+    """They judge single scans. The mean of several varies less, and a threshold under means flags clean models too
+    often: nearly three times the rate that was asked for, where scans of one model differ twice as much as models do.
+    """
+    generator = np.random.default_rng(0)
+    single = [row(k, 1 + generator.normal(scale=0.1), "clean") for k in range(19)]
+    again = [row(k, 9.0, "clean") | {"id": f"again-{k}"} for k in range(19)]
+    once, often = (calibrate.calibrate(rows, "x", 0.05) for rows in (single, [*single, *again]))
+    assert often == once
+    assert often.re_threshold == pytest.approx(min(each["detectors"]["planes"]["re"]["mean"] for each in single))
+
+
+def test_one_checkpoint_is_one_model(tmp_path: Path) -> None:
     rows = [row(k, 1.0 + k, "clean") for k in range(5)] + [row(9, 0.1, "backdoored")]
-    seeds = [row(0, value, "clean") for value in (0.9, 1.1)]
-    once, often = calibrate.calibrate(rows, "x"), calibrate.calibrate([*seeds, *rows[1:]], "x")
-    assert (often.re_threshold, often.source) == (pytest.approx(once.re_threshold), once.source)
     with pytest.raises(CalibrationError, match="1 clean models"):
         calibrate.calibrate([rows[0]] * 6, "x", 0.05)
     path, made = tmp_path / "rows.jsonl", tmp_path / "null.json"

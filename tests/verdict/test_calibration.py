@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests import factory
+from xray_jax.classifier import BlackBox, Classifier
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.detectors.probe.default_null import DEFAULT_NULL
 from xray_jax.verdict.calibration import (
@@ -16,9 +20,19 @@ from xray_jax.verdict.calibration import (
     load_calibration,
     load_null,
     null_of,
+    other_networks,
 )
 
 PAPER = load_calibration("paper:cifar10")
+
+
+def black_box(num_classes: int) -> BlackBox:
+    return BlackBox(lambda images: np.zeros(len(images), int), num_classes, (32, 32, 3), "callable")
+
+
+def classifier(architecture: str, num_classes: int) -> Classifier:
+    named = f"{architecture} (naming: torchvision)"
+    return dataclasses.replace(factory.tiny_classifier(), architecture=named, num_classes=num_classes)
 
 
 def test_paper_presets() -> None:
@@ -47,6 +61,13 @@ def test_calibration_files(tmp_path: Path) -> None:
     for content in ("[]", "{", '{"re_threshold": 1}', json.dumps({**dataclasses.asdict(PAPER), "re_threshold": "x"})):
         path.write_text(content)
         with pytest.raises(CalibrationError, match="calibration"):
+            load_calibration(str(path))
+    older = {k: v for k, v in dataclasses.asdict(PAPER).items() if k not in ("num_classes", "samples", "networks")}
+    path.write_text(json.dumps(older))
+    assert load_calibration(str(path)).num_classes is None
+    for name, value in (("num_classes", "ten"), ("samples", 5)):
+        path.write_text(json.dumps(older | {name: value}))
+        with pytest.raises(CalibrationError, match=f"{name} must be"):
             load_calibration(str(path))
     with pytest.raises(CalibrationError, match="cannot be read"):
         load_calibration(str(tmp_path / "none.json"))
@@ -77,3 +98,27 @@ def test_a_file_that_is_no_null_is_refused_by_name(tmp_path: Path, content: str 
         path.write_text(content)
     with pytest.raises(CalibrationError, match=f"--probe_null=.*null.json.*{message}"):
         load_null(str(path))
+
+
+@pytest.mark.parametrize("name", PAPER_CALIBRATIONS)
+def test_thresholds_decide_for_their_networks_and_number_of_classes_alone(name: str) -> None:
+    """The paper's of all three data sets are of one architecture; RE goes up to the logarithm of the classes."""
+    calibration = PAPER_CALIBRATIONS[name]
+    assert calibration.num_classes is not None
+    assert other_networks(calibration, classifier("preactresnet18", calibration.num_classes)) is None
+    other = other_networks(calibration, classifier("preactresnet18", 7))
+    assert other is not None
+    assert re.search(rf"thresholds of {calibration.num_classes} classes .* are no verdict on 7: compare", other)
+    assert "preactresnet18" in str(other_networks(calibration, classifier("vgg16", calibration.num_classes)))
+    # Nobody knows what network a black box is, but how many classes it has.
+    assert other_networks(calibration, black_box(calibration.num_classes)) is None
+    assert "no verdict on 7" in str(other_networks(calibration, black_box(7)))
+    # Older files say neither.
+    silent = dataclasses.replace(calibration, networks=(), num_classes=None)
+    assert other_networks(silent, classifier("vgg16", 7)) is None
+
+
+def test_a_calibration_on_other_samples_is_noted() -> None:
+    own = dataclasses.replace(PAPER, samples="abc")
+    assert check(own, PlanesOptions(), "abc") == check(PAPER, PlanesOptions(), "xyz") == ()
+    assert check(own, PlanesOptions(), "xyz") == ("calibrated with samples=abc, scanned with xyz",)

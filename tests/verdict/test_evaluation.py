@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests import commands
 from tests.verdict.test_references import made, row
 from xray_jax.rows import file as row_file
+from xray_jax.verdict.calibration import CalibrationError
 from xray_jax.verdict.evaluation import judge_all, table
 from xray_jax.verdict.references import from_rows, load
 
@@ -45,6 +48,38 @@ def test_an_unusual_model_is_not_compared_with_others_that_were_made_of_the_same
     attacked = row(63, label="backdoored", manifest={"attack": "badnets", "spec": {"start": "s1"}})
     judged = judge_all([*CLEAN, *kin, other, attacked], from_rows([*CLEAN, *kin, other], "all"))
     assert [m.found.references for m in judged[19:] if m.found is not None] == [20, 20, 21, 22]
+
+
+@pytest.mark.parametrize(("count", "start"), [(19, "imagenet"), (4, None)])
+def test_models_with_too_few_others_could_not_be_compared(count: int, start: str | None, tmp_path: Path) -> None:
+    rows = [row(n, manifest={"spec": {"start": start}}) for n in range(count)]
+    judged = judge_all([*rows, *BAD], from_rows(rows, "x"))
+    assert [model.found is None for model in judged] == [True] * count + [False] * 3
+    assert f"{count} models could not be compared." in table(judged, 0.05)
+    row_file.write_all(tmp_path / "rows.jsonl", rows)
+    command = ["xray-calibrate", "--rows=rows.jsonl", "--references=made.npz", "--evaluation=table.md"]
+    assert commands.finished(*command, cwd=tmp_path).returncode == 0
+
+
+def test_what_no_scan_would_judge_is_not_counted() -> None:
+    """Of a checkpoint one row, and none of those that conclude nothing, or were not asked what the references were."""
+    again = [BAD[0] | {"id": "again"}, row(80, label="backdoored", basis="constant_output")]
+    judged = judge_all([*CLEAN, *BAD, *again], made())
+    assert [model.id for model in judged] == [each["id"] for each in (*CLEAN, *BAD)]
+    settings = BAD[0]["settings"]
+    other_samples = settings | {"samples": "others"}
+    other_options = settings | {"detectors": {"margin": {"starts": 9, "steps": 30}, "other": {}}}
+    for changed, said in ((other_samples, "other samples"), (other_options, "margin ran with other options")):
+        with pytest.raises(CalibrationError, match=f"row model-81: references clean.jsonl: .*{said}"):
+            judge_all([*CLEAN, row(81, label="backdoored", settings=changed)], made())
+
+
+def test_nothing_is_written_where_rows_cannot_be_judged(tmp_path: Path) -> None:
+    row_file.write_all(tmp_path / "clean.jsonl", CLEAN)
+    row_file.write_all(tmp_path / "other.jsonl", [row(81, settings=CLEAN[0]["settings"] | {"samples": "others"})])
+    command = ["xray-calibrate", "--rows=clean.jsonl", "--judge=other.jsonl", "--references=made.npz"]
+    done = commands.finished(*command, "--evaluation=table.md", cwd=tmp_path)
+    assert (done.returncode, "row model-81" in done.stderr, (tmp_path / "made.npz").exists()) == (4, True, False)
 
 
 def test_the_table_holds_against_a_rate_that_every_model_can_have() -> None:

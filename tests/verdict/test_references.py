@@ -62,9 +62,31 @@ def test_statistics_are_the_paired_numbers_or_else_the_values_and_high_is_suspec
 
 
 def test_a_reference_is_compared_with_the_others() -> None:
-    found = compare(row(4), made(), 0.05)
+    found = compare(row(4), made(), 0.1)
     assert found["models"] == 18
-    assert found == compare(row(4), from_rows([row(n) for n in range(19) if n != 4], "clean.jsonl"), 0.05)
+    assert found == compare(row(4), from_rows([row(n) for n in range(19) if n != 4], "clean.jsonl"), 0.1)
+
+
+@pytest.mark.parametrize(("count", "fpr"), [(19, 0.05), (4, 0.25)])
+def test_a_reference_that_the_others_cannot_flag_is_not_called_like_them(count: int, fpr: float) -> None:
+    """It would have no p-value at the rate whatever it does: a poisoned reference, scanned again, would be clean."""
+    poisoned = row(0, bump=9.0)
+    references = from_rows([poisoned, *(row(n) for n in range(1, count))], "clean.jsonl")
+    references.check("abc", {"margin": OPTIONS}, fpr)
+    found = compare(poisoned, references, fpr)
+    assert (found["p_value"], found["leading"]) == (None, None)
+    assert found["reason"] == f"the {count - 1} references beside the model itself give no p-value of {fpr:g}"
+    assert compare(row(30), references, fpr)["p_value"] is not None
+
+
+def test_a_single_number_names_no_class_where_there_are_as_many_references_as_classes() -> None:
+    references = made(5)
+    heavy = row(30)
+    heavy["detectors"]["other"]["statistics"][0]["value"] = -9.0
+    found = compare(heavy, references, 0.2)
+    assert (references.num_classes, len(references.ids)) == (5, 5)
+    assert (found["p_value"], found["leading"], found["label"]) == (1 / 6, "other.weight", None)
+    assert compare(row(30, bump=9.0), references, 0.2)["label"] == 3
 
 
 def test_only_clean_models_that_were_scanned_count_and_each_once() -> None:

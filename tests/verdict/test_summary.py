@@ -49,3 +49,11 @@ def test_the_probes_margin_is_a_score_and_nothing_found_is_the_least() -> None:
     assert summarise(scanned).auroc_probe == pytest.approx(0.5)
     without = check(rows.full_row(label="clean", detectors={"probe": rows.probe()}))
     assert summarise([*scanned, without]).auroc_re == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("basis", ["constant_output", "suspect_preprocessing"])
+def test_a_row_that_concludes_nothing_has_no_part_in_an_auroc(basis: str) -> None:
+    scanned = [row(1.0 + k, 0.5, "clean", "clean", score=0.3, threshold=0.5) for k in range(3)]
+    doubtful = row(0.0, 0.0, "unknown", "backdoored", score=0.9, threshold=0.5) | {"basis": basis}
+    summary = summarise([*scanned, doubtful])
+    assert (summary.auroc_re, summary.auroc_ats, summary.auroc_probe, summary.judged) == (None, None, None, 3)

@@ -93,7 +93,8 @@ class BatchScan:
         self.inference = inference or InferenceOptions()
         calibration = self.options.calibration
         planes = next((detector for detector in self.detectors if isinstance(detector, Planes)), None)
-        self._notes = calibrations.check(calibration, planes.options) if calibration and planes else ()
+        digest = provenance.samples_hash(samples)
+        self._notes = calibrations.check(calibration, planes.options, digest) if calibration and planes else ()
         check_names(self.detectors)
         samples.check_classes()
         for detector in self.detectors:
@@ -101,13 +102,13 @@ class BatchScan:
             detector.check(samples)
         if (references := self.options.references) is not None:
             asked = {detector.name: json_form(detector.settings()) for detector in self.detectors}
-            references.check(provenance.samples_hash(samples), asked, self.options.fpr)
+            references.check(digest, asked, self.options.fpr)
         self._shares: queue.SimpleQueue[InferenceOptions] = queue.SimpleQueue()
         for share in _shares(self.inference, self.options):
             self._shares.put(share)
         self._common = {
             "precision": self.inference.precision,
-            "samples": provenance.samples_hash(samples),
+            "samples": digest,
             "seed": self.options.seed,
             "decide": self.options.decide,
             "calibration": None if calibration is None else dataclasses.asdict(calibration),

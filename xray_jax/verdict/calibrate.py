@@ -1,7 +1,7 @@
 """A calibration from rows of models whose truth is known: thresholds, and what the probe finds on clean models."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ FEWEST_CLEAN = 5
 
 
 def best_f1(scores: np.ndarray, backdoored: np.ndarray) -> float:
-    """The threshold (score at or under it is flagged) with the highest F1 (paper Eq. 6).
+    """The threshold (score at or under it is flagged) with the highest F1.
 
     Halfway between the last flagged score and the next, so that it does not sit on a model.
 
@@ -33,6 +33,23 @@ def best_f1(scores: np.ndarray, backdoored: np.ndarray) -> float:
     cuts = np.append(ranked[1:] > ranked[:-1], True)
     last = int(np.argmax(np.where(cuts, f1, -1)))
     return float(ranked[last] if last == len(ranked) - 1 else (ranked[last] + ranked[last + 1]) / 2)
+
+
+def mean_best_f1(clean: Sequence[float], backdoored: Mapping[str, Sequence[float]]) -> float:
+    """The mean over attacks of the threshold with the highest F1 (paper Eq. 6).
+
+    One attack against all clean models at a time: against several at once, clean models are so few of all that F1 would
+    have many of them flagged.
+
+    Args:
+      clean: scores of clean models, `[M]`, at least one.
+      backdoored: attack -> scores of its models, each at least one.
+    """
+    found = []
+    for own in backdoored.values():
+        truth = np.array([False] * len(clean) + [True] * len(own))
+        found.append(best_f1(np.array([*clean, *own]), truth))
+    return float(np.mean(found))
 
 
 def at_false_positive_rate(clean: np.ndarray, rate: float) -> float:
@@ -62,10 +79,11 @@ def calibrate(
 
     Args:
       rows: a sweep's; those that are not ok, say no truth, or say of themselves that nothing can be concluded are left
-        out. Rows of one checkpoint count as one model, with the mean of their scores.
+        out. Of a checkpoint the first row counts for the thresholds: they judge single scans, and means of several
+        vary less.
       source: where the rows come from, for later rows and people.
       false_positive_rate: at each threshold a clean model is flagged with this probability at most; None takes the
-        best F1, which needs backdoored models too.
+        mean over attacks (`attack` of the manifest) of the best F1, which needs backdoored models too.
       least_accuracy: see `probe_null_of`.
 
     Raises:
@@ -73,8 +91,8 @@ def calibrate(
     """
     scored = [row for row in rows if row["status"] == OK and planes_block(row) and not is_doubtful(row)]
     known = [row for row in scored if is_backdoored(row.get("label")) is not None]
-    models = _by_checkpoint(known)
-    truths = np.asarray([is_backdoored(own[0]["label"]) for own in models], bool)
+    models = [own[0] for own in _by_checkpoint(known)]
+    truths = np.asarray([is_backdoored(row["label"]) for row in models], bool)
     clean = int(np.count_nonzero(~truths))
     if clean < FEWEST_CLEAN:
         raise CalibrationError(f"{source}: {clean} clean models with scores, a calibration needs {FEWEST_CLEAN}")
@@ -82,28 +100,45 @@ def calibrate(
         raise CalibrationError(f"{source}: no backdoored model to weigh against; give a false positive rate")
     if false_positive_rate is not None and not 0 < false_positive_rate < 1:
         raise CalibrationError(f"false positive rate must be in (0, 1), got {false_positive_rate}")
-    settings = {name: _planes_settings(known[0])[name] for name in _SETTINGS}
-    sampling = known[0]["detectors"]["planes"]["sampling"]
-    for row in known:
+    first = models[0]
+    settings = {name: _planes_settings(first)[name] for name in _SETTINGS}
+    sampling = first["detectors"]["planes"]["sampling"]
+    for row in models:
         differing = [name for name in _SETTINGS if _planes_settings(row)[name] != settings[name]]
         if is_estimate(row["detectors"]["planes"]["sampling"]) != is_estimate(sampling):
             differing.append("sampling")
+        if row["num_classes"] != first["num_classes"]:
+            differing.append("number of classes")
+        if row["settings"]["samples"] != first["settings"]["samples"]:
+            differing.append("set of samples")
         if differing:
             raise CalibrationError(f"{source}: row {row['id']} was made with another {', '.join(differing)}")
     thresholds: dict[str, float] = {}
     for name in ("re", "ats"):
-        scores = np.asarray([np.mean([row["detectors"]["planes"][name]["mean"] for row in own]) for own in models])
+        usual: list[float] = []
+        attacked: dict[str, list[float]] = {}
+        for row, backdoored in zip(models, truths, strict=True):
+            own = attacked.setdefault(str(row["manifest"].get("attack")), []) if backdoored else usual
+            own.append(row["detectors"]["planes"][name]["mean"])
         if false_positive_rate is None:
-            thresholds[name] = best_f1(scores, truths)
+            thresholds[name] = mean_best_f1(usual, attacked)
         else:
-            thresholds[name] = at_false_positive_rate(scores[~truths], false_positive_rate)
-    rule = "best F1" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
+            thresholds[name] = at_false_positive_rate(np.asarray(usual), false_positive_rate)
+    rule = "best F1 by attack" if false_positive_rate is None else f"false positive rate {false_positive_rate:g}"
     about = f"{source}: {rule} over {clean} clean and {len(models) - clean} backdoored models"
     null = probe_null_of(rows, about, least_accuracy)
     kept = null.row() if null.models >= FEWEST_CLEAN else None
     settings |= {"input_space": "normalised", "sampling": sampling}
-    networks = tuple(sorted({network(row["architecture"]) for row in known}))
-    return Calibration(thresholds["re"], thresholds["ats"], about, settings, kept, networks)
+    return Calibration(
+        thresholds["re"],
+        thresholds["ats"],
+        about,
+        settings,
+        probe_null=kept,
+        networks=tuple(sorted({network(row["architecture"]) for row in models})),
+        num_classes=first["num_classes"],
+        samples=first["settings"]["samples"],
+    )
 
 
 def _planes_settings(row: Row) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Calibration:
         that were made since rows tell it.
       probe_null: what the probe finds on clean models, as `probe.null.Null.row` gives it; None for the default.
       networks: architectures whose scores the thresholds are of; empty where nobody says, and then they decide for any.
+      num_classes: of those networks, which bounds RE; None where nobody says, as in older files.
+      samples: hash of the samples that they were scanned with (`sweep.provenance.samples_hash`); None likewise.
     """
 
     re_threshold: float
@@ -44,25 +46,39 @@ class Calibration:
     settings: Mapping[str, Any]
     probe_null: Mapping[str, Any] | None = None
     networks: tuple[str, ...] = ()
+    num_classes: int | None = None
+    samples: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("re_threshold", "ats_threshold"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise CalibrationError(f"calibration {self.source}: {name} must be a number, got {value!r}")
+        for name, kind in (("num_classes", int), ("samples", str)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise CalibrationError(f"calibration {self.source}: {name} must be {kind.__name__}, got {value!r}")
         if missing := [name for name in (*_MUST_MATCH, *_MAY_DIFFER) if name not in self.settings]:
             raise CalibrationError(f"calibration {self.source}: its settings lack {missing}")
 
 
 _PAPER_SETTINGS = {name: getattr(PlanesOptions, name, "normalised") for name in (*_MUST_MATCH, *_MAY_DIFFER)}
 PAPER_CALIBRATIONS = {
-    name: Calibration(re, ats, f"Model X-ray (ACM MM 2024) section 5.3, {name}", _PAPER_SETTINGS, networks=(network,))
-    for name, network, re, ats in (
-        ("cifar10", "preactresnet18", 0.873, 0.184),
-        ("gtsrb", "mobilenet_v3_large", 2.040, 0.134),
-        ("cifar100", "preactresnet34", 1.194, 0.040),
+    name: Calibration(
+        re,
+        ats,
+        f"Model X-ray (ACM MM 2024) section 5.3, {name}",
+        _PAPER_SETTINGS,
+        networks=("preactresnet18",),
+        num_classes=classes,
+    )
+    for name, classes, re, ats in (
+        ("cifar10", 10, 0.873, 0.184),
+        ("gtsrb", 43, 2.040, 0.134),
+        ("cifar100", 100, 1.194, 0.040),
     )
 }
+"""Section 5.3 judges networks of one architecture, PreActResNet-18, on all three data sets."""
 
 
 def load_calibration(spec: str) -> Calibration:
@@ -91,7 +107,8 @@ def load_calibration(spec: str) -> Calibration:
     if not isinstance(networks, list) or not all(isinstance(name, str) for name in networks):
         raise CalibrationError(f"--calibration={spec}: networks must be a list of names, got {networks!r}")
     known = {name: content[name] for name in wanted}
-    made = Calibration(**known, probe_null=content.get("probe_null"), networks=tuple(networks))
+    known |= {name: content.get(name) for name in ("probe_null", "num_classes", "samples")}
+    made = Calibration(**known, networks=tuple(networks))
     null_of(made)
     return made
 
@@ -139,19 +156,27 @@ def is_estimate(sampling: str) -> bool:
 def other_networks(calibration: Calibration, model: Model) -> str | None:
     """Why the thresholds say nothing of a model; None where they do. Nobody knows what network a black box is."""
     own = network(model.architecture)
-    if not calibration.networks or own in calibration.networks or isinstance(model, BlackBox):
+    if calibration.num_classes not in (None, model.num_classes):
+        theirs, own = f"{calibration.num_classes} classes", f"{model.num_classes}"
+    elif calibration.networks and own not in calibration.networks and not isinstance(model, BlackBox):
+        theirs = " and ".join(calibration.networks)
+    else:
         return None
     return (
-        f"thresholds of {' and '.join(calibration.networks)} (RE {calibration.re_threshold:g}, ATS "
-        f"{calibration.ats_threshold:g}) are no verdict on {own}: compare with clean models (--references)"
+        f"thresholds of {theirs} (RE {calibration.re_threshold:g}, ATS {calibration.ats_threshold:g}) are no verdict "
+        f"on {own}: compare with clean models (--references)"
     )
 
 
-def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:
+def check(calibration: Calibration, options: PlanesOptions, samples: str | None = None) -> tuple[str, ...]:
     """Refuses a calibration made with settings that move the scores; notes the ones that only move their noise.
 
+    Args:
+      calibration: thresholds. options: of this scan.
+      samples: hash of this scan's; None where they do not matter.
+
     Returns:
-      Notes for the row: planes or density that differ from the calibration's.
+      Notes for the row: planes, density or samples that differ from the calibration's.
 
     Raises:
       CalibrationError: expansion, alpha, ats_cap, ATS kind or input space differ, or one is of estimates ("sketch").
@@ -168,8 +193,11 @@ def check(calibration: Calibration, options: PlanesOptions) -> tuple[str, ...]:
             f"calibration {calibration.source}: made with other settings than this scan ({pairs}); "
             "scan with the calibration's settings or calibrate anew"
         )
+    theirs_and_ours = {name: (calibration.settings[name], used[name]) for name in _MAY_DIFFER}
+    if calibration.samples is not None and samples is not None:
+        theirs_and_ours["samples"] = (calibration.samples, samples)
     return tuple(
-        f"calibrated with {name}={calibration.settings[name]}, scanned with {used[name]}"
-        for name in _MAY_DIFFER
-        if calibration.settings[name] != used[name]
+        f"calibrated with {name}={theirs}, scanned with {ours}"
+        for name, (theirs, ours) in theirs_and_ours.items()
+        if theirs != ours
     )

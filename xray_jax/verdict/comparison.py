@@ -29,6 +29,8 @@ def compare(row: Row, references: References, fpr: float) -> ComparisonFields:
     )
     if made["reason"] is None and (lacking := references.lacking(row)):
         made["reason"] = f"{' and '.join(lacking)} could not be computed"
+    if made["reason"] is None:
+        made["reason"] = references.too_few(row, fpr)
     if made["reason"] is not None:
         return made
     found = references.judge(row)

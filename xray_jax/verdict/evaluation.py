@@ -7,6 +7,7 @@ from xray_jax.detectors.probe.score import interval
 from xray_jax.rows.row import OK, Row, is_backdoored, model_key
 from xray_jax.verdict import conformal
 from xray_jax.verdict.auroc import auroc
+from xray_jax.verdict.calibration import CalibrationError, is_doubtful
 from xray_jax.verdict.conformal import Conformal
 from xray_jax.verdict.references import References
 
@@ -36,18 +37,29 @@ class Judged:
 
 
 def judge_all(rows: Sequence[Row], references: References, fuse: conformal.Fusion = conformal.largest) -> list[Judged]:
-    """Every row of known truth among the references, in order; `fuse` as for `References.judge`.
+    """Every model of known truth among the references, in order; `fuse` as for `References.judge`.
 
-    A clean model that is unusual is compared with references none of which is unusual in the same way, or was made of
-    the same trained model: the next unusual model of a hub will be so in a way that no reference is.
+    Of a checkpoint the first row counts, and rows that say of themselves that nothing can be concluded do not, as when
+    references are made. An unusual clean model is compared with references none of which is unusual in the same way, or
+    was made of the same trained model: the next unusual model of a hub will be so in a way that no reference is.
+
+    Raises:
+      CalibrationError: a row was made with other samples or options of a detector than the references.
     """
-    known = [row for row in rows if row["status"] == OK and is_backdoored(row.get("label")) is not None]
+    first_of: dict[str, Row] = {}
+    for row in rows:
+        if row["status"] == OK and is_backdoored(row.get("label")) is not None and not is_doubtful(row):
+            first_of.setdefault(model_key(row), row)
+    known = list(first_of.values())
     alike: dict[tuple[str, str], set[str]] = {}
     for row in known:
         for trait in _traits(row):
             alike.setdefault(trait, set()).add(model_key(row))
     made = []
     for row in known:
+        used = {name: row["settings"]["detectors"].get(name) for name in row["detectors"]}
+        if (reason := references.asked_otherwise(row["settings"]["samples"], used)) is not None:
+            raise CalibrationError(f"row {row['id']}: {reason}")
         control = row["manifest"].get("control", "")
         able = not references.unlike(row) and not references.lacking(row)
         without = set().union(*(alike[trait] for trait in _traits(row)))

@@ -87,22 +87,34 @@ class References:
                 f"references {self.source}: {len(self.ids)} models give no p-value under {self.best_p_value:.3f}; "
                 f"--fpr={fpr:g} needs {needed} of them, or give --fpr={possible:g} or more"
             )
-        if samples != self.samples:
-            raise CalibrationError(
-                f"references {self.source}: scanned with other samples (hash {self.samples}, this scan's {samples}); "
-                "scan them with these samples and calibrate anew"
-            )
+        if (reason := self.asked_otherwise(samples, settings)) is not None:
+            raise CalibrationError(reason)
         compared = set(self.settings) - set(NOT_COMPARED)
-        if not (shared := sorted(set(settings) & compared)):
+        if not set(settings) & compared:
             raise CalibrationError(
                 f"references {self.source}: {sorted(compared)} are compared, none of which runs here"
             )
+
+    def asked_otherwise(self, samples: str, settings: Mapping[str, Any]) -> str | None:
+        """Why numbers of these samples and detectors are not like the references'; None where they are.
+
+        Args:
+          samples: hash of the samples.
+          settings: of each detector that ran.
+        """
+        if samples != self.samples:
+            return (
+                f"references {self.source}: scanned with other samples (hash {self.samples}, this scan's {samples}); "
+                "scan them with these samples and calibrate anew"
+            )
+        shared = sorted(set(settings) & set(self.settings) - set(NOT_COMPARED))
         if differing := [name for name in shared if settings[name] != self.settings[name]]:
-            raise CalibrationError(
+            return (
                 f"references {self.source}: {' and '.join(differing)} ran with other options; use theirs "
                 f"({json.dumps({name: _differences(self.settings[name], settings[name]) for name in differing})}) "
                 "or calibrate anew"
             )
+        return None
 
     def unlike(self, row: Row) -> str | None:
         """Why the model of a row cannot be compared with these references; None where it can."""
@@ -125,10 +137,22 @@ class References:
         found = statistics_of(row)
         return sorted(n for n in self.statistics if n not in found and n.partition(".")[0] in row["detectors"])
 
+    def others(self, row: Row, without: Collection[str] = ()) -> np.ndarray:
+        """Which references a model is compared with, bool `[R]`: all but itself, and those of `without` (SHA-256)."""
+        return np.array([sha256 not in (model_key(row), *without) for sha256 in self.sha256])
+
+    def too_few(self, row: Row, fpr: float) -> str | None:
+        """Why a rate that the references give is not to be had for the model of a row: it is one of few; else None."""
+        others = int(self.others(row).sum())
+        if others >= conformal.LEAST_REFERENCES and 1 / (others + 1) <= fpr + 1e-9:
+            return None
+        return f"the {others} references beside the model itself give no p-value of {fpr:g}"
+
     def judge(
         self, row: Row, fuse: conformal.Fusion = conformal.largest, without: Collection[str] = ()
     ) -> Conformal | None:
-        """How the model of a row stands among the references; None without a shared statistic.
+        """How the model of a row stands among the references; None without a shared statistic, or with fewer than
+        `conformal.LEAST_REFERENCES` others.
 
         A model that is itself a reference is compared with the others.
 
@@ -138,12 +162,15 @@ class References:
           without: references to leave out, by SHA-256.
         """
         own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
-        others = np.array([sha256 not in (model_key(row), *without) for sha256 in self.sha256])
-        return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse) if own else None
+        others = self.others(row, without)
+        if not own or others.sum() < conformal.LEAST_REFERENCES:
+            return None
+        return conformal.judge(own, {name: self.statistics[name][others] for name in own}, fuse)
 
     def label(self, found: Conformal) -> int | None:
         """The class whose number stands out most; None where the leading statistic is not by class."""
-        by_class = self.statistics[found.leading].shape[-1:] == (self.num_classes,)
+        # The first axis is the references'.
+        by_class = self.statistics[found.leading].shape[1:][-1:] == (self.num_classes,)
         return found.element[-1] if by_class else None
 
     def save(self, path: str | Path) -> None:

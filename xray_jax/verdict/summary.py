@@ -15,6 +15,7 @@ from xray_jax.rows.row import (
     mean_over_planes,
     probe_block,
 )
+from xray_jax.verdict.calibration import is_doubtful
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def _probe_margin(row: Row) -> float | None:
 def summarise(rows: Iterable[Row]) -> Summary:
     """Counts rows and, where rows carry ground truth, measures the scores (low = backdoored) and the verdicts.
 
+    Scores of rows that say of themselves that nothing can be concluded are not measured, as no verdict is.
+
     One pass; of each row with known truth the scores are kept, of the others nothing.
     """
     suspicion = {"re": _mean("re"), "ats": _mean("ats"), "probe": _probe_margin}
@@ -81,7 +84,7 @@ def summarise(rows: Iterable[Row]) -> Summary:
         if truth is None:
             continue
         for name, score_of in suspicion.items():
-            if (score := score_of(row)) is not None:
+            if not is_doubtful(row) and (score := score_of(row)) is not None:
                 truths, scores = scored[name]
                 truths.append(truth)
                 scores.append(score)

@@ -90,7 +90,7 @@ def test_few_queries_without_an_answer_leave_the_scores() -> None:
 
 
 def test_a_row_says_so_and_has_no_verdict() -> None:
-    calibration = dataclasses.replace(load_calibration("paper:cifar10"), networks=())
+    calibration = dataclasses.replace(load_calibration("paper:cifar10"), networks=(), num_classes=None)
     batch = BatchScan(SAMPLES, (Planes(OPTIONS),), BatchScanOptions(calibration=calibration), InferenceOptions())
     row = check(batch.of_model(nearest("float16"), "half").row)
     assert (row["verdict"], row["basis"]) == (UNKNOWN, "the model gives no finite logits on the planes")

@@ -13,6 +13,7 @@ from xray_jax.lab.reproduce import claims, evidence, figures, map_figures, page,
 from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.verdict.auroc import Auroc
+from xray_jax.verdict.calibrate import mean_best_f1
 
 
 def rows_of(folder: Path) -> dict[str, dict]:
@@ -95,18 +96,13 @@ def test_the_papers_seven_attacks_are_averaged_apart(folder: Path) -> None:
     assert dict(zip(header, cells(table, "RE, paper"), strict=True))["average of these"] == "0.890"
 
 
-def test_a_threshold_is_the_mean_of_the_attacks_best() -> None:
-    found = thresholds.threshold([1.0, 2.0], {"a": [0.2, 0.4], "b": [0.6]})
-    assert found == pytest.approx(((0.4 + 1.0) / 2 + (0.6 + 1.0) / 2) / 2)
-
-
 def test_thresholds_are_judged_on_the_models_that_did_not_settle_them(folder: Path) -> None:
     models = evidence.load(folder)
     row = cells(thresholds.thresholds_table(models, page.paper()), "RE")
     # Two of four clean models, two of four of each attack; Blended's look like clean ones, BadNets' do not.
     clean = tables.scores([m for m in models if m.clean], "re")
     own = {a: tables.scores(tables.of_attack(models, a), "re") for a in ("badnets", "blended")}
-    found = thresholds.threshold(clean[::2], {name: values[::2] for name, values in own.items()})
+    found = mean_best_f1(clean[::2], {name: values[::2] for name, values in own.items()})
     passed = sum(score > found for score in clean[1::2])
     flagged = sum(score <= found for values in own.values() for score in values[1::2])
     assert row[:3] == [f"{found:.3f}", f"{passed} of 2", f"{flagged} of 4"]

@@ -7,21 +7,7 @@ import numpy as np
 
 from xray_jax.lab.reproduce.evidence import Model
 from xray_jax.lab.reproduce.tables import attacks_of, markdown, of_attack, scores
-from xray_jax.verdict.calibrate import best_f1
-
-
-def threshold(clean: Sequence[float], backdoored: Mapping[str, Sequence[float]]) -> float:
-    """The mean over attacks of the threshold with the highest F1 (paper Eq. 6); scores at or under it are flagged.
-
-    Args:
-      clean: scores of clean models, `[M]`, at least one.
-      backdoored: attack -> scores of its models, each at least one.
-    """
-    found = []
-    for own in backdoored.values():
-        truth = np.array([False] * len(clean) + [True] * len(own))
-        found.append(best_f1(np.array([*clean, *own]), truth))
-    return float(np.mean(found))
+from xray_jax.verdict.calibrate import mean_best_f1
 
 
 class Settled(NamedTuple):
@@ -56,7 +42,7 @@ def settle(models: Sequence[Model]) -> dict[str, Settled]:
         own = {attack: values for attack, values in own.items() if len(values) > 1}
         if len(usual) < 2 or not own:
             continue
-        cut = threshold(usual[::2], {attack: values[::2] for attack, values in own.items()})
+        cut = mean_best_f1(usual[::2], {attack: values[::2] for attack, values in own.items()})
         flagged = [score <= cut for values in own.values() for score in values[1::2]]
         found[name] = Settled(cut, [score > cut for score in usual[1::2]], flagged)
     return found
