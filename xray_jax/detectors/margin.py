@@ -19,7 +19,7 @@ import numpy as np
 from xray_jax.classifier import Access
 from xray_jax.detectors import objectives
 from xray_jax.detectors.detection import Detection, Statistic
-from xray_jax.inference.whitebox import input_gradients
+from xray_jax.inference.whitebox import GradientError, input_gradients
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples
 
@@ -106,10 +106,11 @@ class Margin:
         started = time.perf_counter()
         classes = model.num_classes
         if not MIN_CLASSES <= classes <= self.options.max_classes:
-            reason = f"{classes} classes; margins are compared for {MIN_CLASSES} to {self.options.max_classes}"
-            none = (Statistic("log_ratio", None, "high"), Statistic("surprise", None, "high"))
-            return Detection(NAME, none, None, 0, {}, {"margins": [], "largest": None, "reason": reason})
-        found = largest_margins(model, samples.images.shape[1:], self.options)
+            return _nothing(f"{classes} classes; margins are compared for {MIN_CLASSES} to {self.options.max_classes}")
+        try:
+            found = largest_margins(model, samples.images.shape[1:], self.options)
+        except GradientError as error:
+            return _nothing(str(error))
         logs = np.log(np.maximum(found.margins, LEAST_MARGIN))
         second, first = np.sort(logs)[-2:]
         statistics = (
@@ -130,6 +131,11 @@ class Margin:
             found,
             {"log_margin": logs - np.median(logs)},
         )
+
+
+def _nothing(reason: str) -> Detection:
+    none = (Statistic("log_ratio", None, "high"), Statistic("surprise", None, "high"))
+    return Detection(NAME, none, None, 0, {}, {"margins": [], "largest": None, "reason": reason})
 
 
 def surprise(margins: np.ndarray) -> float | None:
@@ -166,6 +172,7 @@ def largest_margins(model: PreparedModel, shape: tuple[int, ...], options: Margi
 
     Raises:
       AccessError: the model gives no gradients.
+      GradientError: they are not finite.
     """
     generator = np.random.default_rng(options.seed)
     # The same starts for every class, and for a class whatever the number of classes.
