@@ -111,6 +111,8 @@ class Margin:
             found = largest_margins(model, samples.images.shape[1:], self.options)
         except GradientError as error:
             return _nothing(str(error))
+        if not np.isfinite(found.margins).all():
+            return _nothing("logits of the ascent overflow: largest margins are NaN or infinite", found.gradients)
         logs = np.log(np.maximum(found.margins, LEAST_MARGIN))
         second, first = np.sort(logs)[-2:]
         statistics = (
@@ -133,9 +135,9 @@ class Margin:
         )
 
 
-def _nothing(reason: str) -> Detection:
+def _nothing(reason: str, queries: int = 0) -> Detection:
     none = (Statistic("log_ratio", None, "high"), Statistic("surprise", None, "high"))
-    return Detection(NAME, none, None, 0, {}, {"margins": [], "largest": None, "reason": reason})
+    return Detection(NAME, none, None, queries, {}, {"margins": [], "largest": None, "reason": reason})
 
 
 def surprise(margins: np.ndarray) -> float | None:
@@ -146,7 +148,7 @@ def surprise(margins: np.ndarray) -> float | None:
     p = 1 - F(largest)^C; computed from the upper tail, so that small ones are not rounded to nothing.
 
     Args:
-      margins: `[C]`, at least four.
+      margins: `[C]`, at least four, finite.
     """
     ordered = np.sort(np.maximum(margins, LEAST_MARGIN).astype(np.float64))
     if math.isclose(ordered[0], ordered[-2], rel_tol=1e-6):
@@ -189,8 +191,10 @@ def largest_margins(model: PreparedModel, shape: tuple[int, ...], options: Margi
         gradients += len(active)
         better = values > best[active]
         best[active[better]], kept[active[better]] = values[better], images[active[better]]
-        moving = np.abs(values - last[active]) > options.tolerance * np.abs(values)
         if options.tolerance:
+            with np.errstate(invalid="ignore"):
+                # An infinite margin does not move any more.
+                moving = np.abs(values - last[active]) > options.tolerance * np.abs(values)
             last[active] = values
             active, slopes = active[moving], slopes[moving]
         if step == options.steps or not len(active):
