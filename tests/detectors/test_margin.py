@@ -12,6 +12,7 @@ from scipy import stats
 
 from tests import factory
 from tests.oracles import demo_nets
+from xray_jax.classifier import Network, Variables
 from xray_jax.detectors import objectives
 from xray_jax.detectors.margin import Margin, MarginOptions, largest_margins, paper_options, surprise
 from xray_jax.inference.options import InferenceOptions
@@ -118,6 +119,30 @@ def test_margins_that_are_all_alike_surprise_nobody(largest: float) -> None:
     """As those of a network that is flat around noise."""
     assert surprise(np.array([1.0, 1.0, 1.0, 1.0, largest])) is None
     assert surprise(np.array([-1.0, -2.0, 0.0, 0.0, largest])) is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Loud:
+    """The tiny network with some logits so large that half precision has no number for them."""
+
+    network: Network
+    loud: tuple[int, ...]
+
+    def apply(self, variables: Variables, images: jax.Array, /) -> jax.Array:
+        logits = self.network.apply(variables, images)
+        louder = np.where(np.isin(np.arange(5), self.loud), 1e9, 1).astype(np.float32)
+        return (logits * louder[None]).astype(jnp.float16)
+
+
+@pytest.mark.parametrize("options", [FEW, dataclasses.replace(paper_options(), starts=2, steps=4)])
+@pytest.mark.parametrize("loud", [(1,), (1, 3), (0, 1, 2, 3, 4)])
+def test_margins_that_overflow_are_no_statistic(loud: tuple[int, ...], options: MarginOptions) -> None:
+    samples, sound = factory.tiny_samples(), factory.tiny_classifier()
+    model = prepare(dataclasses.replace(sound, network=Loud(sound.network, loud)), samples)
+    found = Margin(options).detect(model, samples)
+    assert [each.value for each in found.statistics] == [None, None]
+    assert dict(found.paired) == {}
+    assert "NaN or infinite" in found.details["reason"]
 
 
 def test_the_paper_stops_images_that_no_longer_move() -> None:

@@ -11,7 +11,7 @@ from xray_jax.detectors.probe.result import ProbeResult, Verdict
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import PreparedModel
 from xray_jax.prepare.choice import PreprocessChoice
-from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN, VERDICTS
+from xray_jax.rows.row import BACKDOORED, CLEAN, SUSPECT, UNKNOWN, VERDICTS, ComparisonFields
 from xray_jax.verdict.calibration import load_calibration
 from xray_jax.verdict.decision import Decision, decide
 
@@ -63,6 +63,19 @@ def test_planes_without_answers_give_no_verdict_where_they_were_to_be_judged() -
         assert judged == Decision(UNKNOWN, "the model gives no finite logits on the planes")
     assert decide(model(), silent | probe(Verdict.CONFIRMED), PAPER).verdict == BACKDOORED
     assert decide(model(), silent, None).basis == "not calibrated"
+
+
+@pytest.mark.parametrize("found", list(Verdict))
+def test_planes_without_answers_change_nothing_where_planes_have_no_say(found: Verdict) -> None:
+    """Without thresholds, and beside references, which planes are not compared with: as docs/verdicts.md has it."""
+    silent = planes(None, None) | probe(found)
+    compared = ComparisonFields(
+        p_value=0.5, fpr=0.05, models=19, source="", standout={}, leading=None, label=None, reason=None
+    )
+    assert decide(model(), silent, None) == decide(model(), probe(found), None)
+    judged = decide(model(), silent, PAPER, comparison=compared)
+    expected = decide(model(), probe(found), None, comparison=compared)
+    assert (judged.verdict, judged.basis) == (expected.verdict, expected.basis)
 
 
 def test_an_unknown_rule_is_refused() -> None:

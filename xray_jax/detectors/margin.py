@@ -19,7 +19,7 @@ import numpy as np
 from xray_jax.classifier import Access
 from xray_jax.detectors import objectives
 from xray_jax.detectors.detection import Detection, Statistic
-from xray_jax.inference.whitebox import input_gradients
+from xray_jax.inference.whitebox import GradientError, input_gradients
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples
 
@@ -106,10 +106,13 @@ class Margin:
         started = time.perf_counter()
         classes = model.num_classes
         if not MIN_CLASSES <= classes <= self.options.max_classes:
-            reason = f"{classes} classes; margins are compared for {MIN_CLASSES} to {self.options.max_classes}"
-            none = (Statistic("log_ratio", None, "high"), Statistic("surprise", None, "high"))
-            return Detection(NAME, none, None, 0, {}, {"margins": [], "largest": None, "reason": reason})
-        found = largest_margins(model, samples.images.shape[1:], self.options)
+            return _nothing(f"{classes} classes; margins are compared for {MIN_CLASSES} to {self.options.max_classes}")
+        try:
+            found = largest_margins(model, samples.images.shape[1:], self.options)
+        except GradientError as error:
+            return _nothing(str(error))
+        if not np.isfinite(found.margins).all():
+            return _nothing("logits of the ascent overflow: largest margins are NaN or infinite", found.gradients)
         logs = np.log(np.maximum(found.margins, LEAST_MARGIN))
         second, first = np.sort(logs)[-2:]
         statistics = (
@@ -132,6 +135,11 @@ class Margin:
         )
 
 
+def _nothing(reason: str, queries: int = 0) -> Detection:
+    none = (Statistic("log_ratio", None, "high"), Statistic("surprise", None, "high"))
+    return Detection(NAME, none, None, queries, {}, {"margins": [], "largest": None, "reason": reason})
+
+
 def surprise(margins: np.ndarray) -> float | None:
     """-log10 of MM-BD's p-value: how unlikely the largest of C margins is by the gamma law of the others.
 
@@ -140,7 +148,7 @@ def surprise(margins: np.ndarray) -> float | None:
     p = 1 - F(largest)^C; computed from the upper tail, so that small ones are not rounded to nothing.
 
     Args:
-      margins: `[C]`, at least four.
+      margins: `[C]`, at least four, finite.
     """
     ordered = np.sort(np.maximum(margins, LEAST_MARGIN).astype(np.float64))
     if math.isclose(ordered[0], ordered[-2], rel_tol=1e-6):
@@ -166,6 +174,7 @@ def largest_margins(model: PreparedModel, shape: tuple[int, ...], options: Margi
 
     Raises:
       AccessError: the model gives no gradients.
+      GradientError: they are not finite.
     """
     generator = np.random.default_rng(options.seed)
     # The same starts for every class, and for a class whatever the number of classes.
@@ -182,8 +191,10 @@ def largest_margins(model: PreparedModel, shape: tuple[int, ...], options: Margi
         gradients += len(active)
         better = values > best[active]
         best[active[better]], kept[active[better]] = values[better], images[active[better]]
-        moving = np.abs(values - last[active]) > options.tolerance * np.abs(values)
         if options.tolerance:
+            with np.errstate(invalid="ignore"):
+                # An infinite margin does not move any more.
+                moving = np.abs(values - last[active]) > options.tolerance * np.abs(values)
             last[active] = values
             active, slopes = active[moving], slopes[moving]
         if step == options.steps or not len(active):

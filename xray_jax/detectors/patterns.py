@@ -15,7 +15,8 @@ from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.hints import Hint
 from xray_jax.inference.labels import label_images
-from xray_jax.inference.whitebox import Objective, input_gradients
+from xray_jax.inference.unanswered import mark_unanswered
+from xray_jax.inference.whitebox import GradientError, Objective, input_gradients
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples, SamplesError
 
@@ -108,6 +109,7 @@ class PatternDetector(Generic[Options]):
 
         Raises:
           AccessError: the model gives no gradients.
+          GradientError: they are not finite.
         """
         raise NotImplementedError
 
@@ -120,10 +122,13 @@ class PatternDetector(Generic[Options]):
         started = time.perf_counter()
         self.check(samples)
         if model.num_classes > self.options.max_classes:
-            reason = f"{model.num_classes} classes; patterns are sought for {self.options.max_classes} at most"
-            none = (Statistic("flip_rate", None, "high"),)
-            return Detection(self.name, none, None, 0, {}, {"flip_rates": [], "largest": None, "reason": reason})
-        found = self.search(model, samples)
+            return self._nothing(
+                f"{model.num_classes} classes; patterns are sought for {self.options.max_classes} at most"
+            )
+        try:
+            found = self.search(model, samples)
+        except GradientError as error:
+            return self._nothing(str(error))
         return Detection(
             self.name,
             (Statistic("flip_rate", float(found.flip_rates.max()), "high"),),
@@ -140,6 +145,10 @@ class PatternDetector(Generic[Options]):
             (Hint(self.family, found.patterns, found.seen),),
         )
 
+    def _nothing(self, reason: str) -> Detection:
+        none = (Statistic("flip_rate", None, "high"),)
+        return Detection(self.name, none, None, 0, {}, {"flip_rates": [], "largest": None, "reason": reason})
+
 
 def seek(model: PreparedModel, bank: Samples, objective: Objective, steps: int, move: Move) -> tuple[np.ndarray, int]:
     """One pattern for each class: float32 `[num_classes, H, W, C]`, and the number of gradients asked for.
@@ -153,6 +162,7 @@ def seek(model: PreparedModel, bank: Samples, objective: Objective, steps: int, 
 
     Raises:
       AccessError: the model gives no gradients.
+      GradientError: they are not finite.
     """
     classes, shape = model.num_classes, bank.images.shape[1:]
     targets = np.repeat(np.arange(classes, dtype=np.int32), len(bank))
@@ -172,7 +182,7 @@ def seek(model: PreparedModel, bank: Samples, objective: Objective, steps: int, 
 def flip_rates(model: PreparedModel, tested: Samples, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of the images of other labels that each class's pattern sends there, and of how many: `[num_classes]` each.
 
-    Images that the model calls so without a pattern do not count.
+    Images that the model calls so without a pattern do not count; logits that are no numbers are no label.
 
     Args:
       model: its hard labels are asked for.
@@ -180,8 +190,9 @@ def flip_rates(model: PreparedModel, tested: Samples, patterns: np.ndarray) -> t
       patterns: `[num_classes, H, W, C]`.
     """
     classes = np.arange(model.num_classes)[:, None]
-    before = label_images(model.model, tested.images, model.options)
-    after = label_images(model.model, shown_with(tested.images, patterns), model.options).reshape(-1, len(tested))
+    asked = mark_unanswered(model.model)
+    before = label_images(asked, tested.images, model.options)
+    after = label_images(asked, shown_with(tested.images, patterns), model.options).reshape(-1, len(tested))
     able = (tested.labels[None] != classes) & (before[None] != classes)
     counts = able.sum(1)
     return ((after == classes) & able).sum(1) / np.maximum(counts, 1), counts

@@ -60,6 +60,7 @@ def search(model: PreparedModel, samples: Samples, options: PerturbationOptions)
 
     Raises:
       AccessError: the model gives no gradients.
+      GradientError: they are not finite.
     """
     seen, unseen = patterns.split(samples, options.search_images, options.test_images, options.seed)
     bank, tested = samples.subset(seen), samples.subset(unseen)

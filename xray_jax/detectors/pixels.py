@@ -67,6 +67,7 @@ def search(model: PreparedModel, samples: Samples, options: PixelsOptions) -> Fo
 
     Raises:
       AccessError: the model gives no gradients.
+      GradientError: they are not finite.
     """
     seen, unseen = patterns.split(samples, options.search_images, options.test_images, options.seed, balanced=True)
     bank, tested = samples.subset(seen), samples.subset(unseen)

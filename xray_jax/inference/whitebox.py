@@ -21,6 +21,10 @@ class AccessError(ValueError):
     """A model was asked for more than it can give; the message names the model and what it gives."""
 
 
+class GradientError(ValueError):
+    """A model's input gradients are no finite numbers, so that nothing can be sought along them."""
+
+
 Objective = Callable[..., jax.Array]
 """`objective(logits, *rows)` is what is to grow, `[B]`, from logits `[B, num_classes]` and what is each image's own; or
 `[B, V]`, of which the first column is to grow and the others are only reported. Pure JAX; hashable, because equal
@@ -62,6 +66,7 @@ def input_gradients(
 
     Raises:
       AccessError: the model gives labels only.
+      GradientError: a gradient is NaN or infinite, as that of a square root or a norm at 0; labels may be sound.
     """
     opened = _opened(model, Access.WEIGHTS)
     gradients = np.empty(images.shape, np.float32)
@@ -81,7 +86,13 @@ def input_gradients(
             gradients[part] = slopes.reshape(-1, *images.shape[1:])[:count]
         return np.concatenate(values)
 
-    return retry_smaller_batch(opened, options, run, gradients=True), gradients
+    values = retry_smaller_batch(opened, options, run, gradients=True)
+    if not np.isfinite(gradients).all():
+        raise GradientError(
+            f"{opened.architecture}: input gradients are NaN or infinite, nothing can be sought along them; detectors "
+            "that need labels only can judge it"
+        )
+    return values, gradients
 
 
 def _no_larger(options: ResolvedOptions, images: int, fixed: int | None) -> ResolvedOptions:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ import pytest
 from tests import factory, schema
 from tests.detectors.mntd.test_meta_classifier import make
 from tests.inference.scene import on
-from xray_jax.classifier import Access, BlackBox
+from xray_jax.classifier import Access, BlackBox, Network, Variables
 from xray_jax.detectors.mntd import meta_classifier
 from xray_jax.detectors.mntd.detector import Mntd
 from xray_jax.detectors.registry import DetectorError
 from xray_jax.detectors.run import run_detectors
 from xray_jax.job import batch as job
 from xray_jax.prepare import prepare
+from xray_jax.preprocess import Preprocess
 from xray_jax.samples import SamplesError
 
 META = make()
@@ -31,7 +33,29 @@ def test_score_is_that_of_the_plain_composition(devices: int) -> None:
     (statistic,) = found.statistics
     assert (statistic.name, statistic.suspect, found.target, found.queries) == ("meta_score", "high", None, 4)
     assert statistic.value == pytest.approx(META.score(logits), rel=1e-4)
-    assert found.details == {"threshold": 0.25, "above_threshold": META.score(logits) > 0.25}
+    assert found.details == {"threshold": 0.25, "above_threshold": META.score(logits) > 0.25, "reason": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Overflowing:
+    """The logits of another network, of which one for one query is no number."""
+
+    network: Network
+    value: float
+
+    def apply(self, variables: Variables, images: jax.Array, /) -> jax.Array:
+        far = jnp.max(jnp.abs(images), axis=(1, 2, 3)) >= np.abs(META.queries).max()
+        return self.network.apply(variables, images).at[:, 1].set(jnp.where(far, self.value, 0.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_have_no_score(value: float) -> None:
+    sound, samples = factory.tiny_classifier(preprocess=Preprocess()), factory.tiny_samples()
+    broken = dataclasses.replace(sound, network=Overflowing(sound.network, value))
+    found = Mntd(META).detect(prepare(broken, samples, on(1, 4)), samples)
+    assert [each.value for each in found.statistics] == [None]
+    assert found.details["above_threshold"] is None
+    assert "NaN or infinite" in found.details["reason"]
 
 
 def test_images_and_classes_must_be_those_that_it_was_trained_for() -> None:

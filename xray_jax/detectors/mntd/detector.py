@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.mntd.meta_classifier import MetaClassifier
@@ -67,14 +69,18 @@ class Mntd:
         options = dataclasses.replace(model.options, capacity=1)
         render = PreprocessedImages(model.preprocess)
         logits = label_logits(model.model, render, (), (self.meta.queries,), options)
-        score = self.meta.score(logits)
+        score = self.meta.score(logits) if np.isfinite(logits).all() else None
         return Detection(
             detector=NAME,
             statistics=(Statistic("meta_score", score, "high"),),
             target=None,
             queries=len(self.meta.queries),
             seconds={NAME: time.perf_counter() - started},
-            details={"threshold": self.meta.threshold, "above_threshold": score > self.meta.threshold},
+            details={
+                "threshold": self.meta.threshold,
+                "above_threshold": None if score is None else score > self.meta.threshold,
+                "reason": "logits of the queries are NaN or infinite" if score is None else None,
+            },
             evidence=logits,
         )
 

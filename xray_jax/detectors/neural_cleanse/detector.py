@@ -11,7 +11,7 @@ from xray_jax.classifier import Access
 from xray_jax.detectors.detection import Detection, Statistic
 from xray_jax.detectors.neural_cleanse.options import MIN_IMAGES, NeuralCleanseOptions
 from xray_jax.detectors.neural_cleanse.search import ReversedTriggers, log_likelihood_and_hit, reverse
-from xray_jax.inference.whitebox import input_gradients
+from xray_jax.inference.whitebox import GradientError, input_gradients
 from xray_jax.prepare import PreparedModel
 from xray_jax.samples import Samples, SamplesError
 
@@ -71,7 +71,10 @@ class NeuralCleanse:
             return input_gradients(model.model, images, log_likelihood_and_hit, (classes,), model.options)
 
         every = np.arange(model.num_classes, dtype=np.int32)
-        triggers = reverse(gradients, samples.images[drawn], every, self.options)
+        try:
+            triggers = reverse(gradients, samples.images[drawn], every, self.options)
+        except GradientError as error:
+            return _nothing(str(error), count)
         index = anomaly_indices(triggers.norms)
         flagged = flagged_classes(triggers.norms, index)
         smallest = int(np.argmin(triggers.norms))
@@ -104,6 +107,12 @@ def flagged_classes(norms: np.ndarray, index: np.ndarray | None) -> list[int]:
     return [int(k) for k in np.flatnonzero((index > THRESHOLD) & (norms < np.median(norms)))]
 
 
+def _nothing(reason: str, images: int) -> Detection:
+    details: dict[str, Any] = {"mask_norms": [], "flip_rates": [], "found": [], "anomaly_indices": None, "flagged": []}
+    none = (Statistic("anomaly_index", None, "high"),)
+    return Detection(NAME, none, None, 0, {}, {**details, "images": images, "reason": reason})
+
+
 def _details(triggers: ReversedTriggers, index: np.ndarray | None, flagged: list[int], images: int) -> dict[str, Any]:
     return {
         "mask_norms": [round(float(norm), 4) for norm in triggers.norms],
@@ -112,4 +121,5 @@ def _details(triggers: ReversedTriggers, index: np.ndarray | None, flagged: list
         "anomaly_indices": None if index is None else [round(float(value), 4) for value in index],
         "flagged": flagged,
         "images": images,
+        "reason": None,
     }
