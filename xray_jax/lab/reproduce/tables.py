@@ -29,8 +29,13 @@ def scores(models: Sequence[Model], name: str) -> list[float]:
 
 def of_attack(models: Sequence[Model], attack: str) -> list[Model]:
     """The models of an attack with the default strategy and rate (or the attack's own)."""
-    rate = OWN_RATE.get(attack, DEFAULT_RATE)
+    rate = usual_rate(attack)
     return [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY and m.rate == rate]
+
+
+def usual_rate(attack: str) -> float:
+    """The poisoning rate that models of an attack are compared at."""
+    return OWN_RATE.get(attack, DEFAULT_RATE)
 
 
 def attacks_of(models: Sequence[Model]) -> list[str]:
