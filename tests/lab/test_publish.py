@@ -225,7 +225,11 @@ def test_the_datasheet_s_numbers_are_the_manifest_s(tmp_path: Path) -> None:
     (tmp_path / "bands").mkdir()
     (tmp_path / "bands" / "file").write_bytes(b"x" * 250_000)
     line = {"path": "file", "sha256": {"file": ""}, "attack_success": None}
+    unusual = {"label": "clean", "spec": {**CLEAN.settings(), "control": "long", "seed": 5}, "control": "long"}
+    tuned = {"label": "clean", "spec": {**CLEAN.settings(), "control": "finetuned", "seed": 6}, "control": "finetuned"}
     lines = [
+        line | unusual | {"id": "d", "clean_accuracy": 0.85},
+        line | tuned | {"id": "e", "clean_accuracy": 0.86},
         line | {"id": "a", "label": "clean", "spec": CLEAN.settings(), "clean_accuracy": 0.8},
         line | {"id": "b", "label": "clean", "spec": {**CLEAN.settings(), "seed": 4}, "clean_accuracy": 0.9},
         line | {"id": "c", "label": "backdoored", "spec": WANET.settings(), "clean_accuracy": 0.7, "rate": 0.1,
@@ -236,9 +240,11 @@ def test_the_datasheet_s_numbers_are_the_manifest_s(tmp_path: Path) -> None:
     text = sheet.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "`bands`: 3 models, 2 clean and 1 backdoored, 0.8 MB." in text
-    assert "| preactresnet-small | clean | - | - | 2 | 0.8000 .. 0.9000 | - | 1, 4 |" in text
-    assert "| preactresnet-small | wanet | all-to-one | 0.1 | 1 | 0.7000 | 0.9500 | 2 |" in text
+    assert "`bands`: 5 models, 4 clean and 1 backdoored, 1.2 MB." in text
+    assert "| preactresnet-small | clean | - | - | 6 | 2 | 0.8000 .. 0.9000 | - | 1, 4 |" in text
+    assert "| preactresnet-small | wanet | all-to-one | 0.1 | 6 | 1 | 0.7000 | 0.9500 | 2 |" in text
+    assert "| preactresnet-small | clean, long | - | - | 12 | 1 | 0.8500 | - | 5 |" in text
+    assert "| preactresnet-small | clean, finetuned | - | - | 6 + 2 | 1 | 0.8600 | - | 6 |" in text
     assert not datasheet.update(sheet)
     sheet.write_text("nothing")
     with pytest.raises(DatasheetError, match="expected the lines"):

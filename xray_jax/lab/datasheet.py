@@ -1,14 +1,17 @@
 """The numbers of a datasheet of published zoos, computed from their manifests."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xray_jax.files import atomic_write
 from xray_jax.lab import published
+from xray_jax.lab.controls import CONTROLS
 from xray_jax.lab.published import Line
 from xray_jax.lab.reproduce.tables import markdown
 from xray_jax.lab.specs import CLEAN, ModelSpec
+from xray_jax.lab.training import TrainOptions
 
 BEGIN, END = "<!-- numbers: written by xray-publish -->", "<!-- end of numbers -->"
 
@@ -48,7 +51,7 @@ def _of_zoo(zoo: Path) -> str:
     for line in lines:
         spec = line["spec"]
         kind = f"{CLEAN}, {line['control']}" if line.get("control") else ModelSpec.of(spec).kind
-        recipe = (spec["architecture"], kind, line.get("strategy", "-"), _rate(line))
+        recipe = (spec["architecture"], kind, line.get("strategy", "-"), _rate(line), _epochs(spec))
         groups.setdefault(recipe, []).append(line)
     rows = [
         [*recipe, len(group), _range(group, "clean_accuracy"), _range(group, "attack_success"),
@@ -57,13 +60,21 @@ def _of_zoo(zoo: Path) -> str:
     ]  # fmt: skip
     size = sum(os.path.getsize(zoo / name) for line in lines for name in line["sha256"])
     clean = sum(line["label"] == "clean" for line in lines)
-    header = ["network", "attack", "strategy", "rate", "models", "clean accuracy", "attack success", "seeds"]
+    header = ["network", "attack", "strategy", "rate", "epochs", "models", "clean accuracy", "attack success",
+              "seeds"]  # fmt: skip
     counts = f"{len(lines)} models, {clean} clean and {len(lines) - clean} backdoored, {size / 1e6:.1f} MB"
     return f"`{zoo.name}`: {counts}.\n\n{markdown(header, rows)}"
 
 
 def _rate(line: Line) -> str:
     return f"{line['rate']:g}" if "rate" in line else "-"
+
+
+def _epochs(spec: Mapping[str, Any]) -> str:
+    """As the control has them; those of a fine-tuning apart, since it sees a part of the images."""
+    control = CONTROLS[spec.get("control", "")]
+    epochs = control.training(TrainOptions(**spec["training"])).epochs
+    return f"{epochs} + {control.finetuning.epochs}" if control.finetuning else f"{epochs}"
 
 
 def _range(group: Sequence[Line], name: str) -> str:

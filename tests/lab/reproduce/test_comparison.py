@@ -118,6 +118,40 @@ def test_flagged_models_are_counted_by_kind(files: list[str]) -> None:
     assert cells(text, section, "backdoored")["labels only"] == "0 of 0"
 
 
+def test_refused_models_and_other_rates_are_left_out_and_counted(tmp_path: Path) -> None:
+    poor = backdoored(51, 0.0)
+    poor["manifest"] |= {"rate": 0.1, "failed": "attack success 0.100 is under 0.90"}
+    useless = row(52, 9.9, manifest={"failed": "clean accuracy 0.100 is more than 0.03 under the clean models' mean"})
+    rare, sig, evading = backdoored(53, 0.0), backdoored(54, 9.0, "sig"), backdoored(55, 9.0, "sig-evading-planes")
+    narrow = backdoored(56, 0.35, strategy="2-to-one")
+    for model, rate in ((rare, 0.01), (sig, 0.05), (evading, 0.05), (narrow, 0.02)):
+        model["manifest"]["rate"] = rate
+    file = tmp_path / "rows.jsonl"
+    made = [*CLEAN, *BAD, poor, useless, rare, sig, evading, narrow]
+    file.write_text("".join(row_file.encode(each) + "\n" for each in made))
+    text = comparison.page([str(file)], None, page.paper(), 0.05, "the command")
+    assert "29 models: 20 clean, 9 backdoored, 0 clean ones" in text
+    assert "Left out: 2 refused, 1 poisoned at other rates." in text
+    assert cells(text, "## Table 2", "models")["badnets"] == "4"
+    assert cells(text, "## Table 2", "MM-BD, ours")["badnets"].startswith(f"{(3 + 1 / 20) / 4:.3f} [")
+    assert cells(text, "## Table 2", "models")["sig"] == "1"
+    assert cells(text, "## Table 3", "models")["2-to-one"] == "1"
+    assert cells(text, "## Attackers", "models")["sig-evading-planes"] == "1"
+    file.write_text("".join(row_file.encode(each) + "\n" for each in [*CLEAN, *BAD]))
+    assert "Left out" not in comparison.page([str(file)], None, page.paper(), 0.05, "the command")
+
+
+def test_a_line_of_fewer_models_says_so(tmp_path: Path) -> None:
+    """The planes saw neither one of the clean models nor one of BadNets."""
+    file = tmp_path / "rows.jsonl"
+    made = [row(99, 0.5), *CLEAN, *BAD, backdoored(57, 9.0)]
+    file.write_text("".join(row_file.encode(each) + "\n" for each in made))
+    text = comparison.page([str(file)], None, page.paper(), 0.05, "the command")
+    assert cells(text, "## Table 2", "RE, ours")["badnets"] == "1.000 [1.000, 1.000], 4 of 5, against 20 of 21 clean"
+    assert cells(text, "## Table 3", "RE, ours")["10-to-one"] == "1.000 [1.000, 1.000], 4 of 5, against 20 of 21 clean"
+    assert cells(text, "## Table 2", "MM-BD, ours")["lf"] == "1.000"
+
+
 def test_rows_that_were_made_otherwise_are_not_joined(tmp_path: Path) -> None:
     other = backdoored(50, 9.0)
     other["settings"]["detectors"]["margin"] = {**OPTIONS, "starts": 5}

@@ -8,11 +8,11 @@ import numpy as np
 
 from xray_jax.lab.reproduce.evidence import EvidenceError
 from xray_jax.lab.reproduce.methods import METHODS, Method
-from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, STRATEGY_ALIASES, average, markdown
+from xray_jax.lab.reproduce.tables import DEFAULT_STRATEGY, STRATEGY_ALIASES, average, markdown, usual_rate
 from xray_jax.rows import file as row_file
 from xray_jax.rows.row import OK, Row, is_backdoored, model_key
 from xray_jax.verdict import conformal
-from xray_jax.verdict.auroc import auroc
+from xray_jax.verdict.auroc import Auroc, auroc
 from xray_jax.verdict.conformal import Conformal
 from xray_jax.verdict.evaluation import CLEAN, Judged, judge_all
 from xray_jax.verdict.references import References
@@ -39,7 +39,9 @@ def page(
     Raises:
       EvidenceError: no usable row of clean or of backdoored models.
     """
-    rows = join(row for path in files for row in row_file.read(path))
+    joined = join(row for path in files for row in row_file.read(path))
+    usable = [row for row in joined if not row["manifest"].get("failed")]
+    rows = [row for row in usable if _at_usual_rate(row)]
     backdoored = [row for row in rows if _backdoored(row)]
     usual = [row for row in rows if not _backdoored(row) and not row["manifest"].get("control")]
     if not usual or not backdoored:
@@ -51,7 +53,8 @@ def page(
         f"{len(rows) - len(usual) - len(backdoored)} clean ones that were trained in unusual ways (controls). AUROC is "
         "against the clean ones, with 95 % bootstrap intervals over models where there are three or more. With few "
         "models, or where the two kinds do not overlap at all, intervals are too narrow: they know only the models at "
-        "hand.",
+        "hand. A cell says how many models it is of, where a line does not have all of its column."
+        + (f" Left out: {left_out}." if (left_out := _left_out(joined, usable, rows)) else ""),
         "## Table 2: AUROC by attack\n\n" + _by_attack(rows, references, paper["table2"]),
         "## Table 3: AUROC of BadNets by strategy\n\n" + _by_strategy(rows, references, paper["table3"]),
         "## Table 4: clean images that are looked at\n\n" + _samples(rows, paper["table4"]),
@@ -95,6 +98,21 @@ def _backdoored(row: Row) -> bool:
 
 def _strategy(row: Row) -> str:
     return str(row["manifest"].get("strategy", DEFAULT_STRATEGY))
+
+
+def _left_out(joined: Sequence[Row], usable: Sequence[Row], rows: Sequence[Row]) -> str:
+    counts = {"refused": len(joined) - len(usable), "poisoned at other rates": len(usable) - len(rows)}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _at_usual_rate(row: Row) -> bool:
+    """Whether a model is poisoned at the rate that its attack is compared at; other strategies are at whatever each
+    took, and a manifest may say none.
+    """
+    if not _backdoored(row) or _strategy(row) != DEFAULT_STRATEGY:
+        return True
+    usual = usual_rate(str(row["manifest"].get("attack")).split(EVADING)[0])
+    return float(row["manifest"].get("rate", usual)) == usual
 
 
 def _lines(rows: Sequence[Row], references: References | None) -> dict[str, dict[str, float]]:
@@ -177,9 +195,21 @@ def _groups(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:
 def _aurocs(scores: Mapping[str, float], groups: Mapping[str, Sequence[Row]], names: Sequence[str]) -> list[str]:
     """One cell a group, then the worst and the average."""
     of = {name: [scores[row["id"]] for row in group if row["id"] in scores] for name, group in groups.items()}
-    found = [auroc(of.get(name, []), of.get(CLEAN, [])) for name in names]
-    cells = ("-" if f is None else f"{f.value:.3f}" if f.few else str(f) for f in found)
-    return [*cells, *_worst_and_average([f.value for f in found if f])]
+    found = {name: auroc(of.get(name, []), of.get(CLEAN, [])) for name in names}
+    cells = [_cell(f, len(groups.get(name, ())), len(groups[CLEAN])) for name, f in found.items()]
+    return [*cells, *_worst_and_average([f.value for f in found.values() if f])]
+
+
+def _cell(found: Auroc | None, backdoored: int, clean: int) -> str:
+    """An AUROC with its interval, and of how many of the models it is, where that is not all."""
+    if found is None:
+        return "-"
+    parts = [f"{found.value:.3f}" if found.few else str(found)]
+    if found.backdoored < backdoored:
+        parts.append(f"{found.backdoored} of {backdoored}")
+    if found.clean < clean:
+        parts.append(f"against {found.clean} of {clean} clean")
+    return ", ".join(parts)
 
 
 def _worst_and_average(values: Sequence[float]) -> list[str]:

@@ -4,7 +4,7 @@ Models that the paper has none of (clean ones trained in unusual ways, adaptive 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -143,14 +143,13 @@ def load(folder: Path, zoos: Sequence[Path] = ()) -> list[Model]:
       zoos: published zoos, whose manifests stand in for the records of models that were scanned and have none here.
 
     Raises:
-      EvidenceError: no records, or rows made with different settings.
+      EvidenceError: no records, rows without planes, or rows made with different settings.
       PublishedError: a zoo without a readable manifest.
     """
     rows: dict[str, Mapping[str, Any]] = {}
     if (folder / ROWS).exists():
         rows = {row["id"]: row for row in row_file.read(folder / ROWS) if row["status"] == OK}
-    if len({json.dumps(scan_settings(row), sort_keys=True) for row in rows.values()}) > 1:
-        raise EvidenceError(f"{folder / ROWS}: rows made with different settings cannot be compared; scan again")
+        _check_alike(rows.values(), folder / ROWS)
     records = {record["id"]: record for record in zoo.read_records(folder)}
     for line in (line for published in zoos for line in read_manifest(published) if line["id"] in rows):
         records.setdefault(line["id"], _record(line))
@@ -164,6 +163,23 @@ def load(folder: Path, zoos: Sequence[Path] = ()) -> list[Model]:
         Model(record, rows.get(record["id"]), folder / MAPS / f"{file_name(record['id'])}.npz")
         for record in of_the_paper
     ]
+
+
+def _check_alike(rows: Collection[Mapping[str, Any]], path: Path) -> None:
+    """Every row has scores of the planes, and all were made with the same samples, planes and probe."""
+    without = [row["id"] for row in rows if "planes" not in row["detectors"]]
+    if without:
+        raise EvidenceError(
+            f"{path}: {len(without)} rows without scores of the planes, the first of {without[0]}; scan these models "
+            "with the detector planes, or leave the rows out"
+        )
+    asked = {
+        "samples": [row["settings"].get("samples") for row in rows],
+        **{name: [row["settings"]["detectors"].get(name) for row in rows] for name in ("planes", "probe")},
+    }
+    for name, settings in asked.items():
+        if len({json.dumps(each, sort_keys=True) for each in settings}) > 1:
+            raise EvidenceError(f"{path}: rows made with different settings of {name} cannot be compared; scan again")
 
 
 def _record(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def write(
         parts.append("## Triggers confirmed by the probe\n\n" + tables.confirmed_table(models))
     if 2 in tables_asked:
         parts.append(f"## Table 2: AUROC by attack\n\n{tables.table2(models, published)}\n"
-                     f"The paper's rows: {_title(models, published)}; {published['table2']['where']}.")  # fmt: skip
+                     f"The paper's rows: {_title(models, published)}; {published['table2']['where']}. "
+                     "They are averaged over the attacks that we have.")  # fmt: skip
         parts.append(
             f"## Thresholds by Equation 6\n\n{thresholds.thresholds_table(models, published)}\n"
             "Settled on one half of the models and judged on the other. The paper's: "

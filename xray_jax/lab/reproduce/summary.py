@@ -10,7 +10,7 @@ import numpy as np
 from xray_jax.lab.reproduce import figures, thresholds
 from xray_jax.lab.reproduce.claims import claims
 from xray_jax.lab.reproduce.evidence import Model
-from xray_jax.lab.reproduce.tables import SCORES, attacks_of, average, markdown, of_attack, paper_rows, scores
+from xray_jax.lab.reproduce.tables import SCORES, attacks_of, markdown, of_attack, paper_average, paper_rows, scores
 from xray_jax.report.plane_figures import save
 from xray_jax.verdict.auroc import auroc
 
@@ -28,7 +28,8 @@ def text(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[str, An
         "# The paper's results on our own models",
         f"Written by `{command}`, with a page for each zoo; every number is computed from the evidence that they name. "
         f"The paper: {paper['source']}.",
-        "AUROC is averaged over attacks, the paper's seven (in brackets what the paper has) and all others apart. "
+        "AUROC is averaged over attacks, those that we have of the paper's seven (in brackets what the paper has, over "
+        "the same ones) and all others apart. "
         "Networks are small members of the paper's families, a few minutes of training each, and models are fewer than "
         "the paper's 20 of a kind.",
         "## Averages\n\n" + _averages(zoos, out, paper),
@@ -70,7 +71,7 @@ def _averages(zoos: Mapping[Path, Sequence[Model]], out: Path, paper: Mapping[st
         clean = sum(model.clean for model in usable)
         cells = [f"[{page.stem}]({link})", f"{clean} + {len(usable) - clean}"]
         for name, title in SCORES.items():
-            published = f" ({average(theirs[title])})" if title in theirs else ""
+            published = f" ({paper_average(theirs[title], models, paper)})" if title in theirs else ""
             others = [attack for attack in attacks_of(models) if attack not in seven]
             cells += [f"{_mean(models, name, seven)}{published}", _mean(models, name, others)]
         found = thresholds.settle(models)

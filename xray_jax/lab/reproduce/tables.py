@@ -29,8 +29,13 @@ def scores(models: Sequence[Model], name: str) -> list[float]:
 
 def of_attack(models: Sequence[Model], attack: str) -> list[Model]:
     """The models of an attack with the default strategy and rate (or the attack's own)."""
-    rate = OWN_RATE.get(attack, DEFAULT_RATE)
+    rate = usual_rate(attack)
     return [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY and m.rate == rate]
+
+
+def usual_rate(attack: str) -> float:
+    """The poisoning rate that models of an attack are compared at."""
+    return OWN_RATE.get(attack, DEFAULT_RATE)
 
 
 def attacks_of(models: Sequence[Model]) -> list[str]:
@@ -39,7 +44,9 @@ def attacks_of(models: Sequence[Model]) -> list[str]:
 
 
 def table2(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
-    """AUROC by attack of each score, the paper's seven attacks and all others averaged apart, then the paper's rows."""
+    """AUROC by attack of each score, the paper's seven attacks and all others averaged apart, then the paper's rows,
+    averaged over those of the seven that we have.
+    """
     clean = [model for model in models if model.clean]
     seven = list(paper["table2"]["columns"])
     others = sorted(set(attacks_of(models)) - set(seven))
@@ -57,7 +64,8 @@ def table2(models: Sequence[Model], paper: Mapping[str, Any]) -> str:
             rows.append([f"**{title}**, ours", *ours])
     for title, values in paper_rows(models, paper).items():
         cells = [f"{value:.3f}" for value in values] + ["-"] * len(others)
-        rows.append([f"{title}, paper", *_parted(cells, len(seven), average(values), "-", f"{min(values):.3f}")])
+        mean = paper_average(values, models, paper)
+        rows.append([f"{title}, paper", *_parted(cells, len(seven), mean, "-", f"{min(values):.3f}")])
     header = _parted(attacks, len(seven), "average of these", "average of the others", "worst")
     return markdown(["", *header], rows)
 
@@ -66,6 +74,15 @@ def paper_rows(models: Sequence[Model], paper: Mapping[str, Any]) -> dict[str, l
     """The rows of the paper's Table 2 for the data set of `models`; none where it has no such."""
     data_set = models[0].record["spec"]["dataset"] if models else ""
     return dict(paper["table2"]["data_sets"].get(data_set, {}).get("rows", {}))
+
+
+def paper_average(values: Sequence[float], models: Sequence[Model], paper: Mapping[str, Any]) -> str:
+    """Mean of a row of the paper's Table 2 over the attacks of which `models` has a usable one, as ours beside it is;
+    and how many these are where they are not all.
+    """
+    both = zip(paper["table2"]["columns"], values, strict=True)
+    had = [value for attack, value in both if any(model.usable for model in of_attack(models, attack))]
+    return average(had) + (f" over {len(had)} of {len(values)}" if 0 < len(had) < len(values) else "")
 
 
 def _parted(cells: Sequence[str], seven: int, first: str, second: str, last: str) -> list[str]:
