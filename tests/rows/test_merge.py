@@ -95,6 +95,23 @@ def test_two_contents_under_one_id_are_refused_between_files_only(tmp_path: Path
         merge([one, write(tmp_path / "other.jsonl", row("a"))])
 
 
+def test_an_error_of_another_content_does_not_give_way_to_an_older_verdict(tmp_path: Path) -> None:
+    """What lies there now could not be scanned; that something else was clean says nothing of it."""
+    monday, damaged, gone = row("m"), row("m", sha="b", status="error"), row("m", status="error") | {"sha256": None}
+    first = write(tmp_path / "monday.jsonl", monday)
+    for paths in ([first, write(tmp_path / "tuesday.jsonl", damaged)], [tmp_path / "tuesday.jsonl", first]):
+        with pytest.raises(MergeError, match="m: scanned with two contents"):
+            merge(paths)
+    # Of no known content: a file that was away, or a copy that never came.
+    assert merge([first, write(tmp_path / "wednesday.jsonl", gone)]).rows == [monday]
+
+
+def test_rows_that_later_ones_of_their_file_replace_are_compared_with_no_other_file(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.jsonl", row("a"))
+    other = write(tmp_path / "other.jsonl", row("a", sha="b"), row("a"))
+    assert merge([one, other]).rows == merge([other, one]).rows == [row("a")]
+
+
 def test_a_cut_off_shard_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row("a")) + "\n" + '{"id": "b')

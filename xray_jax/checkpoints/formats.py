@@ -123,16 +123,28 @@ def sha256(path: str | Path) -> str:
       CheckpointError: when something in it cannot be read or is neither file nor directory.
     """
     path = Path(path)
-    head, total = _head(path), hashlib.sha256()
+    found, total = hashed_files(path), hashlib.sha256()
     base = path if path.is_dir() else path.parent
     if not path.is_dir():
         _hash_file(path, total)
-    for name, part in sorted((part.relative_to(base).as_posix(), part) for part in _parts(path, head)):
+        found.remove(path)
+    for name, part in sorted((part.relative_to(base).as_posix(), part) for part in found):
         encoded = name.encode(errors="surrogateescape")
         total.update(len(encoded).to_bytes(8, "little") + encoded)
         total.update((_size(part) or 0).to_bytes(8, "little"))
         _hash_file(part, total)
     return total.hexdigest()
+
+
+def hashed_files(path: str | Path) -> list[Path]:
+    """The files that `sha256` is of, sorted.
+
+    Raises:
+      CheckpointError: as `sha256` does.
+    """
+    path = Path(path)
+    parts = _parts(path, _head(path))
+    return sorted(parts if path.is_dir() else [path, *parts])
 
 
 def _parts(path: Path, head: bytes) -> list[Path]:

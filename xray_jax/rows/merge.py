@@ -60,20 +60,24 @@ def merge(
       defect: says what is wrong with a row, if anything is; None takes every row.
 
     Raises:
-      MergeError: settings or versions differ among rows that count, one id was scanned with two contents, or a shard
-        was cut off.
+      MergeError: settings or versions differ among rows that count, one id was met with two contents, scanned or not,
+        or a shard was cut off.
       rows.file.ResultsError: a file cannot be read, or is no row file, or a row has a defect.
     """
     kept: dict[str, _Kept] = {}
     settings: dict[str, dict[str, Any]] = {}
     for number, path in enumerate(paths):
         _check_whole(path)
+        # In one file the later row is the same shard's newer scan.
+        own: dict[str, _Kept] = {}
         for count, (offset, row) in enumerate(row_file.located(path), 1):
             if defect is not None and (wrong := defect(row)):
                 raise ResultsError(f"{path}: row {count}: {wrong}; is this a row file?")
             common = _common(row)
             made = settings.setdefault(canonical_json(common), common)
-            _keep(kept, row, _Kept(identity(row), row["status"] == OK, number, offset, made, parts_of(row)), paths)
+            own[row["id"]] = _Kept(identity(row), row["status"] == OK, number, offset, made, parts_of(row))
+        for found in own.values():
+            _keep(kept, found, paths)
     _check_common(kept.values(), paths)
     order = sorted(kept) if expected is None else [name for name in expected if name in kept]
     # Rows of checkpoints that have left the manifest since stay, at the end: rows are never thrown away.
@@ -203,18 +207,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _keep(kept: dict[str, _Kept], row: Row, found: _Kept, paths: Sequence[Path]) -> None:
-    earlier = kept.get(row["id"])
-    if earlier is None:
-        kept[row["id"]] = found
-        return
-    # In one file the later row is the same shard's newer scan; between files nobody knows which is newer.
-    if paths[found.file] != paths[earlier.file] and earlier.identity != found.identity and earlier.ok and found.ok:
+def _keep(kept: dict[str, _Kept], found: _Kept, paths: Sequence[Path]) -> None:
+    """Keeps one of two files' rows of one checkpoint: which of them is newer nobody knows."""
+    name = found.identity[0]
+    earlier = kept.get(name)
+    if earlier is not None and _of_two_scans(earlier, found):
         _check_common([earlier, found], paths)
         raise MergeError(
-            f"{row['id']}: scanned with two contents or overrides, in {paths[earlier.file]} and {paths[found.file]}; "
+            f"{name}: scanned with two contents or overrides, in {paths[earlier.file]} and {paths[found.file]}; "
             "remove the outdated row file and scan that shard again"
         )
-    # Between files, what could be scanned counts for more than what could not.
-    if found.ok or not earlier.ok or paths[found.file] == paths[earlier.file]:
-        kept[row["id"]] = found
+    # What could be scanned counts for more than what could not, of the same content or of none that is known.
+    if earlier is None or found.ok or not earlier.ok:
+        kept[name] = found
+
+
+def _of_two_scans(one: _Kept, other: _Kept) -> bool:
+    """Whether neither row can stand for the other: of two contents, whatever came of them, or of two ways to scan."""
+    contents = {one.identity[1], other.identity[1]} - {None}
+    return len(contents) > 1 or (one.ok and other.ok and one.identity != other.identity)

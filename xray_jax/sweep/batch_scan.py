@@ -6,11 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xray_jax import checkpoints
+from xray_jax.checkpoints.snapshot import Snapshot
 from xray_jax.classifier import Model
 from xray_jax.detectors.detection import Detector
 from xray_jax.detectors.planes.detector import Planes
@@ -21,11 +22,12 @@ from xray_jax.rows.file import identity, json_form, settings_hash
 from xray_jax.rows.names import file_name
 from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, EarlierRow, Row
 from xray_jax.samples import Samples
-from xray_jax.sweep import checkpoint_list, fields, provenance
+from xray_jax.sweep import fields, provenance
 from xray_jax.sweep.checkpoint_list import Entry
-from xray_jax.sweep.fetching import Fetching, nothing
+from xray_jax.sweep.fetching import Fetching
+from xray_jax.sweep.in_flight import InFlight
 from xray_jax.sweep.options import BatchScanOptions
-from xray_jax.sweep.progress import OnProgress, OnStage, ProgressCount, all_told, untold
+from xray_jax.sweep.progress import OnProgress, OnStage, ProgressCount, all_told
 from xray_jax.sweep.stages import chain
 from xray_jax.verdict import calibration as calibrations
 from xray_jax.verdict.decision import decide
@@ -45,19 +47,6 @@ class Finished:
 
     row: Row
     scanned: ScannedModel | None = None
-
-
-@dataclass
-class _Job:
-    """One checkpoint on its way through the stages."""
-
-    entry: Entry
-    row: Row
-    on_stage: OnStage = untold
-    model: Model | None = None
-    scanned: ScannedModel | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    release: Callable[[], None] = nothing
 
 
 class BatchScan:
@@ -175,18 +164,19 @@ class BatchScan:
         fetching: Fetching,
         done: Mapping[tuple[Any, ...], EarlierRow],
         on_stage: OnStage,
-    ) -> _Job | None:
+    ) -> InFlight | None:
         """Copy, hash, resume check, weights. None when the row is there already."""
         started = time.perf_counter()
         fetched = fetching.fetch(*asked, lambda: on_stage("fetch", self._new_row(asked[0])))
         if fetched.has_row:
             return None
         entry, row = fetched.entry, self._new_row(fetched.entry)
-        job = _Job(entry, row, on_stage, release=fetched.release)
+        job = InFlight(entry, row, on_stage, release=fetched.release)
         if fetched.reason is not None:
-            return _fail(job, ERROR, fetched.reason)
+            return job.fail(ERROR, fetched.reason)
         try:
             on_stage("hash", row)
+            job.snapshot = Snapshot.of(entry.path)
             row["sha256"] = checkpoints.sha256(entry.path)
             if identity(row) in done:
                 job.release()
@@ -195,22 +185,26 @@ class BatchScan:
             row["format"] = checkpoints.format_of(entry.path).NAME
         except checkpoints.CheckpointError as error:
             # A file in a folder that is no checkpoint by name or content was never meant to be one.
-            expected = entry.listed or checkpoints.is_checkpoint(entry.path)
-            return _fail(job, ERROR if expected else SKIPPED, str(error))
+            if entry.listed or checkpoints.is_checkpoint(entry.path):
+                return job.fail(ERROR, str(error))
+            # Nor is it of interest whether somebody writes to it.
+            job.snapshot = None
+            return job.fail(SKIPPED, str(error))
         except Exception as error:
-            return _fail(job, ERROR, _describe(error))
+            return job.fault(error)
         try:
             job.model = checkpoints.load(entry.path, **self._overrides(entry))
+            job.check()
         except checkpoints.SeveralNetworksError as error:
             row["parts"] = list(error.parts)
-            return _fail(job, SKIPPED, str(error))
+            return job.fail(SKIPPED, str(error))
         except Exception as error:
-            return _fail(job, ERROR, _describe(error))
+            return job.fault(error)
         fields.fill_model_fields(row, job.model, self._notes)
         job.seconds["load"] = time.perf_counter() - started
         return job
 
-    def _scan(self, job: _Job | None) -> _Job | None:
+    def _scan(self, job: InFlight | None) -> InFlight | None:
         """Everything that asks the model."""
         if job is None or job.model is None:
             return job
@@ -218,6 +212,9 @@ class BatchScan:
         try:
             job.on_stage("prepare", job.row)
             prepared = prepare(job.model, self.samples, share, self.options.seed)
+            job.check()
+            # From here on only the device's copy is asked.
+            job.snapshot = None
             fields.fill_prepared_fields(job.row, prepared, self._notes)
             job.seconds["prepare"] = prepared.seconds
             job.scanned = run_detectors(
@@ -226,12 +223,12 @@ class BatchScan:
             for name, found in job.scanned.detections.items():
                 job.seconds[name] = sum(found.seconds.values())
         except Exception as error:
-            return _fail(job, ERROR, _describe(error))
+            return job.fault(error)
         finally:
             self._shares.put(share)
         return job
 
-    def _finish(self, job: _Job | None) -> Finished | None:
+    def _finish(self, job: InFlight | None) -> Finished | None:
         """Everything that is said about the answers; nobody reads the checkpoint any more."""
         if job is None:
             return None
@@ -254,13 +251,13 @@ class BatchScan:
             if self.options.maps is not None and planes is not None:
                 planes.evidence.maps.save(self.options.maps / f"{file_name(job.entry.id)}.npz")
         except Exception as error:
-            return Finished(_fail(job, ERROR, _describe(error)).row)
+            return Finished(job.fault(error).row)
         return Finished(row, scanned)
 
     def of_model(self, model: Model, name: str, progress: OnProgress | None = None) -> Finished:
         """Scans one model that is in memory; its row is called `name` and has no path and no hash."""
         count, entry = None if progress is None else ProgressCount(progress, 1), Entry(name, Path())
-        job = _Job(entry, self._new_row(entry), all_told(None, count), model)
+        job = InFlight(entry, self._new_row(entry), all_told(None, count), model=model)
         job.row["path"], job.row["format"] = "", IN_MEMORY
         fields.fill_model_fields(job.row, model, self._notes)
         made = self._finish(self._scan(job))
@@ -272,7 +269,7 @@ class BatchScan:
 
     def failed(self, entry: Entry, reason: str) -> Row:
         """The error row of an entry that this process may not touch: it has killed others."""
-        return _fail(_Job(entry, self._new_row(entry)), ERROR, reason).row
+        return InFlight(entry, self._new_row(entry)).fail(ERROR, reason).row
 
     def key(self, entry: Entry) -> tuple[str, str, str]:
         """(id, settings hash, version): what finds this entry's rows whatever its content was."""
@@ -333,18 +330,3 @@ def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], EarlierRow]) 
         before = done.get(identity(finished.row))
         if before is None or before.get("reason") != finished.row["reason"]:
             yield finished
-
-
-def _fail(job: _Job, status: str, reason: str) -> _Job:
-    if job.entry.remote is not None and job.entry.path != checkpoint_list.ELSEWHERE:
-        # Where its copy happened to be is nobody's concern, and changes from run to run.
-        reason = reason.replace(str(job.entry.path), job.entry.where)
-    job.row["status"], job.row["reason"] = status, reason
-    fields.clear_findings(job.row)
-    job.model = job.scanned = None
-    return job
-
-
-def _describe(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:2000] if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text[:2000]}"
