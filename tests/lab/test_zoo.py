@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_jax import checkpoints, models
-from xray_jax.lab import plans, specs, train_model, trigger_files, zoo
+from xray_jax.lab import specs, train_model, trigger_files, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
@@ -157,18 +157,6 @@ def test_refusal_rules(
 ) -> None:
     record = {"attack_success": success, "clean_accuracy": accuracy, "targets": targets, "spec": {"attack": attack}}
     assert (specs.failure(record, clean) is not None) is failed
-
-
-def test_a_plan_spreads_targets_and_seeds() -> None:
-    planned = list(
-        plans.grid(
-            ["clean", "badnets"], [3, 5], 3, dataset="bands", architecture="preactresnet-small", strategy="all-to-one",
-            rate=0.1, first_seed=10, training=TRAINING,
-        )
-    )  # fmt: skip
-    assert [spec.target for spec in planned] == [0, 0, 0, 3, 5, 3]
-    assert [spec.seed for spec in planned] == [spec.training.seed for spec in planned] == list(range(10, 16))
-    assert len({spec.id for spec in planned}) == 6
 
 
 def test_presets_of_the_registry_build_for_any_class_count() -> None:

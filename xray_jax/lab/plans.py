@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from xray_jax.lab.adaptive.kinds import kinds_of
-from xray_jax.lab.controls import CONTROLS
-from xray_jax.lab.specs import CLEAN, ModelSpec
+from xray_jax.lab.specs import CLEAN, ModelSpec, takes_start
 from xray_jax.lab.training import TrainOptions
 
 
@@ -17,8 +15,9 @@ def grid(
 
     Those that start from a clean model take `starts`, ids of them, in turn.
     """
-    needs_start = CONTROLS[control].changes_trained or kinds_of(adaptive)
     for group, attack in enumerate(attacks):
+        own_control, own_adaptive = (control, "") if attack == CLEAN else ("", adaptive)
+        turns = starts if takes_start(own_control, own_adaptive) else ()
         for number in range(count):
             yield ModelSpec(
                 dataset=dataset,
@@ -27,9 +26,9 @@ def grid(
                 strategy=strategy,
                 target=0 if attack == CLEAN else targets[number % len(targets)],
                 rate=rate,
-                control=control if attack == CLEAN else "",
-                adaptive="" if attack == CLEAN else adaptive,
-                start=starts[number % len(starts)] if starts and needs_start else "",
+                control=own_control,
+                adaptive=own_adaptive,
+                start=turns[number % len(turns)] if turns else "",
                 seed=first_seed + group * count + number,
                 training=training,
             )

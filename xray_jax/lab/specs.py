@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xray_jax.lab.adaptive.kinds import kinds_of
+from xray_jax.lab.controls import CONTROLS
 from xray_jax.lab.training import TrainOptions
 
 CLEAN = "clean"
@@ -56,6 +57,8 @@ class ModelSpec:
             raise ValueError(f"control {self.control} is of clean models, not of {self.attack}")
         if kinds_of(self.adaptive) and self.attack == CLEAN:
             raise ValueError(f"a clean model has no attacker who evades {self.adaptive}")
+        if self.start and not takes_start(self.control, self.adaptive):
+            raise ValueError(f"{self.id} is trained from scratch: it cannot start from {self.start}")
         object.__setattr__(self, "training", dataclasses.replace(self.training, seed=self.seed))
 
     @property
@@ -84,6 +87,11 @@ class ModelSpec:
     def of(cls, settings: Mapping[str, Any]) -> "ModelSpec":
         """The specification that `settings` gave."""
         return cls(**{**settings, "training": TrainOptions(**settings["training"])})
+
+
+def takes_start(control: str, adaptive: str) -> bool:
+    """Whether a model may be made of a trained clean one: by the control `control`, or an attacker who evades."""
+    return CONTROLS[control].changes_trained or bool(kinds_of(adaptive))
 
 
 def least_success(spec: Mapping[str, Any]) -> float:

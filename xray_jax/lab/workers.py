@@ -8,7 +8,7 @@ from dataclasses import replace
 from multiprocessing import connection
 from typing import NamedTuple
 
-from xray_jax.lab import worker, zoo
+from xray_jax.lab import plan_check, worker, zoo
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.train_model import Record, Report
 from xray_jax.lab.worker import Place
@@ -40,9 +40,14 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
       place: where; its `cpus` are those of all processes together, empty for all that this process may use.
       count: of processes, at least 1.
       report: takes lines of progress, of all of them.
+
+    Raises:
+      ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
+    planned, records = list(planned), zoo.read_records(place.folder)
+    plan_check.check(planned, records)
     place.folder.mkdir(parents=True, exist_ok=True)
-    known = {record["id"] for record in zoo.read_records(place.folder)}
+    known = {record["id"] for record in records}
     waiting = [spec for spec in planned if spec.id not in known]
     parts = cpu_shares(place.cpus or _cpus(), min(count, len(waiting)))
     lost: list[str] = []

@@ -17,7 +17,7 @@ import numpy as np
 
 from xray_jax import checkpoints
 from xray_jax.files import atomic_write
-from xray_jax.lab import controls, specs, trigger_files
+from xray_jax.lab import controls, plan_check, specs, trigger_files
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.resume import Progress
 from xray_jax.lab.sheet import sheet
@@ -50,9 +50,13 @@ def train_zoo(
       report: takes lines of progress.
       starts: zoo of the clean models that a spec names as its start.
       together: up to so many models of one recipe are trained at once.
+
+    Raises:
+      ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
+    planned, records = list(planned), read_records(folder)
+    plan_check.check(planned, records)
     folder.mkdir(parents=True, exist_ok=True)
-    records = read_records(folder)
     known = {record["id"] for record in records}
     for group in _groups([spec for spec in planned if spec.id not in known], together):
         if len(group) == 1:
