@@ -1,5 +1,7 @@
 """AUROC against scikit-learn, intervals against what is known of them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -45,3 +47,35 @@ def test_extremes() -> None:
     same = auroc([1.0, 1.0], [1.0])
     assert same is not None
     assert same.value == 0.5
+
+
+def slow_interval(wins: np.ndarray, resamples: int) -> list[float]:
+    """Every pair of every draw looked up, one draw at a time."""
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, wins.shape[0], (resamples, wins.shape[0]))
+    columns = generator.integers(0, wins.shape[1], (resamples, wins.shape[1]))
+    drawn = [wins[np.ix_(own, theirs)].mean() for own, theirs in zip(rows, columns, strict=True)]
+    return np.percentile(drawn, [2.5, 97.5]).tolist()
+
+
+@pytest.mark.parametrize(("backdoored", "clean"), [(3, 19), (40, 7), (1, 1)])
+def test_the_interval_is_that_of_all_pairs_of_all_draws(backdoored: int, clean: int) -> None:
+    generator = np.random.default_rng(1)
+    low, high = generator.integers(0, 9, backdoored), generator.integers(3, 12, clean)
+    found = auroc(low.tolist(), high.tolist(), resamples=300)
+    assert found is not None
+    wins = (low[:, None] < high) + 0.5 * (low[:, None] == high)
+    assert [found.low, found.high] == slow_interval(wins, 300)
+
+
+def test_memory_grows_with_the_models_not_with_their_product() -> None:
+    """Of 100 and 100 models all pairs of all draws are 160 MB, of twice as many four times that."""
+    generator = np.random.default_rng(0)
+    peaks = []
+    for models in (100, 200):
+        tracemalloc.start()
+        auroc(generator.normal(-1, 1, models).tolist(), generator.normal(0, 1, models).tolist())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] < 20e6
+    assert peaks[1] < 2.5 * peaks[0]

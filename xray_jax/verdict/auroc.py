@@ -51,9 +51,18 @@ def auroc(backdoored: Sequence[float], clean: Sequence[float], *, resamples: int
     generator = np.random.default_rng(seed)
     rows = generator.integers(0, wins.shape[0], (resamples, wins.shape[0]))
     columns = generator.integers(0, wins.shape[1], (resamples, wins.shape[1]))
-    drawn = wins[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
+    # By how often each model was drawn: the wins of all pairs of all draws would take memory by the models' product.
+    weighted = ((_counts(rows) @ wins) * _counts(columns)).sum(axis=1)
+    drawn = weighted / wins.size
     bounds = np.percentile(drawn, [2.5, 97.5])
     return Auroc(float(wins.mean()), float(bounds[0]), float(bounds[1]), *wins.shape)
+
+
+def _counts(drawn: np.ndarray) -> np.ndarray:
+    """How often each of n numbers occurs in each line: `[resamples, n]` numbers under n -> `[resamples, n]` counts."""
+    resamples, n = drawn.shape
+    places = drawn + n * np.arange(resamples)[:, None]
+    return np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
 
 
 def roc(backdoored: Sequence[float], clean: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,8 @@ NOT_COMPARED = ("planes",)
 eight standard deviations of RE among clean ones without (docs/references.md)."""
 SHIPPED = ("cifar10-preactresnet-small",)
 """References of the package, by the name that `load` takes: the demo's network on the images that ship."""
+_ROUNDING = 0.02
+"""Of the spread between models, what half precision may lose of a statistic that is kept in it."""
 _MAX_BYTES = 1 << 28
 _ABOUT = "about"
 _SIDES = {"high": 1.0, "low": -1.0}
@@ -44,7 +46,8 @@ class References:
       accuracies: clean accuracies, `[R]`, 0 to 1.
       samples: hash of the samples that they were scanned with (`sweep.provenance.samples_hash`).
       settings: of each detector that they were scanned with.
-      statistics: "detector.statistic" -> float32 `[R, *shape]`; high is suspect.
+      statistics: "detector.statistic" -> float16 or float32 `[R, *shape]`; high is suspect. Half precision where that
+        tells the models apart as well.
     """
 
     source: str
@@ -161,7 +164,9 @@ class References:
           fuse: one score from all statistics; the verdict's unless another is to be compared with it.
           without: references to leave out, by SHA-256.
         """
-        own = {name: value for name, value in statistics_of(row).items() if name in self.statistics}
+        found = statistics_of(row)
+        # Rounded as the references are: a model has the same numbers whether it is judged or a reference.
+        own = {name: _in(theirs.dtype, found[name]) for name, theirs in self.statistics.items() if name in found}
         others = self.others(row, without)
         if not own or others.sum() < conformal.LEAST_REFERENCES:
             return None
@@ -174,22 +179,21 @@ class References:
         return found.element[-1] if by_class else None
 
     def save(self, path: str | Path) -> None:
-        """Writes one compressed `.npz`, statistics in half precision."""
+        """Writes one compressed `.npz`."""
         about: dict[str, Any] = {
             name: getattr(self, name) for name in self.__dataclass_fields__ if name != "statistics"
         }
-        arrays: dict[str, Any] = {name: np.asarray(value, np.float16) for name, value in self.statistics.items()}
         text = np.frombuffer(json.dumps({"format": FORMAT, **about}).encode(), np.uint8)
+        arrays: dict[str, Any] = {_ABOUT: text, **self.statistics}
         with atomic_write(Path(path), "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{_ABOUT: text, **arrays})
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def statistics_of(row: Row) -> dict[str, np.ndarray]:
     """What models are compared by, by "detector.statistic"; high is suspect.
 
     A detector's paired numbers or, where it has none, its statistics; nothing of those in `NOT_COMPARED`. What could
-    not be computed is left out. In half precision, as references keep them: a model has the same numbers whether it is
-    judged or a reference.
+    not be computed is left out.
     """
     found: dict[str, np.ndarray] = {}
     for detector in [name for name in row["detectors"] if name not in NOT_COMPARED]:
@@ -197,9 +201,22 @@ def statistics_of(row: Row) -> dict[str, np.ndarray]:
         own: dict[str, Any] = block.get("paired") or {
             s["name"]: _SIDES[s["suspect"]] * s["value"] for s in block["statistics"] if s["value"] is not None
         }
-        halves = {f"{detector}.{name}": np.asarray(value, np.float16) for name, value in own.items()}
-        found |= {name: half.astype(np.float32) for name, half in halves.items() if np.isfinite(half).all()}
+        numbers = {f"{detector}.{name}": np.asarray(value, np.float64) for name, value in own.items()}
+        found |= {name: value for name, value in numbers.items() if np.isfinite(value).all()}
     return found
+
+
+def _in(dtype: Any, values: np.ndarray) -> np.ndarray:
+    """Numbers in a type of less precision; those beyond its range at the ends of it."""
+    largest = np.finfo(dtype).max
+    return np.asarray(np.clip(values, -largest, largest).astype(dtype))
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    """A statistic of the models, `[R, *shape]`, in the precision that references keep it in."""
+    halves = _in(np.float16, values)
+    lost, spread = np.abs(values - halves).max(), np.sqrt(np.square(values - values.mean(axis=0)).mean())
+    return halves if lost <= _ROUNDING * spread else _in(np.float32, values)
 
 
 def from_rows(rows: Sequence[Row], source: str) -> References:
@@ -235,6 +252,11 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
             raise CalibrationError(f"{source}: rows {first['id']} and {row['id']} have different numbers of classes")
     by_row = [statistics_of(row) for row in chosen]
     shared = [name for name in by_row[0] if all(name in found for found in by_row)]
+    if not shared:
+        raise CalibrationError(
+            f"{source}: no numbers that can be compared and all models have (those of {' and '.join(NOT_COMPARED)} are "
+            "not compared); scan them with --detectors=probe,panel,margin,perturbation"
+        )
     return References(
         source=source,
         ids=tuple(row["id"] for row in chosen),
@@ -244,7 +266,7 @@ def from_rows(rows: Sequence[Row], source: str) -> References:
         accuracies=tuple(round(row["clean_accuracy"], 4) for row in chosen),
         samples=first["settings"]["samples"],
         settings={k: v for k, v in first["settings"]["detectors"].items() if v is not None},
-        statistics={name: np.stack([found[name] for found in by_row]) for name in shared},
+        statistics={name: _kept(np.stack([found[name] for found in by_row])) for name in shared},
     )
 
 
@@ -265,7 +287,8 @@ def load(path: str | Path) -> References:
             about = json.loads(arrays[_ABOUT].tobytes())
             if about.pop("format") != FORMAT:
                 raise CalibrationError(f"{where}: of another version of this tool; calibrate anew")
-            statistics = {name: np.asarray(arrays[name], np.float32) for name in arrays.files if name != _ABOUT}
+            kept = {name: arrays[name] for name in arrays.files if name != _ABOUT}
+            statistics = {n: v if v.dtype == np.float16 else np.asarray(v, np.float32) for n, v in kept.items()}
         about |= {name: tuple(about[name]) for name in ("ids", "sha256", "architectures", "accuracies")}
         # The file of rows that they were made of says nothing to those who have only their name.
         made = References(**about | ({"source": shipped} if shipped else {}), statistics=statistics)
