@@ -198,7 +198,7 @@ class Row(TypedDict):
       verdict_re: the planes' RE alone.
       verdict_ats: the planes' ATS alone.
       comparison: how the model stands among the reference models; None without them.
-      target_label: the likely target.
+      target_label: the likely target: of what the verdict rests on, if it names one.
       clean_accuracy: on the clean samples.
       accuracy_images: how many those were.
       constant_output: whether all of them got one label.

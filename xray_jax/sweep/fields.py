@@ -13,8 +13,11 @@ from xray_jax.prepare import PreparedModel
 from xray_jax.rows.file import encode
 from xray_jax.rows.row import ComparisonFields, Row
 from xray_jax.verdict.comparison import compare
-from xray_jax.verdict.decision import STANDS_OUT, Decision
+from xray_jax.verdict.decision import BY_PLANES, CONFIRMED_TRIGGER, NO_STAMP, STANDS_OUT, Decision
 from xray_jax.verdict.references import References
+
+DECIDED_BY = {CONFIRMED_TRIGGER: "probe", BY_PLANES: "planes", NO_STAMP: "planes"}
+"""Basis of a verdict -> the detector that it rests on, whose target is the model's."""
 
 
 def fill_model_fields(row: Row, model: Model, notes: Iterable[str]) -> None:
@@ -51,9 +54,15 @@ def fill_comparison(row: Row, references: References | None, fpr: float) -> Comp
 
 
 def fill_verdict(row: Row, decision: Decision) -> None:
-    """The verdict, its basis, that of each statistic of the planes; a class that stands out is a likely target."""
+    """The verdict, its basis, that of each statistic of the planes; the likely target is that of what decided.
+
+    A confirmed trigger of several labels has none. Where nothing that names a class decided, the last word of the
+    detectors stays.
+    """
     comparison = row.get("comparison")
-    if decision.basis == STANDS_OUT and comparison and comparison["label"] is not None:
+    if decision.basis in DECIDED_BY:
+        row["target_label"] = row["detectors"][DECIDED_BY[decision.basis]]["target"]
+    elif decision.basis == STANDS_OUT and comparison and comparison["label"] is not None:
         row["target_label"] = comparison["label"]
     row["verdict"], row["basis"] = decision.verdict, decision.basis
     row["verdict_re"], row["verdict_ats"] = decision.re, decision.ats

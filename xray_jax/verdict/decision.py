@@ -14,6 +14,8 @@ RULES = ("either", "both", "re", "ats")
 """Which statistic of the planes at or under its threshold flags a model: either, both, or one alone."""
 CONFIRMED_TRIGGER = "confirmed trigger"
 STANDS_OUT, AMONG_REFERENCES = "stands out among the references", "like the references"
+NO_STAMP = "planes, no working stamp found"
+BY_PLANES = "planes"
 NOT_CALIBRATED = "not calibrated"
 OTHER_NETWORKS = "calibrated on other networks"
 NO_FINITE_LOGITS = "the model gives no finite logits on the planes"
@@ -73,7 +75,7 @@ def decide(
     if probe is None or found.basis == NO_FINITE_LOGITS:
         return found
     if found.verdict == BACKDOORED:
-        return replace(found, verdict=SUSPECT, basis="planes, no working stamp found")
+        return replace(found, verdict=SUSPECT, basis=NO_STAMP)
     if probe.evidence.verdict is Verdict.UNKNOWN:
         return replace(found, verdict=UNKNOWN, basis=probe.evidence.reason)
     return replace(found, verdict=CLEAN, basis="clean so far")
@@ -95,4 +97,4 @@ def _of_planes(model: PreparedModel, planes: Detection | None, calibration: Cali
     votes = [own[rule]] if rule in own else list(own.values())
     combine = all if rule == "both" else any
     flagged = combine(vote == BACKDOORED for vote in votes)
-    return Decision(BACKDOORED if flagged else CLEAN, "planes", own["re"], own["ats"])
+    return Decision(BACKDOORED if flagged else CLEAN, BY_PLANES, own["re"], own["ats"])

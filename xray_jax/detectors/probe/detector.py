@@ -24,7 +24,7 @@ from xray_jax.detectors.probe.default_null import DEFAULT_NULL, with_hinted
 from xray_jax.detectors.probe.null import Null
 from xray_jax.detectors.probe.options import ProbeOptions, split
 from xray_jax.detectors.probe.queries import Stamps
-from xray_jax.detectors.probe.result import ProbeResult, Verdict, judge
+from xray_jax.detectors.probe.result import ProbeResult, Verdict, judge, too_few_images
 from xray_jax.detectors.probe.search import SearchState
 from xray_jax.detectors.probe.stamps import FAMILIES
 from xray_jax.detectors.probe.stamps.cost import Cost
@@ -155,6 +155,9 @@ def probe(
     if heard and verdict is not Verdict.CONFIRMED:
         told = judge([each.finding for each in heard], null, model.num_classes, accuracy)
         verdict, reason, best = told if told[0] is Verdict.CONFIRMED else (verdict, reason, best)
+    if verdict is Verdict.NOTHING:
+        few = too_few_images(used.labels[count:], predicted[count:], model.num_classes)
+        verdict, reason = (Verdict.UNKNOWN, few) if few else (verdict, reason)
     curves = None
     if verdict is Verdict.CONFIRMED and best is not None:
 

@@ -1,6 +1,7 @@
 """Findings of the probe, the rule that confirms one as a trigger, and their JSON form. Pure."""
 
 import base64
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,29 @@ class Verdict(StrEnum):
     CONFIRMED = "confirmed"
     NOTHING = "nothing found"
     UNKNOWN = "unknown"
+
+
+def least_flip_rate(num_classes: int) -> float:
+    """What the lower bound of a confirmed trigger's flip rate reaches at least."""
+    return MIN_FLIP_RATE if num_classes >= FEW_CLASSES else MIN_FLIP_RATE_FEW_CLASSES
+
+
+def too_few_images(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> str | None:
+    """Why no stamp that sends images to one class could be confirmed on these images, even if it always worked.
+
+    Args:
+      truth: integers `[M]`, own labels of the images to confirm on.
+      predicted: integers `[M]`, the model's labels of them.
+      num_classes: of the model.
+    """
+    possible = max(int(np.count_nonzero((truth != t) & (predicted != t))) for t in range(num_classes))
+    needed = next(n for n in itertools.count(1) if score.interval(n, n)[0] >= least_flip_rate(num_classes))
+    if possible >= needed:
+        return None
+    return (
+        f"too few images to confirm a trigger: at most {possible} of the {len(truth)} unseen ones count for a class, "
+        f"{needed} are needed with {num_classes} classes; give more samples"
+    )
 
 
 @dataclass(frozen=True)
@@ -92,12 +116,11 @@ class Finding:
 
     def threshold(self, null: Null) -> float:
         """What `lower` must reach for the trigger to be confirmed; above 1 where clean models do the same."""
-        least = MIN_FLIP_RATE if len(self.target_labels) >= FEW_CLASSES else MIN_FLIP_RATE_FEW_CLASSES
         if self.runner_up >= FRAGILE:
             return 1 + RUNNER_UP_MARGIN
         lead = null.lead(self.family, self.weighted_rms)
         normal = min(null.ceiling(self.family, self.weighted_rms), self.runner_up + lead)
-        return max(least, normal + NULL_MARGIN, self.runner_up + RUNNER_UP_MARGIN)
+        return max(least_flip_rate(len(self.target_labels)), normal + NULL_MARGIN, self.runner_up + RUNNER_UP_MARGIN)
 
     def is_confirmed(self, null: Null) -> bool:
         """Whether the stamp is a confirmed trigger; a source-specific one never is (`judge`)."""
