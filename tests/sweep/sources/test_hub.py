@@ -80,6 +80,16 @@ def test_the_token_does_not_follow_to_another_server(hub: HubServer, monkeypatch
     assert [asked.authorization for asked in storage.log] == [None]
 
 
+def test_a_name_that_is_no_text_is_a_problem_of_its_own(hub: HubServer) -> None:
+    hub.models["owner/one"] = {"a\ud800.pth": Served(b"a"), "b.pth": Served(b"b")}
+    found = fetches.listed("hf://owner")
+    assert {name: each.problem is None for name, each in found.items()} == {
+        "one/a\\ud800.pth": False, "one/b.pth": True, "two/a.pth": True, "two/nested/b.onnx": True
+    }  # fmt: skip
+    assert "refused" in str(found["one/a\\ud800.pth"].problem)
+    assert fetches.content("hf://owner/one/b.pth") == b"b"
+
+
 @pytest.mark.parametrize(
     ("address", "what"),
     [
