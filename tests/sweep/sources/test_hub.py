@@ -94,19 +94,25 @@ def test_a_name_that_is_no_text_is_a_problem_of_its_own(hub: HubServer) -> None:
 
 def test_a_listing_of_models_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless(HubServer):
+        def pages(self) -> int:
+            return [asked.path for asked in self.log].count("/api/models")
+
         def find(self, path: str, query: Mapping[str, list[str]]) -> Served | None:
-            models = [{"id": f"owner/{len(self.log)}-{number}"} for number in range(10)]
-            link = f'<{self.url}/api/models?author=owner&cursor={len(self.log)}>; rel="next"'
+            if path != "/api/models":
+                return super().find(path, query)
+            models = [{"id": f"owner/{self.pages()}-{number}"} for number in range(10)]
+            link = f'<{self.url}/api/models?author=owner&cursor={self.pages()}>; rel="next"'
             # A hundred pages at most, so that a test that fails ends too.
-            headers = {"Link": link} if len(self.log) < 100 else {}
+            headers = {"Link": link} if self.pages() < 100 else {}
             return Served(json.dumps(models).encode(), None, False, headers=headers)
 
     monkeypatch.setattr(hubs, "MOST_MODELS", 30)
     with serve(Endless({})) as server:
+        assert isinstance(server, Endless)
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         with pytest.raises(SourceError, match="hf://owner: the hub lists more than 30 models"):
             fetches.listed("hf://owner")
-        assert len(server.log) == 4
+        assert server.pages() == 4
 
 
 @pytest.mark.parametrize(
