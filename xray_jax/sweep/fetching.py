@@ -72,7 +72,7 @@ class Fetching:
 
     def turn(self, entry: Entry) -> int | None:
         """The entry's place among those to be fetched, to be taken in the order of the entries; None: it is here."""
-        return self._fetcher.turns.take() if entry.remote is not None and entry.path == ELSEWHERE else None
+        return self._fetcher.turns.take() if _is_elsewhere(entry) else None
 
     def fetch(self, entry: Entry, turn: int | None, begins: Callable[[], None] = nothing) -> Fetched:
         """The entry with a copy, or why there is none; `begins` is called before anything is fetched."""
@@ -109,7 +109,11 @@ class Fetching:
 
 
 class Ahead:
-    """Entries in their order, as they are ready to be scanned: some are fetched while others are worked on."""
+    """Entries as they are ready to be scanned: what lies elsewhere is fetched while others are worked on.
+
+    Those of this machine come in their order. What has been fetched comes before them, since it holds room, and waits
+    for nothing that is still being fetched.
+    """
 
     def __init__(self, entries: Iterable[Entry], fetching: Fetching | None, ahead: int) -> None:
         """
@@ -117,8 +121,11 @@ class Ahead:
           fetching: None where nothing lies elsewhere.
           ahead: entries that may be fetched, or ready, at once.
         """
-        self._entries, self._fetching, self._ahead = deque(entries), fetching, ahead
-        self._begun: deque[Future[Fetched]] = deque()
+        self._here, self._elsewhere = deque[Entry](), deque[Entry]()
+        for entry in entries:
+            (self._here if fetching is None or not _is_elsewhere(entry) else self._elsewhere).append(entry)
+        self._fetching, self._ahead = fetching, ahead
+        self._begun: list[Future[Fetched]] = []
         self._pool = None if fetching is None else ThreadPoolExecutor(_THREADS, "fetch")
         self._lock, self._closed = Lock(), False
         self._ready, self._wake = os.pipe()
@@ -126,25 +133,29 @@ class Ahead:
         os.set_blocking(self._wake, False)
 
     def __len__(self) -> int:
-        return len(self._entries) + len(self._begun)
+        return len(self._here) + len(self._elsewhere) + len(self._begun)
 
     def fileno(self) -> int:
         """Readable when something may have become ready."""
         return self._ready
 
     def take(self) -> Fetched | None:
-        """The next one, where it is ready."""
-        while self._entries and len(self._begun) < self._ahead:
-            self._begin(self._entries.popleft())
+        """One that is ready; None where none is."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._ready, 1 << 12)
-        if not self._begun or not self._begun[0].done():
-            return None
-        return self._begun.popleft().result()
+        fetched = next((each for each in self._begun if each.done()), None)
+        if fetched is not None:
+            self._begun.remove(fetched)
+        while self._elsewhere and len(self._begun) < self._ahead:
+            self._begin(self._elsewhere.popleft())
+        if fetched is not None:
+            return fetched.result()
+        return Fetched(self._here.popleft()) if self._here else None
 
     def close(self) -> None:
         """Begins nothing more."""
-        self._entries.clear()
+        self._here.clear()
+        self._elsewhere.clear()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
@@ -159,12 +170,13 @@ class Ahead:
                 os.write(self._wake, b".")
 
     def _begin(self, entry: Entry) -> None:
-        turn = None if self._fetching is None else self._fetching.turn(entry)
-        if self._pool is None or self._fetching is None or turn is None:
-            here: Future[Fetched] = Future()
-            here.set_result(Fetched(entry))
-            self._begun.append(here)
-            return
-        future = self._pool.submit(self._fetching.fetch, entry, turn)
+        assert self._pool is not None
+        assert self._fetching is not None
+        future = self._pool.submit(self._fetching.fetch, entry, self._fetching.turn(entry))
         future.add_done_callback(self._tell)
         self._begun.append(future)
+
+
+def _is_elsewhere(entry: Entry) -> bool:
+    """Whether it has to be fetched."""
+    return entry.remote is not None and entry.path == ELSEWHERE

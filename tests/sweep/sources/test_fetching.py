@@ -1,5 +1,6 @@
 """Batch scans of checkpoints that lie elsewhere: rows as of local files, faults as rows, nothing fetched twice."""
 
+import contextlib
 import dataclasses
 import select
 import threading
@@ -121,36 +122,43 @@ def test_worker_processes_get_copies_and_no_network(zoo: Path, server: Server, t
     assert comparable(rows, server) == comparable(scans.run(entries(server), sources=IMPATIENT), server)
 
 
-class _Gate(Fetching):
-    """Fetches when it is told to."""
+class _Gates(Fetching):
+    """Fetches what it is told to."""
 
-    def __init__(self) -> None:
-        self.open = threading.Event()
-        self._next = 0
+    def __init__(self, *names: str) -> None:
+        self.open = {name: threading.Event() for name in names}
 
     def turn(self, entry: Entry) -> int | None:
-        return 0 if entry.remote is not None else None
+        return 0
 
     def fetch(self, entry: Entry, turn: int | None, begins: Callable[[], None] = nothing) -> Fetched:
-        assert self.open.wait(10)
+        assert self.open[entry.id].wait(10)
         return Fetched(entry, reason="it is not there")
 
 
-def test_entries_come_in_order_and_tell_when_they_are_ready() -> None:
-    gate = _Gate()
-    listed = [Entry("a", Path("a")), Entry("b", ELSEWHERE, remote=remote("s3://bucket/b")), Entry("c", Path("c"))]
-    ahead = Ahead(listed, gate, 2)
-    first = ahead.take()
-    assert first is not None
-    assert (first.entry.id, len(ahead)) == ("a", 2)
-    assert ahead.take() is None
-    assert not select.select([ahead], [], [], 0)[0]
-    gate.open.set()
-    assert select.select([ahead], [], [], 10)[0]
-    found = [ahead.take(), ahead.take()]
-    assert [(each.entry.id, each.reason) for each in found if each] == [("b", "it is not there"), ("c", None)]
-    assert len(ahead) == 0
-    ahead.close()
+def test_what_is_ready_waits_for_nothing_that_is_not_and_tells_of_itself() -> None:
+    gates = _Gates("slow", "fast", "last")
+    elsewhere = {name: Entry(name, ELSEWHERE, remote=remote(f"s3://bucket/{name}")) for name in gates.open}
+    here = {name: Entry(name, Path(name)) for name in "ab"}
+    listed = [elsewhere["slow"], here["a"], elsewhere["fast"], elsewhere["last"], here["b"]]
+    with contextlib.closing(Ahead(listed, gates, 2)) as ahead:
+        first = ahead.take()
+        assert first is not None
+        assert (first.entry.id, first.reason, len(ahead)) == ("a", None, 4)
+        assert not select.select([ahead], [], [], 0)[0]
+        for name in ("fast", "last"):
+            gates.open[name].set()
+            assert select.select([ahead], [], [], 10)[0]
+            fetched = ahead.take()
+            assert fetched is not None
+            assert (fetched.entry.id, fetched.reason) == (name, "it is not there")
+        found = [ahead.take(), ahead.take()]
+        assert [each and each.entry.id for each in found] == ["b", None]
+        gates.open["slow"].set()
+        assert select.select([ahead], [], [], 10)[0]
+        fetched = ahead.take()
+        assert fetched is not None
+        assert (fetched.entry.id, len(ahead)) == ("slow", 0)
 
 
 def test_processes_that_parse_have_no_credentials() -> None:

@@ -1,7 +1,8 @@
 """A hub that speaks the hub's API, through its own library and `HF_ENDPOINT`."""
 
 import dataclasses
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.sweep.sources import fetches
 from tests.sweep.sources.fetches import IMPATIENT
 from tests.sweep.sources.servers import COMMIT, HubServer, Served, Server, serve
 from xray_jax.sweep.checkpoint_list import ManifestError, collect
+from xray_jax.sweep.sources import hub as hubs
 from xray_jax.sweep.sources.address import SourceError
 
 pytest.importorskip("huggingface_hub", reason="needs the extra hub")
@@ -78,6 +80,39 @@ def test_the_token_does_not_follow_to_another_server(hub: HubServer, monkeypatch
         assert fetches.content("hf://owner/two/a.pth") == b"a"
     assert {asked.authorization for asked in hub.log if asked.path == path} == {f"Bearer {HubServer.TOKEN}"}
     assert [asked.authorization for asked in storage.log] == [None]
+
+
+def test_a_name_that_is_no_text_is_a_problem_of_its_own(hub: HubServer) -> None:
+    hub.models["owner/one"] = {"a\ud800.pth": Served(b"a"), "b.pth": Served(b"b")}
+    found = fetches.listed("hf://owner")
+    assert {name: each.problem is None for name, each in found.items()} == {
+        "one/a\\ud800.pth": False, "one/b.pth": True, "two/a.pth": True, "two/nested/b.onnx": True
+    }  # fmt: skip
+    assert "refused" in str(found["one/a\\ud800.pth"].problem)
+    assert fetches.content("hf://owner/one/b.pth") == b"b"
+
+
+def test_a_listing_of_models_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(HubServer):
+        def pages(self) -> int:
+            return [asked.path for asked in self.log].count("/api/models")
+
+        def find(self, path: str, query: Mapping[str, list[str]]) -> Served | None:
+            if path != "/api/models":
+                return super().find(path, query)
+            models = [{"id": f"owner/{self.pages()}-{number}"} for number in range(10)]
+            link = f'<{self.url}/api/models?author=owner&cursor={self.pages()}>; rel="next"'
+            # A hundred pages at most, so that a test that fails ends too.
+            headers = {"Link": link} if self.pages() < 100 else {}
+            return Served(json.dumps(models).encode(), None, False, headers=headers)
+
+    monkeypatch.setattr(hubs, "MOST_MODELS", 30)
+    with serve(Endless({})) as server:
+        assert isinstance(server, Endless)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        with pytest.raises(SourceError, match="hf://owner: the hub lists more than 30 models"):
+            fetches.listed("hf://owner")
+        assert server.pages() == 4
 
 
 @pytest.mark.parametrize(

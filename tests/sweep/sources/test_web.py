@@ -96,6 +96,21 @@ def test_a_slow_body_is_given_up() -> None:
     assert "slow server" in text
 
 
+def test_a_body_that_always_brings_enough_to_go_on_ends_all_the_same() -> None:
+    served = Served(bytes(20), drip=0.05)
+    text, server = failure(served, fetch_seconds=0.1)
+    assert "too slow a server" in text
+    assert len(server.bodies()) == 1
+    # Waits between attempts count.
+    text, server = failure(Served(bytes(20), cuts=[5] * 9), fetch_seconds=0.1, backoff=0.2)
+    assert "too slow a server" in text
+    assert len(server.bodies()) == 1
+    # What is large may take its time.
+    with serve(Server({"/x.pth": served})) as server:
+        options = dataclasses.replace(IMPATIENT, fetch_seconds=0.1, fetch_rate=1)
+        assert content(f"{server.url}/x.pth", options) == bytes(20)
+
+
 def test_a_head_that_never_ends_is_given_up() -> None:
     started = time.monotonic()
     text, _ = failure(Served(BYTES, silent=0.1), attempts=1)

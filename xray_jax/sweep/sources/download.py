@@ -7,9 +7,9 @@ from pathlib import Path
 from threading import Event
 from typing import IO
 
-from xray_jax.sweep.sources.address import Address, SourceError
+from xray_jax.sweep.sources.address import SourceError
 from xray_jax.sweep.sources.options import GIB, SourceOptions
-from xray_jax.sweep.sources.remote import Body, RemoteFile, Transport
+from xray_jax.sweep.sources.remote import Body, Remote, RemoteFile, Transport
 from xray_jax.sweep.sources.transient import RestartError, TransientError, pause
 
 _PROGRESS = 1 << 20
@@ -18,18 +18,19 @@ _READ = 1 << 20
 
 
 class Download:
-    """Fetches files of one checkpoint.
+    """Fetches files of one checkpoint, in the time that it may take from here on.
 
     Attributes:
       left: bytes that the files still to come may have.
     """
 
-    def __init__(
-        self, transport: Transport, address: Address, revision: str | None, options: SourceOptions, stop: Event
-    ) -> None:
-        self._transport, self._address, self._revision = transport, address, revision
+    def __init__(self, transport: Transport, remote: Remote, options: SourceOptions, stop: Event) -> None:
+        self._transport, self._address, self._revision = transport, remote.address, remote.revision
         self._options, self._stop = options, stop
         self.left = min(options.max_download, options.cache_limit)
+        size = self.left if remote.size is None else remote.size
+        self._allowed = options.fetch_seconds + size / options.fetch_rate
+        self._end = time.monotonic() + self._allowed
 
     def fetch(self, file: RemoteFile, part: Path) -> str:
         """Fetches one file to `part`, going on from what is there, and returns its SHA-256.
@@ -72,6 +73,7 @@ class Download:
             digest = _cut(out, 0)
         if file.size is not None and out.tell() == file.size:
             return digest
+        self._check_time(file)
         with self._transport.open(self._address, file, self._revision, out.tell()) as body:
             if body.offset != out.tell():
                 digest = _cut(out, body.offset)
@@ -97,6 +99,7 @@ class Download:
         options, begun, received = self._options, time.monotonic(), 0
         for block in body.blocks:
             yield block
+            self._check_time(file)
             if self._stop.is_set():
                 raise SourceError("the run is over")
             received += len(block)
@@ -107,6 +110,12 @@ class Download:
                         str(self._error(file, f"only {received} bytes in {took:.0f} s: a slow server"))
                     )
                 begun, received = time.monotonic(), 0
+
+    def _check_time(self, file: RemoteFile) -> None:
+        if time.monotonic() > self._end:
+            raise self._error(
+                file, f"not all here after {self._allowed:.0f} s: too slow a server; with --cache another run goes on"
+            )
 
     def _check(self, file: RemoteFile, size: int) -> None:
         if size > self.left:

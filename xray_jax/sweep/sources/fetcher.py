@@ -128,7 +128,7 @@ class Fetcher:
         cache.reserve(held, min(options.max_download, options.cache_limit) if remote.size is None else remote.size)
         self.turns.passes(turn)
         transport = self._sources.transport(remote.address.scheme)
-        download = Download(transport, remote.address, remote.revision, options, self._stop)
+        download = Download(transport, remote, options, self._stop)
         digests = {}
         for number, file in enumerate(remote.files):
             held.take_back(number, file.name)

@@ -6,6 +6,7 @@ The library's downloads obey no limit while they run, and wait as long as a serv
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from threading import Event
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ from xray_jax.sweep.sources.transient import RETRIED, TransientError, retry_afte
 
 T = TypeVar("T")
 EXTRA = "pip install 'xray-jax[hub]'"
+MOST_MODELS = 100_000
+"""Of one owner; a listing may go on for ever."""
 
 
 class Hub:
@@ -36,7 +39,13 @@ class Hub:
 
     def repositories(self, address: Address) -> list[str]:
         """The names "owner/name" of all models of an owner, sorted."""
-        found = self._ask(address, lambda api: [model.id for model in api.list_models(author=address.owner)])
+        found = self._ask(
+            address, lambda api: [each.id for each in islice(api.list_models(author=address.owner), MOST_MODELS + 1)]
+        )
+        if len(found) > MOST_MODELS:
+            raise SourceError(
+                f"{address.shown}: the hub lists more than {MOST_MODELS} models; name the ones to scan in a manifest"
+            )
         if not found:
             raise SourceError(
                 f"{address.shown}: no models; check the owner's name, or set HF_TOKEN if they are private"

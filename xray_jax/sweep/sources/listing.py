@@ -135,7 +135,9 @@ def _checked_groups(files: Sequence[RemoteFile]) -> list[Group]:
         try:
             check_name(file.name)
         except SourceError as error:
-            found.append(Group(file.name[:200], (file,), problem=str(error)))
+            # Halves of characters (surrogates) cannot be written.
+            name = file.name[:200].encode(errors="backslashreplace").decode()
+            found.append(Group(name, (file,), problem=str(error)))
         else:
             sound.append(file)
     return found + groups(sound)

@@ -18,6 +18,8 @@ class SourceOptions:
       timeout: seconds without an answer, or without a byte, after which a connection is given up.
       slow_window: seconds after which a body is measured.
       slow_bytes: a body that brings less than this in such a window is given up.
+      fetch_seconds, fetch_rate: a checkpoint may take this many seconds, and for its size what it takes at this many
+        bytes a second; with waits and all attempts. One of unknown size as if it were of the largest.
       attempts: at a request, or at a body that brings nothing new.
       backoff: seconds before the second attempt; doubled each time.
       longest_wait: seconds; a server that asks for a longer wait (Retry-After) is not waited for.
@@ -30,6 +32,8 @@ class SourceOptions:
     timeout: float = 30.0
     slow_window: float = 60.0
     slow_bytes: int = 1 << 16
+    fetch_seconds: float = 600.0
+    fetch_rate: int = 1 << 18
     attempts: int = 5
     backoff: float = 1.0
     longest_wait: float = 120.0

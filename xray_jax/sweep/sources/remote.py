@@ -9,6 +9,8 @@ from typing import Protocol
 from xray_jax.sweep.sources.address import Address, SourceError
 
 _LONGEST_PART = 255
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+"""Control characters, what parts names elsewhere, and halves of characters, which no file system and no URL has."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,6 @@ def check_name(name: str) -> str:
     """
     parts = name.split("/")
     long = any(len(part.encode(errors="surrogatepass")) > _LONGEST_PART for part in parts)
-    if long or any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\]", name):
+    if long or any(part in ("", ".", "..") for part in parts) or _UNUSABLE.search(name):
         raise SourceError(f"{name[:200]!r} is no name of a file below a folder: refused")
     return name
