@@ -16,16 +16,14 @@ import contextlib
 import functools
 import os
 import pickle
-import signal
 import sys
-import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from xray_jax.rows.file import identity
 from xray_jax.rows.row import EarlierRow, Row
@@ -100,7 +98,7 @@ def scatter(
         supervisor = _Supervisor(
             make, Ahead(entries, fetching, options.workers + _AHEAD), fetching, done, options, attempts
         )
-        with contextlib.closing(supervisor), exit_on_sigterm():
+        with contextlib.closing(supervisor):
             yield from supervisor.run()
 
 
@@ -329,21 +327,3 @@ def shares(workers: int) -> dict[str, str]:
     # XLA's CPU client sizes its thread pool by NPROC; its GPU client takes a fixed part of the memory at its start.
     given = {"NPROC": str(max(1, cpus // workers)), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / workers:.3f}"}
     return {name: os.environ.get(name, share) for name, share in given.items()}
-
-
-@contextlib.contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends this process as Ctrl-C does, with everything put away, where nobody else handles it."""
-    handles = threading.current_thread() is threading.main_thread()
-    if not handles or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, _: Any) -> NoReturn:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
