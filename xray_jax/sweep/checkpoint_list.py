@@ -156,6 +156,10 @@ def _read(path: Path) -> Iterator[Entry]:
             raise ManifestError(
                 f"{where}: `preprocess` must be a name or an object, got {str(content['preprocess'])[:100]}"
             )
+        if not isinstance(content.get("label"), str | int | float | None):
+            raise ManifestError(
+                f"{where}: `label` must be a word (clean, backdoored) or a number, got {str(content['label'])[:100]}"
+            )
         for name, kind in (("num_classes", int), ("target", int), ("architecture", str), ("id", str), ("part", str)):
             if content.get(name) is not None and not isinstance(content[name], kind):
                 raise ManifestError(f"{where}: `{name}` must be {kind.__name__}, got {content[name]!r}")

@@ -175,7 +175,7 @@ class _Supervisor:
                 if process in heard:
                     yield from self._listen(slot, process)
                 if slot.task is not None and time.monotonic() >= slot.deadline:
-                    self._ended(slot, f"timed out after {self._options.timeout:g} s")
+                    yield from self._ended(slot, f"timed out after {self._options.timeout:g} s")
 
     def close(self) -> None:
         """Kills what still runs; what that breaks off was no attempt."""
@@ -196,7 +196,7 @@ class _Supervisor:
                     if fetched.reason is None and not fetched.has_row:
                         self._assign(slot, _Task(fetched.entry, fetched.release))
                         break
-                    yield from self._unfetched(fetched)
+                    yield from self._without_process(fetched)
             if slot.task is None and self._again and alone:
                 # In a process that no other checkpoint has left anything in; and before what is still being fetched,
                 # which may wait for the room of this one's copy.
@@ -205,7 +205,7 @@ class _Supervisor:
                 self._assign(slot, self._again.popleft())
                 return
 
-    def _unfetched(self, fetched: Fetched) -> Iterator[Row]:
+    def _without_process(self, fetched: Fetched) -> Iterator[Row]:
         if fetched.reason is not None and self._fetching is not None:
             yield from self._fetching.new_rows(fetched)
 
@@ -232,7 +232,7 @@ class _Supervisor:
                 if slot.process is not process:
                     return
         except WorkerDiedError as error:
-            self._ended(slot, str(error) or None)
+            yield from self._ended(slot, str(error) or None)
 
     def _heard(self, slot: _Slot, process: WorkerProcess, message: Mapping[str, Any]) -> Iterator[Row]:
         """What follows from one message: rows, where it brings some.
@@ -280,8 +280,11 @@ class _Supervisor:
         task.release()
         slot.task = None
 
-    def _ended(self, slot: _Slot, why: str | None = None) -> None:
-        """The process is dead, or must die because of `why`; its checkpoint is tried again or is to be an error row."""
+    def _ended(self, slot: _Slot, why: str | None = None) -> Iterator[Row]:
+        """The process is dead, or must die because of `why`; its checkpoint is tried again or is to be an error row.
+
+        That is a process's row, which knows the content; where none can make it, this one's.
+        """
         process, task = slot.process, slot.task
         assert process is not None
         assert task is not None
@@ -291,7 +294,12 @@ class _Supervisor:
             return
         reason = (why or reason) + (f", in {slot.stage}" if slot.stage else "")
         if None in task.refused:
-            raise IsolationError(f"worker processes end without being given a checkpoint: {reason}")
+            if self._fetching is None:
+                raise IsolationError(f"worker processes end without being given a checkpoint: {reason}")
+            yield from self._without_process(Fetched(task.entry, reason=reason))
+            task.release()
+            slot.task = None
+            return
         deaths = task.deaths + 1 if task.identity is None else self._attempts[task.identity]
         if task.refused or deaths >= ATTEMPTS:
             # Not even to be hashed, where that is what ended it.
