@@ -285,7 +285,8 @@ def _write_new(worker: Worker, entries: list[Entry], writer: row_file.RowWriter)
 def _new_rows(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> Generator[Row, None, None]:
     """Rows as this process, a cluster or worker processes make them."""
     job = worker.job
-    make = functools.partial(_in_process, job)
+    # What is to be scanned they are told entry by entry; its address may hold a password.
+    make = functools.partial(_in_process, replace(job, checkpoints=""))
     if job.ray is not None:
         yield from ray_backend.scatter(make, worker.failed, entries, writer.done, job.ray)
     elif job.isolation is not None:

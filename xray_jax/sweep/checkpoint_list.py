@@ -60,6 +60,14 @@ class Entry:
         """Its path, or its address without secrets."""
         return str(self.path) if self.remote is None else self.remote.address.shown
 
+    @property
+    def without_secrets(self) -> "Entry":
+        """The same, fetched: what says how, user and password or a signature among it, is left out."""
+        if self.remote is None:
+            return self
+        address = replace(self.remote.address, full=self.remote.address.shown)
+        return replace(self, remote=Remote(address, self.remote.revision))
+
 
 def collect(
     spec: str,

@@ -223,7 +223,7 @@ class _Supervisor:
         slot.deadline = time.monotonic() + self._options.timeout
         # One that has died since is found out when it is listened to.
         with contextlib.suppress(WorkerDiedError):
-            process.request(Request(task.entry, self._done[task.entry.id], spent | task.refused))
+            process.request(Request(task.entry.without_secrets, self._done[task.entry.id], spent | task.refused))
 
     def _listen(self, slot: _Slot, process: WorkerProcess) -> Iterator[Row]:
         try:
