@@ -325,7 +325,8 @@ def _earlier(row: Row) -> EarlierRow:
         "sha256": row.get("sha256"),
         "settings_hash": _shared(row["settings_hash"]),
         "version": _shared(row.get("version")),
-        "reason": row.get("reason"),
+        # Only where there is no content hash does a later run compare it; it may be long, and there may be many.
+        "reason": None if row.get("sha256") else row.get("reason"),
     }
     if row.get("revision") is not None:
         earlier["source"], earlier["revision"] = row.get("source"), row["revision"]

@@ -18,7 +18,7 @@ import os
 import pickle
 import sys
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import EarlierRow, Row
+from xray_jax.rows.row import EarlierRow, Row, by_id
 from xray_jax.rows.schema import is_row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
@@ -156,9 +156,7 @@ class _Supervisor:
         self._tell = functools.cache(lambda network: print(f"worker processes: {network}", file=sys.stderr))
         self._again: deque[_Task] = deque()
         self._slots = [_Slot() for _ in range(min(options.workers, len(waiting)))]
-        self._done: defaultdict[str, dict[tuple[Any, ...], EarlierRow]] = defaultdict(dict)
-        for key, row in done.items():
-            self._done[row["id"]][key] = row
+        self._done = by_id(done)
 
     def run(self) -> Iterator[Row]:
         while True:
@@ -223,7 +221,9 @@ class _Supervisor:
         slot.deadline = time.monotonic() + self._options.timeout
         # One that has died since is found out when it is listened to.
         with contextlib.suppress(WorkerDiedError):
-            process.request(Request(task.entry.without_secrets, self._done[task.entry.id], spent | task.refused))
+            process.request(
+                Request(task.entry.without_secrets, self._done.get(task.entry.id, {}), spent | task.refused)
+            )
 
     def _listen(self, slot: _Slot, process: WorkerProcess) -> Iterator[Row]:
         try:
