@@ -4,12 +4,14 @@ absl exits with 1 for a usage error and Python does for a crash; here 1 is a fin
 anything unforeseen with 2.
 """
 
+import contextlib
 import difflib
 import functools
 import os
 import shlex
 import shutil
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,15 +23,19 @@ from xray_jax.report.terminal_text import printable
 from xray_jax.scripts import command_help
 from xray_jax.scripts.command_help import AnyFlag, Command
 
-EXIT_ERROR, EXIT_USAGE = 2, 4
+EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 2, 4, 130
 HELP = frozenset({"--help", "-help", "--helpshort", "-helpshort", "-h", "-?"})
 _WIDTH = 100
 _SHOWN = 3
 
 
 def say(text: str) -> None:
-    """Prints on stderr, each line printable: what is said may quote a stranger's file, and that may hold escapes."""
-    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+    """Prints on stderr, each line printable: what is said may quote a stranger's file, and that may hold escapes.
+
+    Where nobody hears it any more (the terminal is gone), nothing is said.
+    """
+    with contextlib.suppress(OSError):
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def parse(command: Command, argv: Sequence[str]) -> list[str]:
@@ -137,22 +143,50 @@ def _about_file(command: Command, error: OSError) -> str:
 def run(main: Callable[[], int]) -> None:
     """Runs `main` and exits with its code; a ValueError is a usage error, an OSError an error, both one line."""
     command = command_help.of(main)
-    name = command.name
 
     def guarded(_: Sequence[str]) -> int:
         try:
             return main()
-        except ValueError as error:
-            say(f"{name}: {error}")
-            return EXIT_USAGE
-        except OSError as error:
-            say(f"{name}: {_about_file(command, error)}")
-            return EXIT_ERROR
-        except KeyboardInterrupt:
-            say(f"{name}: interrupted; the same command goes on from what is in --out")
-            return 130
-        except Exception:
-            say(traceback.format_exc().rstrip("\n"))
-            return EXIT_ERROR
+        except BaseException as error:
+            code = _explained(command, error)
+        _leave_threads(code)
+        return code
 
     app.run(guarded, flags_parser=functools.partial(parse, command))
+
+
+def _explained(command: Command, error: BaseException) -> int:
+    """Says what ended `main`, and returns the exit code.
+
+    Raises:
+      SystemExit: it is one, with a message of its own.
+    """
+    match error:
+        case ValueError():
+            say(f"{command.name}: {error}")
+            return EXIT_USAGE
+        case OSError():
+            say(f"{command.name}: {_about_file(command, error)}")
+            return EXIT_ERROR
+        case KeyboardInterrupt():
+            say(f"{command.name}: interrupted; the same command goes on from what is in --out")
+            return EXIT_INTERRUPTED
+        case SystemExit(code=int(code)):
+            return code
+        case Exception():
+            say("".join(traceback.format_exception(error)).rstrip("\n"))
+            return EXIT_ERROR
+    raise error
+
+
+def _leave_threads(code: int) -> None:
+    """Ends the process now where other threads still work: Python waits for them at its end, for hours if they scan.
+
+    Nothing asks for what they would find: the row file is closed.
+    """
+    if all(thread is threading.current_thread() or thread.daemon for thread in threading.enumerate()):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)

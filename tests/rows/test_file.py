@@ -86,6 +86,14 @@ def test_the_later_row_of_one_scan_is_done(tmp_path: Path) -> None:
         assert [row["reason"] for row in writer.done.values()] == ["a.pt: damaged"]
 
 
+def test_what_a_later_run_does_not_compare_is_not_held(tmp_path: Path) -> None:
+    """Reasons may be long, and many rows may have one."""
+    with RowWriter(tmp_path / "rows.jsonl") as writer:
+        writer.write(error_row(id="known", sha256="a" * 64, reason="x" * 2000))
+        writer.write(error_row(id="never read", reason="gone"))
+        assert {row["id"]: row["reason"] for row in writer.done.values()} == {"known": None, "never read": "gone"}
+
+
 def test_a_content_that_was_scanned_before_another_one_is_not_done(tmp_path: Path) -> None:
     """Met again it is scanned again, or the row of the other one would go on to count."""
     path = tmp_path / "rows.jsonl"

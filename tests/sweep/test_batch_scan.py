@@ -211,7 +211,7 @@ def test_what_no_row_could_come_of_is_refused_before_anything_runs() -> None:
 
 
 def test_file_names_are_safe_and_distinct() -> None:
-    names = ["a/b", "a%2Fb", "a b.pt", "..", ".hidden", "ü" * 300, "ü" * 301, "x\udcff", "a:b*?"]
+    names = ["a/b", "a%2Fb", "a b.pt", "..", ".hidden", "ü" * 300, "ü" * 301, "x\udcff", "x\ud800", "a:b*?"]
     safe = [file_name(name) for name in names]
     assert len(set(safe)) == len(names)
     assert all("/" not in name and not name.startswith(".") and len(name.encode()) <= 255 for name in safe)

@@ -57,6 +57,7 @@ def test_manifest_lines(zoo: Path) -> None:
         ('{"path": "a", "preprocess": {"mean": [NaN], "std": [1]}}', "line 2: .*must be finite, got NaN"),
         ('{"path": "a", "epochs": -Infinity}', "line 2: .*must be finite, got -Infinity"),
         ('{"path": "a", "epochs": 1e999}', "line 2: .*must be finite, got 1e999"),
+        ('{"path": "a", "label": ["clean"]}', "line 2: `label` must be a word .* or a number, got .'clean'."),
         ('{"path": "b.pt"}', "two entries have the id 'b.pt'"),
     ],
 )

@@ -129,9 +129,7 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
     def end(number: int) -> int:
         """Starts the command, ends it when the pill hangs in a process of its own, and returns its worker."""
         began = attempts().count("1-hangs.safetensors")
-        # A shell's background jobs ignore Ctrl-C, and so would what they start.
-        listening = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=listening)
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=listen)
         worker = -1
         while attempts().count("1-hangs.safetensors") == began or len(members(worker)) < 2:
             assert process.poll() is None
@@ -142,7 +140,8 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
         process.wait()
         return worker
 
-    for number, count in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, 1), (signal.SIGKILL, 2)):
+    gentle = [(number, 0) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    for number, count in (*gentle, (signal.SIGKILL, 1), (signal.SIGKILL, 2)):
         worker = end(number)
         deadline = time.monotonic() + 20
         while members(worker):
@@ -155,6 +154,12 @@ def test_a_pill_that_ended_two_runs_is_not_opened_by_a_third(site: Path, zoo: Pa
     assert (good["status"], pill["status"]) == ("ok", "error"), good["reason"]
     assert pill["reason"] == "2 attempts ended without a row: the process was killed, or the machine stopped"
     assert not journal.exists()
+
+
+def listen() -> None:
+    """A shell's background jobs ignore Ctrl-C, those of `nohup` hang-ups, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def members(group: int) -> list[int]:

@@ -67,6 +67,24 @@ def test_rows_that_no_scan_of_these_settings_has_are_refused(tmp_path: Path) -> 
     assert {row["reason"] for row in rows.values()} == {"its process sent what no worker sends, in load"}
 
 
+class Raving(Forging):
+    """Of one entry says nothing that a worker says, not even that it was refused."""
+
+    def rows(self, entries: Sequence[Entry], done: Mapping[Any, Any], on_stage: OnStage) -> Iterator[Any]:
+        return iter([{"id": "raving"}]) if entries[0].id == "raving" else super().rows(entries, done, on_stage)
+
+
+def test_where_no_process_can_make_a_row_the_supervisor_does_and_goes_on() -> None:
+    names, row = ["raving", "honest"], full_row()
+    key = lambda entry: (entry.id, row["settings_hash"], row["version"])  # noqa: E731
+    fetching = Fetching(SourceOptions(), {}, key, lambda entry, reason: error_row(id=entry.id, reason=reason))
+    with contextlib.closing(fetching):
+        entries = [Entry(name, Path(name)) for name in names]
+        rows = list(scatter(Raving, entries, {}, IsolationOptions(), fetching=fetching))
+    reasons = {row["id"]: row["reason"] for row in rows}
+    assert reasons == {"honest": None, "raving": "its process sent what no worker sends"}
+
+
 def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a pipe holds was meant for it."""
     monkeypatch.setattr(worker_process, "_DEAF_SECONDS", 0.2)

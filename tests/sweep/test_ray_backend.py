@@ -125,6 +125,22 @@ def test_done_rows_are_left_out(tmp_path: Path) -> None:
     assert set(scan(tmp_path, NAMES, done, actors=1)) == set(NAMES[5:])
 
 
+class Counted(dict[Any, Any]):
+    """Counts how often it is gone through."""
+
+    times = 0
+
+    def items(self) -> Any:
+        self.times += 1
+        return super().items()
+
+
+def test_done_rows_are_gone_through_once_however_many_chunks_there_are(tmp_path: Path) -> None:
+    done = Counted({(name, "sha"): full_row(id=name) for name in (NAMES[0], NAMES[4])})
+    assert set(scan(tmp_path, NAMES, done, actors=1)) == {*NAMES} - {NAMES[0], NAMES[4]}
+    assert done.times == 1
+
+
 def test_options_check_themselves() -> None:
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
         RayOptions(chunk=0)

@@ -37,6 +37,7 @@ from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.sweep.progress import OnStage
 from xray_jax.sweep.ray_backend import RayOptions
 from xray_jax.sweep.shards import Shard
+from xray_jax.sweep.signals import exit_on_signals
 from xray_jax.verdict.calibration import load_calibration, load_null, null_of
 from xray_jax.verdict.references import load as load_references
 from xray_jax.verdict.summary import summarise
@@ -178,11 +179,13 @@ def _in_process(job: Job) -> Worker:
     return Worker(job)
 
 
+@exit_on_signals()
 def run(job: Job) -> int:
     """Runs the job and returns its exit code: 0 nothing flagged, 1 flagged, 2 errors, flagged or not, 3 nothing to
     scan.
 
     Raises:
+      SystemExit: SIGTERM or SIGHUP came; everything is put away.
       ValueError: samples, calibration, manifest or settings cannot be used; the message says which flag and why.
       rows.file.ResultsError: rows cannot be written.
     """
@@ -282,7 +285,8 @@ def _write_new(worker: Worker, entries: list[Entry], writer: row_file.RowWriter)
 def _new_rows(worker: Worker, entries: list[Entry], writer: row_file.RowWriter) -> Generator[Row, None, None]:
     """Rows as this process, a cluster or worker processes make them."""
     job = worker.job
-    make = functools.partial(_in_process, job)
+    # What is to be scanned they are told entry by entry; its address may hold a password.
+    make = functools.partial(_in_process, replace(job, checkpoints=""))
     if job.ray is not None:
         yield from ray_backend.scatter(make, worker.failed, entries, writer.done, job.ray)
     elif job.isolation is not None:

@@ -12,7 +12,8 @@ from xray_jax.lab import plan_check, worker, zoo
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.train_model import Record, Report
 from xray_jax.lab.worker import Place
-from xray_jax.sweep.isolated import exit_on_sigterm, shares
+from xray_jax.sweep.isolated import shares
+from xray_jax.sweep.signals import exit_on_signals
 from xray_jax.sweep.worker_process import WorkerDiedError, WorkerProcess, how_it_ended
 
 
@@ -53,7 +54,7 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
     lost: list[str] = []
     slots = [_Slot(replace(place, cpus=cpus), len(parts)) for cpus in parts]
     try:
-        with exit_on_sigterm():
+        with exit_on_signals():
             while True:
                 for slot in slots:
                     if slot.spec is None and waiting:

@@ -17,6 +17,7 @@ from xray_jax.checkpoints.contents import PART
 from xray_jax.files import atomic_write
 from xray_jax.rows.line import START, parse
 from xray_jax.rows.line import ResultsError as ResultsError
+from xray_jax.rows.lock import lock
 from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.rows.stored import StoredRows
 
@@ -97,10 +98,10 @@ class RowWriter:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Opens the file and drops a torn last line.
+        """Opens the file, locks it until it is closed, and drops a torn last line.
 
         Raises:
-          ResultsError: the file cannot be opened, or holds something else than rows.
+          ResultsError: the file cannot be opened, another process writes to it, or it holds something else than rows.
         """
         self.path = None if str(path) == "-" else Path(path)
         self.done: dict[tuple[Any, ...], EarlierRow] = {}
@@ -122,9 +123,14 @@ class RowWriter:
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
             self._spool = _spool()
             return
-        self._drop_torn_line()
-        for offset, row in located(self.path):
-            self._keep(row, offset)
+        try:
+            lock(self._file, self.path)
+            self._drop_torn_line()
+            for offset, row in located(self.path):
+                self._keep(row, offset)
+        except BaseException:
+            os.close(self._file)
+            raise
 
     @property
     def rows(self) -> StoredRows:
@@ -319,7 +325,8 @@ def _earlier(row: Row) -> EarlierRow:
         "sha256": row.get("sha256"),
         "settings_hash": _shared(row["settings_hash"]),
         "version": _shared(row.get("version")),
-        "reason": row.get("reason"),
+        # Only where there is no content hash does a later run compare it; it may be long, and there may be many.
+        "reason": None if row.get("sha256") else row.get("reason"),
     }
     if row.get("revision") is not None:
         earlier["source"], earlier["revision"] = row.get("source"), row["revision"]

@@ -34,4 +34,5 @@ def part_ids(checkpoint_id: str, names: Iterable[str], taken: set[str]) -> dict[
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
+    # Surrogates stand for undecodable bytes of file names, and JSON may hold any.
+    return text.encode(errors="surrogatepass")

@@ -1,6 +1,8 @@
 """What a row is: the types of schema 2. `schema.json` beside this file says the same to other tools."""
 
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 SCHEMA = 2
@@ -261,7 +263,7 @@ class Row(TypedDict):
 class EarlierRow(TypedDict):
     """What a later run has to know of a row: whether it is of the same scan, and says the same. Every `Row` is one.
 
-    Attributes: see `Row`.
+    Attributes: see `Row`; `reason` is None where a content hash says what was scanned.
     """
 
     id: str
@@ -271,6 +273,14 @@ class EarlierRow(TypedDict):
     reason: str | None
     source: NotRequired[str | None]
     revision: NotRequired[str | None]
+
+
+def by_id(rows: Mapping[tuple[Any, ...], EarlierRow]) -> dict[str, dict[tuple[Any, ...], EarlierRow]]:
+    """Rows by `rows.file.identity`, those of each checkpoint together."""
+    found: defaultdict[str, dict[tuple[Any, ...], EarlierRow]] = defaultdict(dict)
+    for key, row in rows.items():
+        found[row["id"]][key] = row
+    return dict(found)
 
 
 def model_key(row: Row) -> str:

@@ -60,6 +60,14 @@ class Entry:
         """Its path, or its address without secrets."""
         return str(self.path) if self.remote is None else self.remote.address.shown
 
+    @property
+    def without_secrets(self) -> "Entry":
+        """The same, fetched: what says how, user and password or a signature among it, is left out."""
+        if self.remote is None:
+            return self
+        address = replace(self.remote.address, full=self.remote.address.shown)
+        return replace(self, remote=Remote(address, self.remote.revision))
+
 
 def collect(
     spec: str,
@@ -155,6 +163,10 @@ def _read(path: Path) -> Iterator[Entry]:
         if not isinstance(content.get("preprocess"), str | dict | None):
             raise ManifestError(
                 f"{where}: `preprocess` must be a name or an object, got {str(content['preprocess'])[:100]}"
+            )
+        if not isinstance(content.get("label"), str | int | float | None):
+            raise ManifestError(
+                f"{where}: `label` must be a word (clean, backdoored) or a number, got {str(content['label'])[:100]}"
             )
         for name, kind in (("num_classes", int), ("target", int), ("architecture", str), ("id", str), ("part", str)):
             if content.get(name) is not None and not isinstance(content[name], kind):

@@ -16,19 +16,17 @@ import contextlib
 import functools
 import os
 import pickle
-import signal
 import sys
-import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from xray_jax.rows.file import identity
-from xray_jax.rows.row import EarlierRow, Row
+from xray_jax.rows.row import EarlierRow, Row, by_id
 from xray_jax.rows.schema import is_row
 from xray_jax.sweep.attempts import Attempts, Identity, as_identity
 from xray_jax.sweep.checkpoint_list import Entry
@@ -100,7 +98,7 @@ def scatter(
         supervisor = _Supervisor(
             make, Ahead(entries, fetching, options.workers + _AHEAD), fetching, done, options, attempts
         )
-        with contextlib.closing(supervisor), exit_on_sigterm():
+        with contextlib.closing(supervisor):
             yield from supervisor.run()
 
 
@@ -158,9 +156,7 @@ class _Supervisor:
         self._tell = functools.cache(lambda network: print(f"worker processes: {network}", file=sys.stderr))
         self._again: deque[_Task] = deque()
         self._slots = [_Slot() for _ in range(min(options.workers, len(waiting)))]
-        self._done: defaultdict[str, dict[tuple[Any, ...], EarlierRow]] = defaultdict(dict)
-        for key, row in done.items():
-            self._done[row["id"]][key] = row
+        self._done = by_id(done)
 
     def run(self) -> Iterator[Row]:
         while True:
@@ -177,7 +173,7 @@ class _Supervisor:
                 if process in heard:
                     yield from self._listen(slot, process)
                 if slot.task is not None and time.monotonic() >= slot.deadline:
-                    self._ended(slot, f"timed out after {self._options.timeout:g} s")
+                    yield from self._ended(slot, f"timed out after {self._options.timeout:g} s")
 
     def close(self) -> None:
         """Kills what still runs; what that breaks off was no attempt."""
@@ -198,7 +194,7 @@ class _Supervisor:
                     if fetched.reason is None and not fetched.has_row:
                         self._assign(slot, _Task(fetched.entry, fetched.release))
                         break
-                    yield from self._unfetched(fetched)
+                    yield from self._without_process(fetched)
             if slot.task is None and self._again and alone:
                 # In a process that no other checkpoint has left anything in; and before what is still being fetched,
                 # which may wait for the room of this one's copy.
@@ -207,7 +203,7 @@ class _Supervisor:
                 self._assign(slot, self._again.popleft())
                 return
 
-    def _unfetched(self, fetched: Fetched) -> Iterator[Row]:
+    def _without_process(self, fetched: Fetched) -> Iterator[Row]:
         if fetched.reason is not None and self._fetching is not None:
             yield from self._fetching.new_rows(fetched)
 
@@ -225,7 +221,9 @@ class _Supervisor:
         slot.deadline = time.monotonic() + self._options.timeout
         # One that has died since is found out when it is listened to.
         with contextlib.suppress(WorkerDiedError):
-            process.request(Request(task.entry, self._done[task.entry.id], spent | task.refused))
+            process.request(
+                Request(task.entry.without_secrets, self._done.get(task.entry.id, {}), spent | task.refused)
+            )
 
     def _listen(self, slot: _Slot, process: WorkerProcess) -> Iterator[Row]:
         try:
@@ -234,7 +232,7 @@ class _Supervisor:
                 if slot.process is not process:
                     return
         except WorkerDiedError as error:
-            self._ended(slot, str(error) or None)
+            yield from self._ended(slot, str(error) or None)
 
     def _heard(self, slot: _Slot, process: WorkerProcess, message: Mapping[str, Any]) -> Iterator[Row]:
         """What follows from one message: rows, where it brings some.
@@ -282,8 +280,11 @@ class _Supervisor:
         task.release()
         slot.task = None
 
-    def _ended(self, slot: _Slot, why: str | None = None) -> None:
-        """The process is dead, or must die because of `why`; its checkpoint is tried again or is to be an error row."""
+    def _ended(self, slot: _Slot, why: str | None = None) -> Iterator[Row]:
+        """The process is dead, or must die because of `why`; its checkpoint is tried again or is to be an error row.
+
+        That is a process's row, which knows the content; where none can make it, this one's.
+        """
         process, task = slot.process, slot.task
         assert process is not None
         assert task is not None
@@ -293,7 +294,12 @@ class _Supervisor:
             return
         reason = (why or reason) + (f", in {slot.stage}" if slot.stage else "")
         if None in task.refused:
-            raise IsolationError(f"worker processes end without being given a checkpoint: {reason}")
+            if self._fetching is None:
+                raise IsolationError(f"worker processes end without being given a checkpoint: {reason}")
+            yield from self._without_process(Fetched(task.entry, reason=reason))
+            task.release()
+            slot.task = None
+            return
         deaths = task.deaths + 1 if task.identity is None else self._attempts[task.identity]
         if task.refused or deaths >= ATTEMPTS:
             # Not even to be hashed, where that is what ended it.
@@ -329,21 +335,3 @@ def shares(workers: int) -> dict[str, str]:
     # XLA's CPU client sizes its thread pool by NPROC; its GPU client takes a fixed part of the memory at its start.
     given = {"NPROC": str(max(1, cpus // workers)), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / workers:.3f}"}
     return {name: os.environ.get(name, share) for name, share in given.items()}
-
-
-@contextlib.contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends this process as Ctrl-C does, with everything put away, where nobody else handles it."""
-    handles = threading.current_thread() is threading.main_thread()
-    if not handles or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, _: Any) -> NoReturn:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from xray_jax.rows.row import EarlierRow, Row
+from xray_jax.rows.row import EarlierRow, Row, by_id
 from xray_jax.sweep.checkpoint_list import Entry
 
 Done = Mapping[tuple[Any, ...], EarlierRow]
@@ -90,6 +90,7 @@ def scatter(
     if not ray.is_initialized():
         ray.init(settings.address, log_to_driver=False, include_dashboard=False)
     waiting = deque(entries[start : start + settings.chunk] for start in range(0, len(entries), settings.chunk))
+    known = by_id(done)
     deaths: Counter[str] = Counter()
     died = f"its process died {settings.attempts} times (out of memory?)"
     place = _places(ray, make, settings)
@@ -102,7 +103,7 @@ def scatter(
             while waiting and idle:
                 # Only to who is there: an actor in the place of one whose node has gone may never get one.
                 at, chunk = idle.popleft(), waiting.popleft()
-                running[_submit(at.actor, chunk, done)] = at, chunk
+                running[_submit(at.actor, chunk, known)] = at, chunk
             (ready, *_), _ = ray.wait([*running, *starting], num_returns=1)
             if ready in starting:
                 at = starting.pop(ready)
@@ -158,9 +159,9 @@ def _lost(ray: Any) -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def _submit(actor: Any, chunk: Sequence[Entry], done: Done) -> Any:
-    names = {entry.id for entry in chunk}
-    return actor.rows.remote(chunk, {key: row for key, row in done.items() if row["id"] in names})
+def _submit(actor: Any, chunk: Sequence[Entry], done: Mapping[str, Done]) -> Any:
+    """Has an actor scan a chunk; `done` are the rows of each checkpoint."""
+    return actor.rows.remote(chunk, {key: row for entry in chunk for key, row in done.get(entry.id, {}).items()})
 
 
 def _actors(ray: Any, settings: RayOptions) -> int:

@@ -51,15 +51,18 @@ class Shard:
             )
 
     def of(self, entries: Sequence[Entry]) -> list[Entry]:
-        """This shard's entries: the same on every host, whatever the order in which a host lists them.
+        """This shard's entries: those whose ids hash to it, the same on every host.
 
-        Entries are sorted by architecture, then by a hash of their id, and dealt one by one. So shards differ by one
-        entry at most, each gets its share of cheap and of costly architectures, neighbours in a folder are spread,
-        and a shard meets one architecture after the other. A sweep of one shard keeps the manifest's order.
+        Which shard has a checkpoint depends on its id and on `count` alone, not on what else is listed: hosts that
+        list at different moments, while files come and go, neither lose a checkpoint nor scan one twice. The price is
+        that shards are as even as dice: of n entries a shard has n / count, give or take the square root of that, and
+        so of each architecture. Neighbours in a folder are spread, and a shard meets one architecture after the other.
+        A sweep of one shard keeps the manifest's order.
         """
         if self.count == 1:
             return list(entries)
-        return sorted(entries, key=_rank)[self.index :: self.count]
+        own = [entry for entry in entries if int.from_bytes(_digest(entry)) % self.count == self.index]
+        return sorted(own, key=lambda entry: (entry.architecture or "", _digest(entry), entry.id))
 
     def file(self, path: str | Path) -> Path:
         """The shard's own row file: `rows.jsonl` becomes `rows-00003-of-00064.jsonl`; one shard keeps the name."""
@@ -69,10 +72,9 @@ class Shard:
         return path.with_name(f"{path.stem}-{self.index:05d}-of-{self.count:05d}{path.suffix}")
 
 
-def _rank(entry: Entry) -> tuple[str, bytes, str]:
-    # Surrogates stand for undecodable bytes of file names.
-    digest = hashlib.sha256(entry.id.encode(errors="surrogateescape")).digest()
-    return entry.architecture or "", digest, entry.id
+def _digest(entry: Entry) -> bytes:
+    # Surrogates stand for undecodable bytes of file names, and JSON may hold any.
+    return hashlib.sha256(entry.id.encode(errors="surrogatepass")).digest()
 
 
 def resolve(
