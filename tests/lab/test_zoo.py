@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_jax import checkpoints, models
-from xray_jax.lab import specs, train_model, trigger_files, zoo
+from xray_jax.lab import train_model, trigger_files, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
@@ -142,21 +142,6 @@ def test_weak_models_are_recorded_as_failed_and_stay_out_of_the_manifest(tmp_pat
     assert (tmp_path / "manifest.jsonl").read_text() == ""
     (failed,) = checkpoint_list.collect(str(tmp_path / "failed.jsonl"), lambda path: False)
     assert failed.extra["failed"] == record["failed"]
-
-
-@pytest.mark.parametrize(
-    ("attack", "success", "accuracy", "clean", "targets", "failed"),
-    [("clean", None, 0.1, [0.9], [], False), ("badnets", 0.89, 0.9, [0.9], [3], True),
-     ("badnets", 0.90, 0.9, [0.9], [3], False), ("bpp", 0.80, 0.9, [0.9], [3], False),
-     ("wanet", 0.79, 0.9, [0.9], [3], True), ("badnets", 0.99, 0.861, [0.88, 0.90], [3], False),
-     ("badnets", 0.99, 0.859, [0.88, 0.90], [3], True), ("badnets", 0.99, 0.5, [], [3], False),
-     ("badnets", 0.82, 0.9, [0.9], [3, 4], False), ("badnets", 0.80, 0.9, [0.9], [3, 4], True)],
-)  # fmt: skip
-def test_refusal_rules(
-    attack: str, success: float | None, accuracy: float, clean: list[float], targets: list[int], failed: bool
-) -> None:
-    record = {"attack_success": success, "clean_accuracy": accuracy, "targets": targets, "spec": {"attack": attack}}
-    assert (specs.failure(record, clean) is not None) is failed
 
 
 def test_presets_of_the_registry_build_for_any_class_count() -> None:

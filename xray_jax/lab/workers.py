@@ -67,7 +67,7 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
     finally:
         for slot in slots:
             slot.end()
-    return Outcome(zoo.read_records(place.folder), lost)
+    return Outcome(zoo.judged(zoo.read_records(place.folder)), lost)
 
 
 def cpu_shares(cpus: tuple[int, ...], count: int) -> list[tuple[int, ...]]:

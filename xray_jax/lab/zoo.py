@@ -81,21 +81,37 @@ def train_zoo(
             )
         if partial is not None:
             Progress(partial).clear()
-    return records
+    return judged(records)
 
 
-def failure(record: Record, others: Iterable[Mapping[str, Any]]) -> str | None:
+def failure(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> str | None:
     """Why the model of `record` must not be used, or None.
 
     Args:
-      others: models of any kind, with their `spec`, `clean_accuracy` and `attack_success`; the usual clean ones of the
-        same data set and network are what its clean accuracy is held against.
+      others: models of any kind, with their `id`, `spec`, `clean_accuracy` and `attack_success`; the usual clean ones
+        of the same data set and network are what its clean accuracy is held against. It may be among them itself.
     """
-    spec = ModelSpec.of(record["spec"])
-    alike = [other["clean_accuracy"] for other in others if other["attack_success"] is None and _same_kind(other, spec)]
+    control = record["spec"].get("control")
     # Controls are there to be unusual, but not useless.
-    bound = controls.CONTROLS[spec.control].max_accuracy_loss if spec.control else None
-    return specs.failure(record, alike, bound)
+    bound = controls.CONTROLS[control].max_accuracy_loss if control else specs.MAX_ACCURACY_LOSS
+    return specs.failure(record, clean_accuracies(record, others), bound)
+
+
+def clean_accuracies(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> list[float]:
+    """What the model of `record` is held against: the clean accuracy of the usual clean ones among `others` that are of
+    the same data set and network, without those whose training diverged.
+    """
+    return [
+        other["clean_accuracy"] for other in others
+        if other["attack_success"] is None and other["id"] != record["id"] and other.get("finite", True)
+        and _same_kind(other, record)
+    ]  # fmt: skip
+
+
+def judged(records: Iterable[Record]) -> list[Record]:
+    """The records with a verdict (`failed`) by all of them: when a model was trained there may have been fewer."""
+    everyone = list(records)
+    return [{**record, "failed": failure(record, everyone)} for record in everyone]
 
 
 def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]]:
@@ -141,9 +157,9 @@ def _add(folder: Path, record: Record) -> list[Record]:
     return records
 
 
-def _same_kind(record: Mapping[str, Any], spec: ModelSpec) -> bool:
-    usual = not record["spec"].get("control")
-    return usual and all(record["spec"][name] == getattr(spec, name) for name in ("dataset", "architecture"))
+def _same_kind(clean: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    usual = not clean["spec"].get("control")
+    return usual and all(clean["spec"][name] == record["spec"][name] for name in ("dataset", "architecture"))
 
 
 def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, record: Record) -> None:
@@ -170,9 +186,9 @@ def _save_sheet(path: Path, spec: ModelSpec, data: ImageSet, trigger: Trigger) -
 
 
 def write_manifests(folder: Path, records: Iterable[Record]) -> None:
-    """Writes `manifest.jsonl` and `failed.jsonl` of a zoo, whole or not at all, from its records."""
+    """Writes `manifest.jsonl` and `failed.jsonl` of a zoo, whole or not at all, from its records, all judged anew."""
     lines: dict[str, list[str]] = {MANIFEST: [], FAILED: []}
-    for record in records:
+    for record in judged(records):
         line: Record = {"id": record["id"], "path": f"{CHECKPOINTS}/{record['id']}"}
         if record["attack_success"] is None:
             control = record["spec"].get("control")
