@@ -59,7 +59,7 @@ def add_model(
         **changes,
     }  # fmt: skip
     zoo._save(folder / "checkpoints" / spec.id, spec, data, variables, record)
-    zoo._add(folder, record)
+    zoo._update(folder, record)
 
 
 def classifier(path: Path) -> Classifier:

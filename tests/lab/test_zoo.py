@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from xray_jax import checkpoints, models
-from xray_jax.lab import train_model, trigger_files, zoo
+from xray_jax.lab import train_model, trigger_files, workers, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.training import TrainOptions
+from xray_jax.lab.worker import Place
 from xray_jax.lab.zoo import train_zoo
 from xray_jax.sweep import checkpoint_list
 
@@ -96,6 +97,33 @@ def test_a_zoo_killed_in_the_middle_of_a_model_ends_with_the_same_record(
     assert "epoch 3" in lines[0]
     (straight,) = [r for r in zoo.read_records(folder) if r["id"] == BACKDOORED.id]
     assert {k: v for k, v in record.items() if k != "seconds"} == {k: v for k, v in straight.items() if k != "seconds"}
+    assert not list((tmp_path / "partial").iterdir())
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_zoo_killed_between_a_record_and_the_manifest_is_put_right(
+    bands: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    def kill(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    short = dataclasses.replace(CLEAN, training=dataclasses.replace(TRAINING, epochs=1))
+    monkeypatch.setattr(zoo, "write_manifests", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train_zoo([short], bands, tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "manifest.jsonl").exists()
+    assert [path.name for path in (tmp_path / "partial").iterdir()] == [short.id]
+    before = (tmp_path / "records.jsonl").read_text()
+    if processes:
+        # None is started: there is nothing to train, and no such image set.
+        records = workers.train_zoo([short], Place("none", tmp_path, tmp_path), processes).records
+    else:
+        records = train_zoo([short], bands, tmp_path, pytest.fail)
+    assert [record["id"] for record in records] == [short.id]
+    assert (tmp_path / "records.jsonl").read_text() == before
+    (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == short.id
     assert not list((tmp_path / "partial").iterdir())
 
 

@@ -54,9 +54,9 @@ def train_zoo(
     Raises:
       ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
-    planned, records = list(planned), read_records(folder)
-    plan_check.check(planned, records)
-    folder.mkdir(parents=True, exist_ok=True)
+    planned = list(planned)
+    plan_check.check(planned, read_records(folder))
+    records = settle(folder)
     known = {record["id"] for record in records}
     for group in _groups([spec for spec in planned if spec.id not in known], together):
         if len(group) == 1:
@@ -74,7 +74,7 @@ def train_zoo(
                 _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
                 _save_sheet(folder / SHEETS / f"{spec.id}.png", spec, data, trigger)
             # The record comes last: a model with a record is whole.
-            records = _add(folder, record)
+            records = _update(folder, record)
             report(
                 f"{spec.id}: clean accuracy {record['clean_accuracy']:.4f}, attack success {record['attack_success']}, "
                 f"{record['seconds']:.0f} s{', FAILED: ' + record['failed'] if record['failed'] else ''}"
@@ -82,6 +82,19 @@ def train_zoo(
         if partial is not None:
             Progress(partial).clear()
     return judged(records)
+
+
+def settle(folder: Path) -> list[Record]:
+    """Makes the folder of a zoo and puts right what a kill may have left there: manifests that lack the last model, and
+    the progress of models that are done. Returns all records.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = read_records(folder)
+    if records:
+        records = _update(folder)
+    for record in records:
+        Progress(folder / PARTIAL / record["id"]).clear()
+    return records
 
 
 def failure(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> str | None:
@@ -143,16 +156,16 @@ def _whole(text: str) -> list[Record]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def _add(folder: Path, record: Record) -> list[Record]:
-    """Appends a record in place of a torn last line, and writes the manifests; the records of all processes."""
+def _update(folder: Path, *more: Record) -> list[Record]:
+    """Appends records in place of a torn last line, and writes the manifests; the records of all processes."""
     with open(folder / RECORDS, "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         file.truncate(text.rfind("\n") + 1)
-        file.write(json.dumps(record) + "\n")
+        file.writelines(json.dumps(record) + "\n" for record in more)
         file.flush()
-        records = [*_whole(text), record]
+        records = [*_whole(text), *more]
         write_manifests(folder, records)
     return records
 
