@@ -59,7 +59,7 @@ def add_model(
         **changes,
     }  # fmt: skip
     zoo._save(folder / "checkpoints" / spec.id, spec, data, variables, record)
-    zoo._add(folder, record)
+    zoo._update(folder, record)
 
 
 def classifier(path: Path) -> Classifier:
@@ -107,16 +107,32 @@ def test_clean_accuracy_is_held_against_the_clean_models_that_there_are_now(
     bands: ImageSet, variables: Mapping[str, Any], tmp_path: Path
 ) -> None:
     """Not against those there were when the model was trained."""
-    for name, gain, published_ids in (("as good", 0.0, [WANET.id]), ("better", 0.2, [])):
+    for name, gain, published_ids in (("as good", 0.0, [CLEAN.id, WANET.id]), ("better", 0.2, [])):
         lab = tmp_path / name
         lab.mkdir()
         accuracy = float(np.mean(bands.test_labels == 2)) + gain
         add_model(lab, CLEAN, variables, bands, {"clean_accuracy": accuracy})
         add_model(lab, WANET, variables, bands, {"failed": "clean accuracy too low for one of few"})
-        left_out = publish.publish(lab / "failed.jsonl", lab, tmp_path / f"{name} zoo", bands)
+        manifest = "failed.jsonl" if gain else "manifest.jsonl"
+        left_out = publish.publish(lab / manifest, lab, tmp_path / f"{name} zoo", bands)
         lines = published.read_manifest(tmp_path / f"{name} zoo") if published_ids else []
         assert [line["id"] for line in lines] == published_ids
         assert ("clean models' mean" in left_out.get(WANET.id, "")) == bool(gain)
+
+
+def test_a_backdoored_model_without_a_clean_one_to_hold_it_against_is_not_published(
+    bands: ImageSet, variables: Mapping[str, Any], tmp_path: Path
+) -> None:
+    lab, out = tmp_path / "lab", tmp_path / "zoo"
+    lab.mkdir()
+    add_model(lab, WANET, variables, bands)
+    (reason,) = publish.publish(lab / "manifest.jsonl", lab, out, bands).values()
+    assert reason.startswith("no usual clean preactresnet-small of bands to hold its clean accuracy against")
+    other = tmp_path / "other"
+    other.mkdir()
+    add_model(other, CLEAN, variables, bands)
+    assert publish.publish(other / "manifest.jsonl", other, out, bands) == {}
+    assert publish.publish(lab / "manifest.jsonl", lab, out, bands) == {}, "one that is published will do"
 
 
 def test_what_cannot_be_published_is_named_and_leaves_no_file(

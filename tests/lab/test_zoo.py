@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from xray_jax import checkpoints, models
-from xray_jax.lab import specs, train_model, trigger_files, zoo
+from xray_jax.lab import train_model, trigger_files, workers, zoo
 from xray_jax.lab.attacks.badnets import BadNets
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.poisoning import stamped_test_set
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.training import TrainOptions
+from xray_jax.lab.worker import Place
 from xray_jax.lab.zoo import train_zoo
 from xray_jax.sweep import checkpoint_list
 
@@ -99,6 +100,33 @@ def test_a_zoo_killed_in_the_middle_of_a_model_ends_with_the_same_record(
     assert not list((tmp_path / "partial").iterdir())
 
 
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_zoo_killed_between_a_record_and_the_manifest_is_put_right(
+    bands: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    def kill(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    short = dataclasses.replace(CLEAN, training=dataclasses.replace(TRAINING, epochs=1))
+    monkeypatch.setattr(zoo, "write_manifests", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train_zoo([short], bands, tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "manifest.jsonl").exists()
+    assert [path.name for path in (tmp_path / "partial").iterdir()] == [short.id]
+    before = (tmp_path / "records.jsonl").read_text()
+    if processes:
+        # None is started: there is nothing to train, and no such image set.
+        records = workers.train_zoo([short], Place("none", tmp_path, tmp_path), processes).records
+    else:
+        records = train_zoo([short], bands, tmp_path, pytest.fail)
+    assert [record["id"] for record in records] == [short.id]
+    assert (tmp_path / "records.jsonl").read_text() == before
+    (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == short.id
+    assert not list((tmp_path / "partial").iterdir())
+
+
 def test_two_processes_fill_one_zoo(bands: ImageSet, tmp_path: Path) -> None:
     """The second one trains its model from beginning to end while the first is in the middle of its own."""
     others: list[str] = []
@@ -142,21 +170,6 @@ def test_weak_models_are_recorded_as_failed_and_stay_out_of_the_manifest(tmp_pat
     assert (tmp_path / "manifest.jsonl").read_text() == ""
     (failed,) = checkpoint_list.collect(str(tmp_path / "failed.jsonl"), lambda path: False)
     assert failed.extra["failed"] == record["failed"]
-
-
-@pytest.mark.parametrize(
-    ("attack", "success", "accuracy", "clean", "targets", "failed"),
-    [("clean", None, 0.1, [0.9], [], False), ("badnets", 0.89, 0.9, [0.9], [3], True),
-     ("badnets", 0.90, 0.9, [0.9], [3], False), ("bpp", 0.80, 0.9, [0.9], [3], False),
-     ("wanet", 0.79, 0.9, [0.9], [3], True), ("badnets", 0.99, 0.861, [0.88, 0.90], [3], False),
-     ("badnets", 0.99, 0.859, [0.88, 0.90], [3], True), ("badnets", 0.99, 0.5, [], [3], False),
-     ("badnets", 0.82, 0.9, [0.9], [3, 4], False), ("badnets", 0.80, 0.9, [0.9], [3, 4], True)],
-)  # fmt: skip
-def test_refusal_rules(
-    attack: str, success: float | None, accuracy: float, clean: list[float], targets: list[int], failed: bool
-) -> None:
-    record = {"attack_success": success, "clean_accuracy": accuracy, "targets": targets, "spec": {"attack": attack}}
-    assert (specs.failure(record, clean) is not None) is failed
 
 
 def test_presets_of_the_registry_build_for_any_class_count() -> None:

@@ -93,6 +93,11 @@ def _publish_one(path: Path, record: Record, others: Sequence[Line], triggers: P
     # Anew: when it was trained, there may have been few clean models to hold it against.
     if reason := zoo.failure(record, others):
         raise PublishedError(reason)
+    if spec.attack != CLEAN and not zoo.clean_accuracies(record, others):
+        raise PublishedError(
+            f"no usual clean {spec.architecture} of {spec.dataset} to hold its clean accuracy against: train one "
+            "beside it, or publish one first"
+        )
     model = checkpoints.load(path)
     if not isinstance(model, Classifier):
         raise PublishedError(f"{path}: not the weights of a known network")

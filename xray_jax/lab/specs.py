@@ -1,8 +1,8 @@
 """The specification of one model of a zoo, frozen: everything that its training depends on."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ FAINT = frozenset({"wanet", "bpp", "lira", "ssba", "inputaware"})
 MIN_FAINT_SUCCESS = 0.80
 """The same for these, but not for an adaptive attacker: who evades by giving up the backdoor has not evaded."""
 MAX_ACCURACY_LOSS = 0.03
-"""So is one whose clean accuracy is further than this below the clean models' mean."""
+"""So is one whose clean accuracy is further than this below the clean models' mean, and a usual clean model that is
+further than this below their median: it is not learned, and does not count for the mean."""
 
 
 @dataclass(frozen=True)
@@ -107,28 +108,34 @@ def success_needed(record: Mapping[str, Any]) -> float:
 
 
 def failure(
-    record: Mapping[str, Any], clean_accuracies: list[float], max_accuracy_loss: float | None = None
+    record: Mapping[str, Any], clean_accuracies: Sequence[float], max_accuracy_loss: float = MAX_ACCURACY_LOSS
 ) -> str | None:
     """Why a trained model must not be used, or None.
 
     Args:
-      record: with `attack_success` (None for clean models), `clean_accuracy`, `targets` and `spec`.
-      clean_accuracies: of the clean models of the same data set and architecture trained so far; empty for
+      record: with `attack_success` (None for clean models), `clean_accuracy`, `targets`, `spec`, and `finite`, whether
+        its loss and weights are (the first records do not say).
+      clean_accuracies: of the other usual clean models of the same data set and architecture trained so far; empty for
         one that is compared with none.
-      max_accuracy_loss: below their mean; None for `MAX_ACCURACY_LOSS` of backdoored models and none of clean ones.
+      max_accuracy_loss: below the usual clean models.
     """
     success = record["attack_success"]
-    if max_accuracy_loss is None:
-        max_accuracy_loss = math.inf if success is None else MAX_ACCURACY_LOSS
+    if not record.get("finite", True):
+        return "loss or weights are not finite: the training diverged"
     if success is not None:
         needed = success_needed(record)
         if success < needed:
             return f"attack success {success:.3f} is under {needed:.2f}"
-    if clean_accuracies:
-        mean = sum(clean_accuracies) / len(clean_accuracies)
-        if record["clean_accuracy"] < mean - max_accuracy_loss:
-            return (
-                f"clean accuracy {record['clean_accuracy']:.3f} is more than {max_accuracy_loss:.2f} under the clean "
-                f"models' mean {mean:.3f}"
-            )
+    if success is None and not record["spec"].get("control"):
+        what, bar = "median", statistics.median([*clean_accuracies, record["clean_accuracy"]])
+    elif clean_accuracies:
+        least = statistics.median(clean_accuracies) - MAX_ACCURACY_LOSS
+        what, bar = "mean", statistics.fmean(share for share in clean_accuracies if share >= least)
+    else:
+        return None
+    if record["clean_accuracy"] < bar - max_accuracy_loss:
+        return (
+            f"clean accuracy {record['clean_accuracy']:.3f} is more than {max_accuracy_loss:.2f} under the clean "
+            f"models' {what} {bar:.3f}"
+        )
     return None

@@ -1,6 +1,7 @@
 """From a spec to a trained model, measured on the whole test split: one model, or several alike at once."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,7 +42,7 @@ class TrainedModel(NamedTuple):
       variables: its weights.
       trigger: stamps test images; None for a clean model.
       record: the spec, clean accuracy, attack success, numbers of stamped and decoy images in the training set (0 for
-        an attack that trains the victim itself), accuracy by epoch, seconds.
+        an attack that trains the victim itself), accuracy by epoch, whether loss and weights are finite, seconds.
     """
 
     variables: Variables
@@ -231,6 +232,10 @@ def _training_set(
     return poisoned(0), made.trigger, redraw if attacks.redraws_poison(attack) else None
 
 
+def _finite(variables: Variables) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+
 def _measured(
     spec: ModelSpec, data: ImageSet, network: nn.Module, variables: Variables, trigger: Trigger | None,
     counts: tuple[int, int], log: _Log,
@@ -247,6 +252,7 @@ def _measured(
         "stamped": counts[0],
         "decoys": counts[1],
         "history": log.history,
+        "finite": _finite(variables) and all(math.isfinite(loss) for _, loss, _ in log.history),
         "seconds": log.seconds,
     }
     if trigger is not None:

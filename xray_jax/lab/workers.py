@@ -45,10 +45,9 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
     Raises:
       ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
-    planned, records = list(planned), zoo.read_records(place.folder)
-    plan_check.check(planned, records)
-    place.folder.mkdir(parents=True, exist_ok=True)
-    known = {record["id"] for record in records}
+    planned = list(planned)
+    plan_check.check(planned, zoo.read_records(place.folder))
+    known = {record["id"] for record in zoo.settle(place.folder)}
     waiting = [spec for spec in planned if spec.id not in known]
     parts = cpu_shares(place.cpus or _cpus(), min(count, len(waiting)))
     lost: list[str] = []
@@ -68,7 +67,7 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
     finally:
         for slot in slots:
             slot.end()
-    return Outcome(zoo.read_records(place.folder), lost)
+    return Outcome(zoo.judged(zoo.read_records(place.folder)), lost)
 
 
 def cpu_shares(cpus: tuple[int, ...], count: int) -> list[tuple[int, ...]]:

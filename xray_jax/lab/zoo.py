@@ -54,9 +54,9 @@ def train_zoo(
     Raises:
       ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
-    planned, records = list(planned), read_records(folder)
-    plan_check.check(planned, records)
-    folder.mkdir(parents=True, exist_ok=True)
+    planned = list(planned)
+    plan_check.check(planned, read_records(folder))
+    records = settle(folder)
     known = {record["id"] for record in records}
     for group in _groups([spec for spec in planned if spec.id not in known], together):
         if len(group) == 1:
@@ -74,28 +74,57 @@ def train_zoo(
                 _save_trigger(folder / TRIGGERS / f"{spec.id}{trigger_files.SUFFIX}", trigger)
                 _save_sheet(folder / SHEETS / f"{spec.id}.png", spec, data, trigger)
             # The record comes last: a model with a record is whole.
-            records = _add(folder, record)
+            records = _update(folder, record)
             report(
                 f"{spec.id}: clean accuracy {record['clean_accuracy']:.4f}, attack success {record['attack_success']}, "
                 f"{record['seconds']:.0f} s{', FAILED: ' + record['failed'] if record['failed'] else ''}"
             )
         if partial is not None:
             Progress(partial).clear()
+    return judged(records)
+
+
+def settle(folder: Path) -> list[Record]:
+    """Makes the folder of a zoo and puts right what a kill may have left there: manifests that lack the last model, and
+    the progress of models that are done. Returns all records.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = read_records(folder)
+    if records:
+        records = _update(folder)
+    for record in records:
+        Progress(folder / PARTIAL / record["id"]).clear()
     return records
 
 
-def failure(record: Record, others: Iterable[Mapping[str, Any]]) -> str | None:
+def failure(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> str | None:
     """Why the model of `record` must not be used, or None.
 
     Args:
-      others: models of any kind, with their `spec`, `clean_accuracy` and `attack_success`; the usual clean ones of the
-        same data set and network are what its clean accuracy is held against.
+      others: models of any kind, with their `id`, `spec`, `clean_accuracy` and `attack_success`; the usual clean ones
+        of the same data set and network are what its clean accuracy is held against. It may be among them itself.
     """
-    spec = ModelSpec.of(record["spec"])
-    alike = [other["clean_accuracy"] for other in others if other["attack_success"] is None and _same_kind(other, spec)]
+    control = record["spec"].get("control")
     # Controls are there to be unusual, but not useless.
-    bound = controls.CONTROLS[spec.control].max_accuracy_loss if spec.control else None
-    return specs.failure(record, alike, bound)
+    bound = controls.CONTROLS[control].max_accuracy_loss if control else specs.MAX_ACCURACY_LOSS
+    return specs.failure(record, clean_accuracies(record, others), bound)
+
+
+def clean_accuracies(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> list[float]:
+    """What the model of `record` is held against: the clean accuracy of the usual clean ones among `others` that are of
+    the same data set and network, without those whose training diverged.
+    """
+    return [
+        other["clean_accuracy"] for other in others
+        if other["attack_success"] is None and other["id"] != record["id"] and other.get("finite", True)
+        and _same_kind(other, record)
+    ]  # fmt: skip
+
+
+def judged(records: Iterable[Record]) -> list[Record]:
+    """The records with a verdict (`failed`) by all of them: when a model was trained there may have been fewer."""
+    everyone = list(records)
+    return [{**record, "failed": failure(record, everyone)} for record in everyone]
 
 
 def _groups(planned: list[ModelSpec], together: int) -> Iterator[list[ModelSpec]]:
@@ -127,23 +156,23 @@ def _whole(text: str) -> list[Record]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def _add(folder: Path, record: Record) -> list[Record]:
-    """Appends a record in place of a torn last line, and writes the manifests; the records of all processes."""
+def _update(folder: Path, *more: Record) -> list[Record]:
+    """Appends records in place of a torn last line, and writes the manifests; the records of all processes."""
     with open(folder / RECORDS, "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         file.truncate(text.rfind("\n") + 1)
-        file.write(json.dumps(record) + "\n")
+        file.writelines(json.dumps(record) + "\n" for record in more)
         file.flush()
-        records = [*_whole(text), record]
+        records = [*_whole(text), *more]
         write_manifests(folder, records)
     return records
 
 
-def _same_kind(record: Mapping[str, Any], spec: ModelSpec) -> bool:
-    usual = not record["spec"].get("control")
-    return usual and all(record["spec"][name] == getattr(spec, name) for name in ("dataset", "architecture"))
+def _same_kind(clean: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    usual = not clean["spec"].get("control")
+    return usual and all(clean["spec"][name] == record["spec"][name] for name in ("dataset", "architecture"))
 
 
 def _save(path: Path, spec: ModelSpec, data: ImageSet, variables: Variables, record: Record) -> None:
@@ -170,9 +199,9 @@ def _save_sheet(path: Path, spec: ModelSpec, data: ImageSet, trigger: Trigger) -
 
 
 def write_manifests(folder: Path, records: Iterable[Record]) -> None:
-    """Writes `manifest.jsonl` and `failed.jsonl` of a zoo, whole or not at all, from its records."""
+    """Writes `manifest.jsonl` and `failed.jsonl` of a zoo, whole or not at all, from its records, all judged anew."""
     lines: dict[str, list[str]] = {MANIFEST: [], FAILED: []}
-    for record in records:
+    for record in judged(records):
         line: Record = {"id": record["id"], "path": f"{CHECKPOINTS}/{record['id']}"}
         if record["attack_success"] is None:
             control = record["spec"].get("control")

@@ -43,4 +43,3 @@ def test_refusals() -> None:
     record = {"attack_success": 0.85, "clean_accuracy": 0.8, "targets": [0], "spec": spec.settings()}
     assert specs.failure(record, []) == "attack success 0.850 is under 0.90"
     assert specs.failure({**record, "attack_success": 0.91}, [0.82]) is None
-    assert specs.failure({**record, "attack_success": None}, [0.9], 0.05) is not None
