@@ -1,6 +1,7 @@
 """Benchmarks measure as much as their figures say: every point that is counted, and nothing that is compiled."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from tests import factory
 from tests.test_bench import SMALL
-from xray_jax.bench import accelerator, compare, devices, forward, quick, subjects
+from xray_jax.bench import accelerator, compare, devices, forward, quick, subjects, sweeps, zoo
 from xray_jax.detectors.planes.queries import label_points
+from xray_jax.sweep.batch_scan import BatchScan
 
 
 @pytest.mark.parametrize(("count", "nodes"), [(1, 10), (4, 10), (7, 10), (10, 10), (25, 10)])
@@ -19,6 +21,25 @@ def test_points_are_spread_over_all_nodes(count: int, nodes: int) -> None:
     times = np.bincount(chosen, minlength=nodes)
     assert times.max() - times.min() <= 1
     assert len(times) == nodes
+
+
+def test_nothing_is_compiled_while_the_zoo_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[int] = []
+
+    class Counting(BatchScan):
+        def run(self, entries: Any) -> Iterator[Any]:
+            with sweeps._count_compilations() as events:
+                yield from super().run(entries)
+            compiled.append(len(events))
+
+    everything = zoo.collect
+    monkeypatch.setattr(zoo, "collect", lambda path: everything(path)[:2])
+    monkeypatch.setattr(zoo, "BatchScan", Counting)
+    monkeypatch.setattr(zoo, "MODES", ("grid", "refine"))
+    # Sizes that no other test of this process has compiled for.
+    assert len(list(zoo.run(dataclasses.replace(SMALL, planes=3, density=13)))) == 2
+    assert compiled[0] > 0, "the scan that warms up"
+    assert compiled[1:] == [0, 0]
 
 
 class Asked:
