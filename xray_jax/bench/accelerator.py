@@ -12,7 +12,7 @@ import numpy as np
 from xray_jax.bench import forward, scans
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.bench.subjects import classifier, plane_grid, spread
 from xray_jax.classifier import Classifier
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.detectors.probe.detector import Probe
@@ -109,7 +109,7 @@ def _precisions(architecture: str, options: Options) -> Iterator[Figure]:
     """Labels and time of each precision against float32's, on points of planes."""
     model = classifier(architecture)
     planes, index, coordinates, _ = plane_grid(model.input_shape, options.planes, options.density)
-    part = np.arange(options.points) * (len(index) // options.points)
+    part = spread(options.points, len(index))
     asked: dict[str, Callable[[], np.ndarray]] = {}
     for precision in PRECISIONS:
         inference = InferenceOptions(options.batch_size, precision=precision)

@@ -12,7 +12,7 @@ import numpy as np
 from xray_jax.bench import scans
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.bench.subjects import classifier, plane_grid, spread
 from xray_jax.classifier import Classifier
 from xray_jax.detectors.planes import geometry as planes_lib
 from xray_jax.detectors.planes.queries import label_points
@@ -42,7 +42,7 @@ def run(options: Options) -> Iterator[Figure]:
         except ValueError as error:
             raise ValueError(f"--case=compare: {error}") from None
         planes, index, coordinates, _ = plane_grid(model.input_shape, options.planes, options.density)
-        part = np.arange(options.points) * (len(index) // options.points)
+        part = spread(options.points, len(index))
         index, coordinates = index[part], coordinates[part]
         functions: dict[str, Callable[[], Any]] = {
             "torch": functools.partial(torch_loop.label_points, module, planes, index, coordinates, TORCH_BATCH)

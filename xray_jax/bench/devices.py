@@ -15,7 +15,7 @@ import numpy as np
 
 from xray_jax.bench.harness import Figure, Timing, measure, rate
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import classifier, plane_grid
+from xray_jax.bench.subjects import classifier, plane_grid, spread
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.inference.labels import to_device
 from xray_jax.inference.options import InferenceOptions
@@ -45,7 +45,7 @@ def measure_here(count: int, points: int, repeats: int, precision: str) -> dict[
     """
     model = classifier(ARCHITECTURE)
     planes, index, coordinates, _ = plane_grid(model.input_shape, 4, 100)
-    chosen = np.arange(points) * (len(index) // points)
+    chosen = spread(points, len(index))
 
     def asker(devices: tuple[jax.Device, ...]) -> functools.partial[np.ndarray]:
         inference = InferenceOptions(precision=precision, devices=devices)

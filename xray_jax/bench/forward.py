@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from xray_jax.bench.harness import Figure, measure, rate
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import CLASSES, classifier, plane_grid
+from xray_jax.bench.subjects import CLASSES, classifier, plane_grid, spread
 from xray_jax.detectors.planes.queries import label_points
 from xray_jax.inference.labels import to_device
 from xray_jax.inference.options import InferenceOptions
@@ -54,8 +54,9 @@ def run(options: Options) -> Iterator[Figure]:
             inference = InferenceOptions(batch, precision=options.precision)
             # Whole batches on every device, so that no figure pays for padding.
             count = max(1, options.points // (batch * len(devices))) * batch * len(devices)
+            chosen = spread(count, len(index))
             placed = to_device(model, inference)
-            ask = functools.partial(label_points, placed, planes, index[:count], coordinates[:count], inference)
+            ask = functools.partial(label_points, placed, planes, index[chosen], coordinates[chosen], inference)
             functions[str(batch)] = (ask, count)
         timings = measure({name: ask for name, (ask, _) in functions.items()}, options.repeats)
         for name, timing in timings.items():

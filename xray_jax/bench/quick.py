@@ -12,7 +12,7 @@ from xray_jax import checkpoints, samples
 from xray_jax.bench import compare
 from xray_jax.bench.harness import Figure, measure, rate, ratio
 from xray_jax.bench.options import Options
-from xray_jax.bench.subjects import plane_grid
+from xray_jax.bench.subjects import plane_grid, spread
 from xray_jax.classifier import Classifier, Model
 from xray_jax.detectors import registry
 from xray_jax.detectors.detection import Detector
@@ -88,7 +88,8 @@ def points(model: Model, options: Options) -> dict[str, Callable[[], Any]]:
       options: how many points.
     """
     planes, index, coordinates, _ = plane_grid(model.input_shape, 4, 100)
-    index, coordinates = index[: options.points], coordinates[: options.points]
+    chosen = spread(options.points, len(index))
+    index, coordinates = index[chosen], coordinates[chosen]
     inference = InferenceOptions()
     placed = to_device(model, inference)
     asked: dict[str, Callable[[], Any]] = {

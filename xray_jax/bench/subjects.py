@@ -48,3 +48,8 @@ def plane_grid(
     axes = [np.asarray(axis) for axis in geometry.grid_axes(built.corners, density=density, expansion=5.0)]
     nodes = geometry.sample_nodes(np.asarray(built.corners), *axes)
     return built, *geometry.node_coordinates(*axes), nodes
+
+
+def spread(count: int, nodes: int) -> np.ndarray:
+    """Which `count` of so many nodes are queried: evenly over all of them, and around again where they are fewer."""
+    return np.arange(count) * max(1, nodes // count) % nodes

@@ -32,8 +32,10 @@ def run(options: Options) -> Iterator[Figure]:
     entries = collect(str(demo / "manifest.jsonl"))
     calibration = load_calibration("paper:cifar10")
     inference = InferenceOptions(options.batch_size, precision=options.precision)
-    # One scan compiles for all: every way of asking the planes is the same two programs, and the probe's is one more.
-    first: list[Detector] = [Planes(PlanesOptions(1, sampling="sketch")), Probe(ProbeOptions(queries=1000))]
+    # One scan compiles for all: every way of asking as many planes, as dense, is the same programs, and the probe's is
+    # one more.
+    planes = Planes(PlanesOptions(options.planes, options.density, sampling="sketch"))
+    first: list[Detector] = [planes, Probe(ProbeOptions(queries=1000))]
     list(BatchScan(samples, first, inference=inference).run(entries[:1]))
     verdicts: dict[str, list[str]] = {}
     for mode in MODES:
