@@ -27,6 +27,8 @@ MAX_NAMES = 1 << 18
 """Characters of all names together; a network of `MAX_LEAVES` stays under it with 87 a name."""
 
 _CONSTANT_SIZE, _LISTED, _MAX_VIEWS = 16, 5, 24
+_FLAX = (("flatten", "channels_last"),)
+"""Fields of networks in files that Flax wrote; this package's own networks flatten as torch does in any format."""
 _NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 
@@ -118,11 +120,12 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
         raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
     arrays, notes = reparametrised.effective(arrays)
     seen = list(itertools.islice(candidates.views(View("", arrays, {})), _MAX_VIEWS))
+    told = _FLAX if tensors.layout == "flax" and not tensors.own else ()
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
     for asked in (named, architecture) if named else (architecture,):
         try:
-            found = candidates.candidates(seen, asked, num_classes)
+            found = candidates.candidates(seen, asked, num_classes, told)
         except ValueError as error:
             if asked == architecture:
                 raise CheckpointError(str(error)) from error

@@ -35,7 +35,8 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
       CheckpointError: when there is a digest and the arrays do not have it.
     """
     metadata = dict(stored) if isinstance(stored, Mapping) else {}
-    if isinstance(metadata.get(KEY), str):
+    own = isinstance(metadata.get(KEY), str)
+    if own:
         metadata = parse_json(metadata[KEY].encode(), "its metadata")
         if not isinstance(metadata, dict):
             raise CheckpointError("its metadata is not a JSON object")
@@ -45,7 +46,7 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
     if layout == "flax":
         arrays, more = _collections(arrays)
         notes += more
-    return Tensors(arrays, layout, metadata, notes, size)
+    return Tensors(arrays, layout, metadata, notes, size, own=own)
 
 
 def layout_of(arrays: Mapping[str, Array]) -> Any:
