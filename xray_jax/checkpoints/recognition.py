@@ -110,7 +110,10 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     """
     if len(tensors.networks) > 1:
         return _of_several(tensors, architecture, num_classes)
-    arrays = published.from_flax(tensors.arrays) if tensors.layout == "flax" else dict(tensors.arrays)
+    try:
+        arrays = published.from_flax(tensors.arrays) if tensors.layout == "flax" else dict(tensors.arrays)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     if len(arrays) > MAX_LEAVES:
         raise CheckpointError(
             f"it has {len(arrays)} leaves, more than any architecture here ({MAX_LEAVES} at most); "
