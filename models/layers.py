@@ -56,6 +56,11 @@ def flatten(x: jax.Array) -> jax.Array:
     return x.transpose(0, 3, 1, 2).reshape(len(x), -1)
 
 
+def flatten_channels_last(x: jax.Array) -> jax.Array:
+    """`[B, H, W, C]` to `[B, H*W*C]`: as Flax's networks flatten what they have."""
+    return x.reshape(len(x), -1)
+
+
 def average(x: jax.Array) -> jax.Array:
     """Global average pool, `[B, H, W, C]` to `[B, C]`."""
     return jnp.mean(x, axis=(1, 2))

@@ -37,6 +37,9 @@ _SHOWN = {"relu": "ReLU", "identity": "no activation (identity)"}
 
 _POOLS = {"max": nn.max_pool, "avg": layers.average_pool}
 
+_FLATTENS = {"channels_first": layers.flatten, "channels_last": layers.flatten_channels_last}
+"""Torch's order and Flax's: which numbers of the first linear layer belong to which pixel."""
+
 
 class PlainNet(nn.Module):
     """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
@@ -54,6 +57,7 @@ class PlainNet(nn.Module):
       average: side to which the features are averaged before they are flattened; 0 flattens them as they are.
       activation: after every layer but the last; "identity" is none.
       norm: whether batch norms lie "before" or "after" the activation.
+      flatten: the order of the features before the first linear layer, "channels_first" or "channels_last".
     """
 
     num_classes: int = 10
@@ -67,6 +71,7 @@ class PlainNet(nn.Module):
     average: int = 0
     activation: str = "relu"
     norm: str = "before"
+    flatten: str = "channels_first"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -81,7 +86,7 @@ class PlainNet(nn.Module):
             return self._head(x)
         if self.average and x.shape[1:3] != (self.average, self.average):
             x = layers.adaptive_average_pool(x, self.average)
-        x = layers.flatten(x)
+        x = _FLATTENS[self.flatten](x)
         for layer in self.dense[:-1]:
             x = self._activate(nn.Dense(layer.width, use_bias=layer.bias, name=layer.name)(x), layer, train)
         last = self.dense[-1]
@@ -148,6 +153,8 @@ def note(module: nn.Module) -> str:
             parts.append(f"average over the image, to {module.average}x{module.average}")
     if module.dense[-1].active:
         parts.append("an activation behind the last layer")
+    if module.convs and not module.dense[-1].kernel and module.average != 1:
+        parts.append(f"features flattened {module.flatten.replace('_', ' ')}")
     if any(layer.norm for layer in (*module.convs, *module.dense)):
         parts.append(f"norms {module.norm} the activation")
     return f"assumed, weights do not show it: {', '.join(parts)}"
@@ -186,6 +193,8 @@ def variants(
         axes.append([{"dense": (head._replace(active=active),)} for active in (False, True)])
     if any(layer.norm for layer in (*module.convs, *module.dense)):
         axes.append([{"norm": place} for place in ("before", "after")])
+    if module.convs and module.flattened(own[0]) > module.convs[-1].width:
+        axes.append([{"flatten": order} for order in _FLATTENS])
     return tuple(tuple(module.clone(**fields) for fields in axis) for axis in axes)
 
 

@@ -174,6 +174,9 @@ def from_flax(tensors: Tensors, separator: str = "/") -> dict[str, Tensor]:
     """Flattened linen variables (`params/conv1/kernel`, `batch_stats/bn1/mean`) to published keys and torch's layout.
 
     Nothing is read: tensors stay as lazy as they were. Keys must begin with their collection.
+
+    Raises:
+      ValueError: a key without a collection, or two leaves that come to one published key.
     """
     published: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
@@ -181,5 +184,7 @@ def from_flax(tensors: Tensors, separator: str = "/") -> dict[str, Tensor]:
         if len(path) < 2:
             raise ValueError(f"leaf {key!r} is not inside a collection; expected 'params/...' or 'batch_stats/...'")
         axes = _axes(path, len(tensor.shape), _TO_TORCH)
-        published[_key(path)] = _Transposed(tensor, axes)
+        if (name := _key(path)) in published:
+            raise ValueError(f"two leaves come to the name {name!r}, the second is {key!r}: save one network alone")
+        published[name] = _Transposed(tensor, axes)
     return published

@@ -47,6 +47,9 @@ def test_flax_keys() -> None:
     jax.tree.map(np.testing.assert_array_equal, back, variables)
     with pytest.raises(ValueError, match="'kernel' is not inside a collection"):
         published.from_flax({"kernel": np.zeros(3)})
+    twice = {**flat, "average/conv1/kernel": flat["params/conv1/kernel"]}
+    with pytest.raises(ValueError, match=r"two leaves come to the name 'conv1\.weight'"):
+        published.from_flax(twice)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])

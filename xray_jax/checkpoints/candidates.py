@@ -93,13 +93,16 @@ def copied(key: str, tensor: published.Tensor, inside: published.Tensors) -> str
     return None
 
 
-def candidates(seen: Sequence[View], asked: str | None, num_classes: int | None) -> list[Candidate]:
+def candidates(
+    seen: Sequence[View], asked: str | None, num_classes: int | None, told: tuple[tuple[str, Any], ...] = ()
+) -> list[Candidate]:
     """All networks that the leaves may belong to; the last one fits exactly if any does.
 
     Args:
       seen: the views to look at.
       asked: a family or preset, with options; None tries all families.
       num_classes: of a preset for which weights do not show it.
+      told: fields that the file's format says of networks that have them; a preset is taken as it is.
 
     Raises:
       ValueError: an unknown family, preset or option.
@@ -119,7 +122,7 @@ def candidates(seen: Sequence[View], asked: str | None, num_classes: int | None)
                 tensors, uncalled = renamed
                 shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
                 for inferred in _inferred(family, preset, shapes, num_classes):
-                    inferred = _of_naming(family, inferred, naming)
+                    inferred = _of_fields(family, inferred, (*(told if preset is None else ()), *naming.fields))
                     if given:
                         inferred = _with_options(family, inferred, given, tensors)
                     if (candidate := compared(family, naming, view, tensors, inferred)) is None:
@@ -160,9 +163,9 @@ def _inferred(family: Architecture, preset: Any, shapes: Shapes, num_classes: in
     yield Inferred(module, family.input_shape)
 
 
-def _of_naming(family: Architecture, found: Inferred, naming: Naming) -> Inferred:
-    """The network as these publishers have it."""
-    known = {name: value for name, value in naming.fields if hasattr(found.module, name)}
+def _of_fields(family: Architecture, found: Inferred, told: tuple[tuple[str, Any], ...]) -> Inferred:
+    """The network with those of the fields that it has: as its publishers, or networks of a format, have it."""
+    known = {name: value for name, value in told if hasattr(found.module, name)}
     if not known:
         return found
     module = found.module.clone(**known)

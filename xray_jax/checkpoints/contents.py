@@ -104,6 +104,7 @@ class Tensors:
       notes: what was skipped and why, for rows and people.
       size: bytes on disk; what the model needs may not exceed it by more than `SLACK`.
       networks: where a file holds several networks: their names, with which (and a dot) the names of arrays begin.
+      own: whether this package wrote the metadata, and so the network is one of its own.
     """
 
     arrays: Mapping[str, Array]
@@ -112,6 +113,7 @@ class Tensors:
     notes: tuple[str, ...] = ()
     size: int = 0
     networks: tuple[str, ...] = ()
+    own: bool = False
 
     def network(self, name: str) -> "Tensors":
         """One of several networks, as if it were alone in the file.

@@ -27,6 +27,8 @@ MAX_NAMES = 1 << 18
 """Characters of all names together; a network of `MAX_LEAVES` stays under it with 87 a name."""
 
 _CONSTANT_SIZE, _LISTED, _MAX_VIEWS = 16, 5, 24
+_FLAX = (("flatten", "channels_last"),)
+"""Fields of networks in files that Flax wrote; this package's own networks flatten as torch does in any format."""
 _NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 
@@ -108,7 +110,10 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     """
     if len(tensors.networks) > 1:
         return _of_several(tensors, architecture, num_classes)
-    arrays = published.from_flax(tensors.arrays) if tensors.layout == "flax" else dict(tensors.arrays)
+    try:
+        arrays = published.from_flax(tensors.arrays) if tensors.layout == "flax" else dict(tensors.arrays)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     if len(arrays) > MAX_LEAVES:
         raise CheckpointError(
             f"it has {len(arrays)} leaves, more than any architecture here ({MAX_LEAVES} at most); "
@@ -118,11 +123,12 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
         raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
     arrays, notes = reparametrised.effective(arrays)
     seen = list(itertools.islice(candidates.views(View("", arrays, {})), _MAX_VIEWS))
+    told = _FLAX if tensors.layout == "flax" and not tensors.own else ()
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
     for asked in (named, architecture) if named else (architecture,):
         try:
-            found = candidates.candidates(seen, asked, num_classes)
+            found = candidates.candidates(seen, asked, num_classes, told)
         except ValueError as error:
             if asked == architecture:
                 raise CheckpointError(str(error)) from error

@@ -5,6 +5,7 @@ weight. The digest is written with the metadata and checked on reading.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ KEY = "xray_jax"
 DIGEST = "sha256"
 
 _FLAX_LEAVES = ("kernel", "scale", "embedding")
+_COLLECTIONS = ("params", "batch_stats")
+"""Of linen's variables those that the networks here have."""
 
 
 def header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -35,7 +38,8 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
       CheckpointError: when there is a digest and the arrays do not have it.
     """
     metadata = dict(stored) if isinstance(stored, Mapping) else {}
-    if isinstance(metadata.get(KEY), str):
+    own = isinstance(metadata.get(KEY), str)
+    if own:
         metadata = parse_json(metadata[KEY].encode(), "its metadata")
         if not isinstance(metadata, dict):
             raise CheckpointError("its metadata is not a JSON object")
@@ -45,7 +49,7 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
     if layout == "flax":
         arrays, more = _collections(arrays)
         notes += more
-    return Tensors(arrays, layout, metadata, notes, size)
+    return Tensors(arrays, layout, metadata, notes, size, own=own)
 
 
 def layout_of(arrays: Mapping[str, Array]) -> Any:
@@ -55,13 +59,19 @@ def layout_of(arrays: Mapping[str, Array]) -> Any:
 
 
 def _collections(arrays: Mapping[str, Array]) -> tuple[Mapping[str, Array], tuple[str, ...]]:
-    """Names that begin with their collection, as linen has it, from a train state or a bare tree of parameters."""
-    if not any("params/" in name for name in arrays):
+    """The collections of a network, as linen has them, from a train state or a bare tree of parameters.
+
+    Other trees beside `params`, averages of the weights or a target network, have the same names below their own: they
+    would be taken for it.
+    """
+    outers = [name[: place.start()] for name in arrays if (place := re.search(r"(?<![^/])params/", name))]
+    if not outers:
         return {f"params/{name}": array for name, array in arrays.items()}, ("taken as a bare tree of parameters",)
-    outer = min((name[: name.index("params/")] for name in arrays if "params/" in name), key=len)
+    outer = min(outers, key=len)
     if any(name.startswith(f"{outer}params/params/") for name in arrays):
         outer += "params/"
     inside = {name.removeprefix(outer): array for name, array in arrays.items() if name.startswith(outer)}
-    kept = {name: array for name, array in inside.items() if "/" in name}
-    skipped = sorted(set(arrays) - {outer + name for name in kept})
-    return kept, (f"skipped, in no collection: {', '.join(skipped[:5])}",) if skipped else ()
+    kept = {name: array for name, array in inside.items() if name.split("/")[0] in _COLLECTIONS and "/" in name}
+    skipped = sorted({name.removeprefix(outer).split("/")[0] for name in set(arrays) - {outer + name for name in kept}})
+    note = f"read of the tree: {' and '.join(_COLLECTIONS)}; not used: {', '.join(skipped[:5])}"
+    return kept, (note,) if skipped else ()
