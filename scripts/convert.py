@@ -5,7 +5,8 @@ r"""Converts a checkpoint of any readable format to one that scans again without
 
 The weights are written as float32 under their published names (safetensors) or as a Flax tree (orbax), with
 architecture, class count, input shape and preprocessing in the metadata, and read back to prove them equal. What was
-found is printed to stderr. Exit codes: 0 written, 2 not readable or not writable, 4 usage.
+found is printed to stderr; what was only assumed of the network or its preprocessing stays open, for the samples of a
+scan to choose. Exit codes: 0 written, 2 not readable or not writable, 4 usage.
 """
 
 from absl import flags
@@ -19,7 +20,7 @@ with command_help.group("What to convert"):
     NUM_CLASSES = flags.DEFINE_integer(
         "num_classes", None, "Checked against the weights; default: read off.", lower_bound=1
     )
-    PREPROCESS = flags.DEFINE_string("preprocess", None, "Preset to store; default: the file's own, else 0-1.")
+    PREPROCESS = flags.DEFINE_string("preprocess", None, "Preset to store; default: the file's own, else none.")
 with command_help.group("Output"):
     OUT = flags.DEFINE_string("out", None, "File (safetensors) or directory (orbax) to write.", required=True)
     FORMAT = flags.DEFINE_enum("format", "safetensors", convert.FORMATS, "What to write.")

@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
       tensors: the view's, under the names of the architecture.
       uncalled: keys of the view's layers that its publishers' networks never call.
       mismatch: what does not fit; None when all does.
-      preset: whether the user named a preset, which is taken as it is.
+      preset: that the user named, which is taken as it is; "" without one.
       fixed: fields that the user gave.
     """
 
@@ -51,7 +51,7 @@ class Candidate(NamedTuple):
     uncalled: tuple[str, ...]
     found: Inferred
     mismatch: published.MismatchError | None
-    preset: bool = False
+    preset: str = ""
     fixed: tuple[str, ...] = ()
 
     def distance(self) -> float:
@@ -62,7 +62,8 @@ class Candidate(NamedTuple):
 
     def describe(self) -> tuple[str, str]:
         """Name of the preset, or of the family, and the sizes in which it differs from the family's default."""
-        return describe(self.family, self.found.module, tuple(name for name, _ in self.naming.fields))
+        told = dict.fromkeys((*(name for name, _ in self.naming.fields), *self.fixed))
+        return describe(self.family, self.found.module, tuple(told), self.preset)
 
 
 def views(view: View, depth: int = 0) -> Iterator[View]:
@@ -107,11 +108,12 @@ def candidates(
     Raises:
       ValueError: an unknown family, preset or option.
     """
-    families, preset, given = registry.ARCHITECTURES, None, {}
+    families, preset, given, named = registry.ARCHITECTURES, None, {}, ""
     if asked is not None:
         family, preset = registry.lookup(asked)
         families = (family,)
         given = options.parse(asked)
+        named = asked.partition(":")[0] if preset else ""
     found = []
     # Plain nets come last, whatever the prefix: a chain of layers may be part of a more special network.
     for family in families:
@@ -127,7 +129,7 @@ def candidates(
                         inferred = _with_options(family, inferred, given, tensors)
                     if (candidate := compared(family, naming, view, tensors, inferred)) is None:
                         continue
-                    candidate = candidate._replace(uncalled=uncalled, preset=preset is not None, fixed=tuple(given))
+                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=tuple(given))
                     found.append(candidate)
                     if candidate.mismatch is None:
                         return found
@@ -204,16 +206,17 @@ def class_count(module: nn.Module) -> int:
     return int(getattr(module, "num_classes"))  # noqa: B009
 
 
-def describe(family: Architecture, module: nn.Module, told: tuple[str, ...] = ()) -> tuple[str, str]:
+def describe(family: Architecture, module: nn.Module, told: tuple[str, ...] = (), preset: str = "") -> tuple[str, str]:
     """Name of the preset, or of the family with the sizes in which it differs from the default.
 
     Args:
       told: fields that neither weights nor the family's own names show: they become options behind the name, so that
         the name alone gives the same network again.
+      preset: of which the others are.
     """
     classes = class_count(module)
-    for name, preset in family.presets.items():
-        if preset(num_classes=classes) == module:
+    for name, build in family.presets.items():
+        if build(num_classes=classes) == module:
             return name, ""
     if family is plain.ARCHITECTURE:
         # Its layers are the file's; what was assumed can be given back to `--architecture`.
@@ -224,7 +227,7 @@ def describe(family: Architecture, module: nn.Module, told: tuple[str, ...] = ()
         if field.name not in ("num_classes", "parent", "name", *told)
         and (value := vars(module)[field.name]) != field.default
     ]
-    return family.name + options.describe(module, told), f", {', '.join(sizes)}" if sizes else ""
+    return (preset or family.name) + options.describe(module, told), f", {', '.join(sizes)}" if sizes else ""
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,11 @@
-"""Any readable checkpoint to one with stored metadata: published names, float32, scanned again without flags."""
+"""Any readable checkpoint to one with stored metadata: published names, float32, scanned again without flags.
+
+What is known is stored, and what was only assumed is not: clean samples choose the preprocessing and the network
+variant of the converted file as they do of the first.
+"""
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +13,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from xray_jax.checkpoints import formats, loading, safetensors
+from xray_jax.checkpoints import formats, loading, recognition, safetensors
 from xray_jax.checkpoints.contents import CheckpointError, flatten
 from xray_jax.checkpoints.flax import orbax
 from xray_jax.classifier import Classifier
@@ -28,7 +33,7 @@ def convert(
     num_classes: int | None = None,
     preprocess: str | Mapping[str, Any] | Preprocess | None = None,
 ) -> Classifier:
-    """Reads `path`, writes `out`, and reads it back to prove that the weights are the same, bit for bit.
+    """Reads `path`, writes it anew, reads that back to prove that the weights are the same, and puts it at `out`.
 
     Args:
       kind: "safetensors" (one file, published state-dict names and layout, opens in torch too) or "orbax" (a directory
@@ -53,22 +58,46 @@ def convert(
             raise CheckpointError(f"{out}: exists; give another name, or --overwrite")
         if out.resolve() == path.resolve() or path.resolve().is_relative_to(out.resolve()):
             raise CheckpointError(f"{out}: would replace its own source {path}")
-        # Both writers replace only their own kind.
-        shutil.rmtree(out) if out.is_dir() and not out.is_symlink() else out.unlink()
     metadata = {
-        "architecture": model.architecture.split(" (")[0],
+        "architecture": _name(model),
         "num_classes": model.num_classes,
         "input_shape": list(model.input_shape),
-        "preprocess": model.preprocess.settings(),
         "converted_from": {"name": path.name, "sha256": formats.sha256(path)},
     }
-    if kind == "orbax":
-        orbax.save(out, model.variables, metadata)
-    else:
-        safetensors.save(out, published.to_tensors(model.variables), metadata)
-    back = loading.load(out)
+    if model.preprocess_source != "assumed":
+        metadata["preprocess"] = model.preprocess.settings()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name[:100]}.", dir=out.parent) as folder:
+        new = Path(folder) / out.name
+        if kind == "orbax":
+            orbax.save(new, model.variables, metadata)
+        else:
+            safetensors.save(new, published.to_tensors(model.variables), metadata)
+        back = _read_back(new, out, model)
+        if out.is_dir() and not out.is_symlink():
+            shutil.rmtree(out)
+        elif new.is_dir():
+            out.unlink(missing_ok=True)
+        new.replace(out)
+    return back
+
+
+def _name(model: Classifier) -> str:
+    """What to store as the architecture: the whole network, or what is known of it where the rest is open."""
+    if isinstance(model.variants, recognition.NetworkVariants):
+        return model.variants.open_name(model.network)
+    return model.architecture.split(" (")[0]
+
+
+def _read_back(new: Path, out: Path, model: Classifier) -> Classifier:
+    """What was written, which must be the same network with the same weights."""
+    try:
+        back = loading.load(new)
+    except CheckpointError as error:
+        raise CheckpointError(f"{out}: does not open as it was written ({error}); please report this") from error
     assert isinstance(back, Classifier)
     before, after = flatten(model.variables), flatten(back.variables)
-    if back.network != model.network or any(not np.array_equal(before[name], after.get(name)) for name in before):
+    same = before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
+    if back.network != model.network or not same:
         raise CheckpointError(f"{out}: does not read back as it was written; please report this")
     return back

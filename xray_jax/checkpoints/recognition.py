@@ -66,6 +66,12 @@ class NetworkVariants:
         name, sizes = candidates.describe(family, network)
         return f"{name}{sizes and options.describe(network)} (naming: {self.naming})"
 
+    def open_name(self, network: Any) -> str:
+        """What to call `network` so that what is open stays open: the family, with what the user or the names say."""
+        family, _ = registry.lookup(self.family)
+        named = [field for naming in family.namings if naming.name == self.naming for field, _ in naming.fields]
+        return family.name + options.describe(network, {*named, *self.fixed})
+
     def note(self, network: Any) -> str:
         family, _ = registry.lookup(self.family)
         return family.note(network) if family.note else ""
