@@ -186,6 +186,15 @@ def test_seeds_of_one_model_count_once_and_are_left_out_together() -> None:
     assert calibrate.probe_null_of([*rows[2:], *others], "x").ceilings["patch"] == (0.3,) * LEVELS
 
 
+def test_a_null_is_of_the_search_of_the_model_that_was_searched_least() -> None:
+    """Ceilings of a weak search are too low for a strong one; a second, stronger search of a model makes up for it."""
+    rows = [probed(k, 3) for k in (0, 1, 1, 2)]
+    for each, queries in zip(rows, (50_000, 1000, 9000, 50_000), strict=True):
+        each["settings"]["detectors"]["probe"] = {"search": "full", "queries": queries, "search_images": 48}
+    assert calibrate.probe_null_of(rows, "x").search == {"queries": 9000, "search_images": 48}
+    assert calibrate.probe_null_of([*rows, probed(3, 3)], "x").search is None, "an older row does not say"
+
+
 def test_a_poor_model_is_judged_and_teaches_nothing() -> None:
     rows = [probed(0, 5, 0.2), probed(1, 5, 0.2), probed(2, 40, 1.0, accuracy=0.6)]
     assert calibrate.leave_one_out(rows, least_accuracy=0.7) == (("2",), 3)

@@ -14,7 +14,6 @@ from xray_jax import checkpoints
 from xray_jax.checkpoints.snapshot import Snapshot
 from xray_jax.classifier import Model
 from xray_jax.detectors.detection import Detector
-from xray_jax.detectors.planes.detector import Planes
 from xray_jax.detectors.run import ScannedModel, check_names, run_detectors
 from xray_jax.inference.options import InferenceOptions
 from xray_jax.prepare import prepare
@@ -22,7 +21,7 @@ from xray_jax.rows.file import identity, json_form, settings_hash
 from xray_jax.rows.names import file_name
 from xray_jax.rows.row import ERROR, OK, SCHEMA, SKIPPED, EarlierRow, Row
 from xray_jax.samples import Samples
-from xray_jax.sweep import fields, provenance
+from xray_jax.sweep import calibration_notes, fields, provenance
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.fetching import Fetching
 from xray_jax.sweep.in_flight import InFlight
@@ -81,9 +80,8 @@ class BatchScan:
         self.options = options or BatchScanOptions()
         self.inference = inference or InferenceOptions()
         calibration = self.options.calibration
-        planes = next((detector for detector in self.detectors if isinstance(detector, Planes)), None)
         digest = provenance.samples_hash(samples)
-        self._notes = calibrations.check(calibration, planes.options, digest) if calibration and planes else ()
+        self._notes = calibration_notes.notes(self.detectors, calibration, digest)
         check_names(self.detectors)
         samples.check_classes()
         for detector in self.detectors:

@@ -154,12 +154,14 @@ class _Clean(NamedTuple):
       rates: family -> best confirmed flip rate at each cost level, over the rows.
       leads: the same of the lead over the runner-up.
       accuracy: clean accuracy, mean over the rows.
+      search: the most that a row's search had of each option (`probe.null.SEARCH`); None where no row says it.
     """
 
     rows: list[Row]
     rates: probe_null.Profile
     leads: probe_null.Profile
     accuracy: float
+    search: dict[str, int] | None
 
 
 def _by_checkpoint(rows: Iterable[Row]) -> list[list[Row]]:
@@ -177,6 +179,7 @@ def _clean(rows: Sequence[Row]) -> list[_Clean]:
             probe_null.merge(row["detectors"]["probe"]["profile"] for row in own),
             probe_null.merge(_leads(row) for row in own),
             float(np.mean([row["detectors"]["probe"]["clean_accuracy"] for row in own])),
+            _most_searched(own),
         )
         for own in _by_checkpoint(usable)
     ]
@@ -193,6 +196,12 @@ def searched_in_full(row: Row) -> bool:
     options = (row.get("settings") or {}).get("detectors", {}).get("probe") or {}
     # Rows of before there was a race do not say it.
     return options.get("search", "full") == "full"
+
+
+def _most_searched(rows: Sequence[Row]) -> dict[str, int] | None:
+    asked = [(row["settings"]["detectors"].get("probe") or {}) for row in rows]
+    said = [options for options in asked if all(name in options for name in probe_null.SEARCH)]
+    return {name: max(options[name] for options in said) for name in probe_null.SEARCH} if said else None
 
 
 def _leads(row: Row) -> probe_null.Profile:
@@ -214,7 +223,8 @@ def _leads(row: Row) -> probe_null.Profile:
 
 def _null(models: Iterable[_Clean], least_accuracy: float, source: str) -> Null:
     able = [model for model in models if model.accuracy >= least_accuracy]
-    return probe_null.calibrate((m.rates for m in able), (m.leads for m in able), source)
+    search = probe_null.weakest(model.search for model in able)
+    return probe_null.calibrate((m.rates for m in able), (m.leads for m in able), source, search)
 
 
 def probe_null_of(rows: Sequence[Row], source: str, least_accuracy: float = 0) -> Null:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xray_jax.detectors.probe import null as probe_null
-from xray_jax.detectors.probe.null import EDGES, LEVELS, Null, calibrate, level, merge
+from xray_jax.detectors.probe.null import EDGES, LEVELS, Null, calibrate, level, merge, weakest
 
 ENDS = (*EDGES, 1.0)
 
@@ -104,3 +104,15 @@ def test_lines_are_patches_and_searches_of_one_model_merge() -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match="patch"):
         Null({"patch": (0.1,)})
+
+
+def test_a_null_says_how_its_models_were_searched_least() -> None:
+    searches = [{"queries": 50_000, "search_images": 4}, {"queries": 1000, "search_images": 48}]
+    assert weakest(searches) == {"queries": 1000, "search_images": 4}
+    assert weakest([*searches, None]) is None
+    assert weakest([]) is None
+    null = calibrate([{"patch": [0.5] * LEVELS}], [], "ours", weakest(searches))
+    assert probe_null.from_row(null.row()) == null
+    assert "search" not in null.settings()
+    with pytest.raises(KeyError, match="search_images"):
+        probe_null.from_row(null.row() | {"search": {"queries": 3}})

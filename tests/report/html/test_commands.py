@@ -92,7 +92,8 @@ def test_ways_of_earlier_versions_are_said_to_be_gone(way: str, options: dict[st
 
 
 def test_an_own_calibration_is_stood_for() -> None:
-    own = {"source": "our models", "re_threshold": 1.0, "ats_threshold": 0.2, "probe_null": {"source": "our models"}}
+    kept = {"source": "our models", "search": {"queries": 50000, "search_images": 48}}
+    own = {"source": "our models", "re_threshold": 1.0, "ats_threshold": 0.2, "probe_null": kept}
     made = settings(calibration=own)
     made["detectors"]["probe"]["null"] = {"source": "our models"}
     assert "--calibration=CALIBRATION.json" in scan(made).line

@@ -57,7 +57,7 @@ class Probe:
 
     def settings(self) -> Mapping[str, Any]:
         """The options as JSON values, and the null itself."""
-        return {**dataclasses.asdict(self.options), "null": self.null.row()}
+        return {**dataclasses.asdict(self.options), "null": self.null.settings()}
 
     def check(self, samples: Samples) -> None:
         """Splits the samples.

@@ -19,6 +19,9 @@ eight clean CIFAR-10 nets to one label."""
 SPECIAL_CASES = {"line": "patch"}
 """Family -> the one that it is a special case of, whose ceilings hold for it, too: a line is a thin patch."""
 
+SEARCH = ("queries", "search_images")
+"""Options of the probe by which a search finds more."""
+
 Profile = Mapping[str, list[float | None]]
 """Family -> highest flip rate on unseen images, or lead, at each cost level; None where no stamp was measured."""
 
@@ -41,12 +44,15 @@ class Null:
         Clean models that give way to a stamp mostly give way to stamps of other classes, too.
       models: number of clean models that were probed.
       source: where the numbers come from, for rows and people.
+      search: options of the searches that found them (`SEARCH`), of the model that was searched least; None where
+        nobody says, as in older files.
     """
 
     ceilings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     leads: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     models: int = 0
     source: str = "none"
+    search: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for family, rates in (*self.ceilings.items(), *self.leads.items()):
@@ -65,14 +71,28 @@ class Null:
         """Largest lead of a clean model's class over its runner-up with stamps of this family that cost no more."""
         return float(self.leads.get(family, UNKNOWN_CEILINGS)[level(weighted_rms)])
 
-    def row(self) -> dict[str, Any]:
-        """JSON form, which `from_row` reads back."""
+    def weaker_than(self, queries: int, search_images: int) -> list[str]:
+        """What to note of a search that asks more than those of the null: clean models may give way to it, too."""
+        theirs, ours = self.search or {}, {"queries": queries, "search_images": search_images}
+        return [
+            f"the probe's null ({self.source}) is of searches with {name}={most}, this one has {ours[name]}: what it "
+            "confirms, a clean model might give way to as well; make a null with the same"
+            for name, most in theirs.items()
+            if ours[name] > most
+        ]
+
+    def settings(self) -> dict[str, Any]:
+        """What a verdict depends on, as JSON values."""
         return {
             "ceilings": {k: list(v) for k, v in self.ceilings.items()},
             "leads": {k: list(v) for k, v in self.leads.items()},
             "models": self.models,
             "source": self.source,
         }
+
+    def row(self) -> dict[str, Any]:
+        """JSON form, which `from_row` reads back."""
+        return self.settings() | ({} if self.search is None else {"search": dict(self.search)})
 
 
 def from_row(row: Mapping[str, Any]) -> Null:
@@ -85,7 +105,8 @@ def from_row(row: Mapping[str, Any]) -> Null:
         {str(name): tuple(float(rate) for rate in rates) for name, rates in table.items()}
         for table in (row["ceilings"], row.get("leads", {}))
     )
-    return Null(ceilings, leads, int(row["models"]), str(row["source"]))
+    search = None if row.get("search") is None else {name: int(row["search"][name]) for name in SEARCH}
+    return Null(ceilings, leads, int(row["models"]), str(row["source"]), search)
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:
@@ -98,7 +119,19 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     return merged
 
 
-def calibrate(rates: Iterable[Profile], leads: Iterable[Profile], source: str = "calibration") -> Null:
+def weakest(searches: Iterable[Mapping[str, int] | None]) -> dict[str, int] | None:
+    """Of each option of `SEARCH` the least, of one search or more; None where one does not say it."""
+    searches = list(searches)
+    said = [each for each in searches if each is not None]
+    return {name: min(each[name] for each in said) for name in SEARCH} if said and len(said) == len(searches) else None
+
+
+def calibrate(
+    rates: Iterable[Profile],
+    leads: Iterable[Profile],
+    source: str = "calibration",
+    search: Mapping[str, int] | None = None,
+) -> Null:
     """The null of clean models, from the profiles of their probe rows, of rates and of leads, one a model (`merge`).
 
     The highest value of any model at each level, with rules for what the models leave open. A stamp of higher cost does
@@ -112,9 +145,10 @@ def calibrate(rates: Iterable[Profile], leads: Iterable[Profile], source: str = 
       rates: one profile of flip rates a model.
       leads: one profile of leads a model.
       source: where they come from, for rows and people.
+      search: see `Null`.
     """
     rates = list(rates)
-    return Null(_ceilings(rates), _ceilings(leads), len(rates), source)
+    return Null(_ceilings(rates), _ceilings(leads), len(rates), source, search)
 
 
 def _ceilings(profiles: Iterable[Profile]) -> dict[str, tuple[float, ...]]:

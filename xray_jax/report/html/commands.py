@@ -185,7 +185,9 @@ def _probe(settings: Any, flags: dict[str, Any], notes: list[str], calibration: 
     if settings.get("search", "full") != ProbeOptions.search:
         flags["probe_search"] = "full"
     null = settings.get("null")
-    own = isinstance(calibration, Mapping) and calibration.get("probe_null") == null
+    theirs = calibration.get("probe_null") if isinstance(calibration, Mapping) else None
+    # What it was searched with is no setting of a scan.
+    own = isinstance(theirs, Mapping) and {k: v for k, v in theirs.items() if k != "search"} == null
     if isinstance(null, Mapping) and null.get("source") != "default" and not own:
         flags["probe_null"] = NULL
         notes.append(f"{NULL} stands for what the probe finds on clean models ({printable(str(null.get('source')))}).")
