@@ -2,10 +2,11 @@ r"""Confirms a trigger again: puts the stamp of a row on fresh images, queries t
 
   xray-confirm --row=rows.jsonl --id=model.pt --samples=fresh.npz --picture=trigger.png
 
-The checkpoint is the row's own unless --checkpoint names a copy. Exit codes: 0 reproduced (the lower 95 % bound of the
-flip rate reaches the row's threshold, or --min_flip_rate), 1 not, 2 the checkpoint or a file cannot be read, 4 the row
-holds no stamp or a flag is wrong. One JSON line on stdout. A --picture that cannot be drawn is said and changes no exit
-code.
+The checkpoint is the row's own unless --checkpoint names a copy; where it is another file by now, that is an error, and
+of a copy `same_content` says whether it is the file that was scanned. Exit codes: 0 reproduced (the lower 95 % bound of
+the flip rate reaches the row's threshold, or --min_flip_rate), 1 not, 2 the checkpoint or a file cannot be read, or is
+not the row's, 4 the row holds no stamp or a flag is wrong. One JSON line on stdout. A --picture that cannot be drawn is
+said and changes no exit code.
 """
 
 import json
@@ -80,6 +81,25 @@ def _required(row: Row) -> float:
     return threshold
 
 
+def _same_content(row: Row, path: str) -> bool | None:
+    """Whether the checkpoint at `path` is the one that was scanned; None where the row has no hash.
+
+    Raises:
+      CheckpointError: it is another, and nobody asked for another.
+    """
+    if (recorded := row.get("sha256")) is None:
+        return None
+    if (found := checkpoints.sha256(checkpoints.split_part(path)[0])) == recorded:
+        return True
+    said = f"{path}: its content is not what was scanned (SHA-256 {found[:16]}..., the row's {recorded[:16]}...)"
+    if CHECKPOINT.value is None:
+        raise checkpoints.CheckpointError(
+            f"{said}; scan it again, or give --checkpoint={path} to put the stamp on it all the same"
+        )
+    command.say(f"xray-confirm: {said}: this says nothing of the row's checkpoint")
+    return False
+
+
 def _draw(finding: Finding, replayed: replay.Replay, fresh: samples_lib.Samples, title: str, path: str) -> None:
     """Writes --picture; what was reproduced stays so where it cannot be drawn."""
     try:
@@ -102,6 +122,7 @@ def main() -> int:
     part = None if CHECKPOINT.value else row.get("part")
     path, preprocess = CHECKPOINT.value or row["path"], row.get("preprocess")
     try:
+        same_content = _same_content(row, path)
         prepared = prepare(checkpoints.load(path, part=part, preprocess=preprocess, **declared), fresh)
     except checkpoints.CheckpointError as error:
         command.say(f"xray-confirm: {error}")
@@ -120,6 +141,7 @@ def main() -> int:
                 "rate": replayed.hits / replayed.trials,
                 "interval": [low, high],
                 "reproduced": reproduced,
+                "same_content": same_content,
             }
         )
     )

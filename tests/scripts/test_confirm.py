@@ -31,7 +31,8 @@ def stamped(folder: Path, name: str = "a", description: str = "a stamp", **probe
     model = checkpoints.load(folder / "tiny.safetensors")
     best = dataclasses.replace(STAMP, description=description).row()
     return rows.full_row(
-        id=name, path=str(folder / "tiny.safetensors"), architecture=model.architecture,
+        id=name, path=str(folder / "tiny.safetensors"), sha256=checkpoints.sha256(folder / "tiny.safetensors"),
+        architecture=model.architecture,
         preprocess=model.preprocess.settings(),
         detectors={"probe": rows.probe(verdict="confirmed", target=3, best=best, threshold=0.0) | probe},
     )  # fmt: skip
@@ -82,6 +83,30 @@ def test_errors_have_their_exit_codes(folder: Path, change: Any, flags: list[str
     done = confirm(folder, [stamped(folder, **change)], *flags)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+
+
+def test_a_checkpoint_that_is_another_file_by_now_is_no_answer_about_the_row(folder: Path) -> None:
+    row = stamped(folder)
+    factory.save_tiny(folder / "other.safetensors", seed=5)
+    replaced = row | {"path": str(folder / "other.safetensors")}
+    done = confirm(folder, [replaced])
+    assert (done.returncode, done.stdout) == (2, "")
+    found = checkpoints.sha256(folder / "other.safetensors")[:16]
+    assert f"other.safetensors: its content is not what was scanned (SHA-256 {found}" in done.stderr
+    assert f"the row's {row['sha256'][:16]}" in done.stderr
+    assert f"--checkpoint={folder}/other.safetensors" in done.stderr
+    done = confirm(folder, [replaced], f"--checkpoint={folder}/other.safetensors")
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout)["same_content"] is False
+    assert "this says nothing of the row's checkpoint" in done.stderr
+
+
+def test_a_copy_and_a_row_without_a_hash_are_told_apart(folder: Path) -> None:
+    (folder / "copy.safetensors").write_bytes((folder / "tiny.safetensors").read_bytes())
+    done = confirm(folder, [stamped(folder)], f"--checkpoint={folder}/copy.safetensors")
+    assert json.loads(done.stdout)["same_content"] is True
+    assert json.loads(confirm(folder, [stamped(folder)]).stdout)["same_content"] is True
+    assert json.loads(confirm(folder, [stamped(folder) | {"sha256": None}]).stdout)["same_content"] is None
 
 
 def test_a_picture_that_fails_changes_no_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 Four steps: a `race`, and where it leaves something suspicious a full `search`, looks for stamps on a few clean images;
 the best of each family and cost, and the best class maps, are tested on images that were never searched on; what would
-be a confirmed trigger is cross-examined, by stamps towards the model's other classes; `judge` gives the verdict.
-Patterns that white-box detectors hint at are tested besides.
+be a confirmed trigger is cross-examined, by stamps towards the model's other classes, unless it sends each class to
+another label (all-to-all); `judge` gives the verdict. Patterns that white-box detectors hint at are tested besides.
 """
 
 import dataclasses
