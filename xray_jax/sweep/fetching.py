@@ -93,9 +93,14 @@ class Fetching:
         return Fetched(replace(entry, path=copy.path), copy.release)
 
     def _has_row(self, entry: Entry, remote: Remote) -> bool:
+        checkpoint_id, *settings = key = self.key(entry)
+        # What a publisher declares of a single file is the hash of its row: a new commit may leave it as it was.
+        declared = remote.files[0].sha256 if remote.main and len(remote.files) == 1 else None
+        if declared is not None and (checkpoint_id, declared, *settings) in self._done:
+            return True
         # Rows do not say what the query was: its ETag may be that of other content.
         known = remote.revision is not None and not remote.address.has_query
-        return known and (*self.key(entry), remote.address.shown, remote.revision) in self._have
+        return known and (*key, remote.address.shown, remote.revision) in self._have
 
     def new_rows(self, fetched: Fetched) -> list[Row]:
         """The error row of what could not be fetched, unless an earlier run says the same."""

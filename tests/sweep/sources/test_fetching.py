@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from xray_jax.sweep.checkpoint_list import ELSEWHERE, Entry, ManifestError, coll
 from xray_jax.sweep.fetching import Ahead, Fetched, Fetching, nothing
 from xray_jax.sweep.isolated import IsolationOptions
 from xray_jax.sweep.options import BatchScanOptions
+from xray_jax.sweep.sources.remote import RemoteFile
 from xray_jax.sweep.worker_process import _without_credentials
 
 SOURCE = ("source", "revision")
@@ -100,6 +102,27 @@ def test_another_query_is_other_content_though_its_tag_is_the_same(zoo: Path) ->
         assert row["sha256"] not in {before["sha256"] for before in done.values()}
         # The same content is told by its hash.
         assert scans.run(one(0), done, sources=IMPATIENT) == []
+
+
+def test_a_file_that_a_new_commit_leaves_as_it_was_is_not_fetched_again(server: Server) -> None:
+    name = "0.safetensors"
+
+    def one(revision: str, sha256: str | None) -> list[Entry]:
+        file = RemoteFile(name, f"{server.url}/{name}", sha256=sha256)
+        looked = dataclasses.replace(remote(file.key), revision=revision, files=(file,), main=name)
+        return [Entry("a", ELSEWHERE, listed=True, remote=looked)]
+
+    declared = hashlib.sha256(server.files[f"/{name}"].content).hexdigest()
+    rows = scans.run(one("first", declared), sources=IMPATIENT)
+    assert [row["sha256"] for row in rows] == [declared]
+    done = {identity(row): row for row in rows}
+    del server.log[:]
+    assert scans.run(one("second", declared), done, sources=IMPATIENT) == []
+    assert server.bodies() == []
+    # Without a declaration it is; and what could not be had before has no hash that could be declared.
+    gone = [{**row, "sha256": None} for row in rows]
+    assert len(scans.run(one("second", None), {identity(row): row for row in gone}, sources=IMPATIENT)) == 1
+    assert server.bodies() == [f"/{name}"]
 
 
 @pytest.mark.exhaustive

@@ -193,6 +193,30 @@ def test_no_redirect_to_less_than_was_asked_for(
         )
 
 
+def test_a_name_that_stands_for_another_server_by_then_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By DNS, all servers are elsewhere when a redirect is checked."""
+    with serve(Server({"/y.pth": Served(BYTES)})) as inner, serve(Server()) as server:
+        server.files["/x.pth"] = Served(answers=[(302, {"Location": f"{inner.url}/y.pth"})] * 9)
+        monkeypatch.setattr(web, "is_local", lambda host: False)
+        with pytest.raises(SourceError, match=f"{server.url}/x.pth: it redirects into a local network"):
+            content(f"{server.url}/x.pth")
+        assert inner.log == []
+        # Nor from what merely says that it is here itself.
+        monkeypatch.setattr(web, "is_local", lambda host: True)
+        monkeypatch.setattr(web, "_is_global", lambda number: True)
+        with pytest.raises(SourceError, match="redirects into a local network"):
+            content(f"{server.url}/x.pth")
+        assert inner.log == []
+        # Of a proxy's own place nothing follows.
+        monkeypatch.undo()
+        monkeypatch.setattr(web, "is_local", lambda host: False)
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("http_proxy", server.url)
+        server.files["/x.pth"].answers[:] = [(302, {"Location": "http://host/y.pth"})] * 2
+        server.files["/y.pth"] = Served(BYTES)
+        assert content("http://host/x.pth") == BYTES
+
+
 @pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("169.254.169.254", True), ("8.8.8.8", False)])
 def test_local_networks(host: str, local: bool) -> None:
     assert web.is_local(host) is local

@@ -10,7 +10,7 @@ import string
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPMessage
 from typing import IO, Any
@@ -139,9 +139,14 @@ class _InTime(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose head, and each block of whose body, is there in time: however long lines of either go on."""
+    """An answer whose head, and each block of whose body, is there in time: however long lines of either go on.
+
+    Attributes:
+      is_local: whether what gave it is of a local network.
+    """
 
     fp: io.BufferedReader
+    is_local = False
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -154,21 +159,55 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(http.client.HTTPConnection):
+    """One that knows where it leads.
+
+    Attributes:
+      outside: the address elsewhere that redirects here, and must not lead into a local network; None where none does.
+      is_local: whether it leads there.
+    """
+
     response_class = _Response
+    outside: str | None = None
+    is_local = False
+
+    def connect(self) -> None:
+        super().connect()
+        self.is_local = not _is_global(self.sock.getpeername()[0])
+        # A name may stand for another server than it did when the redirect to it was checked.
+        if self.outside is not None and self.is_local:
+            raise SourceError(_not_followed(self.outside, "into a local network"))
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        found = super().getresponse()
+        assert isinstance(found, _Response)
+        found.is_local = self.is_local
+        return found
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    response_class = _Response
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """What `_Connection` asks is asked before a word of TLS is said."""
+
+
+def _connecting(kind: type[_Connection], req: urllib.request.Request) -> Callable[..., _Connection]:
+    """Makes the connection of a request."""
+
+    def make(host: str, **options: Any) -> _Connection:
+        made = kind(host, **options)
+        made.outside = None if _is_proxied(req) else getattr(req, "outside", None)
+        return made
+
+    return make
 
 
 class _Http(urllib.request.HTTPHandler):
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
+        return self.do_open(_connecting(_Connection, req), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req, context=self._context)  # type: ignore[attr-defined]
+        context = self._context  # type: ignore[attr-defined]
+        return self.do_open(_connecting(_SecureConnection, req), req, context=context)
 
 
 class WebError(SourceError):
@@ -192,9 +231,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in ("http", "https") or (before.scheme, after.scheme) == ("https", "http"):
             raise _refused(req, fp, f"to {after.scheme}://")
-        if is_local(after.hostname) and not is_local(before.hostname):
+        inside = is_local(before.hostname) and (_is_proxied(req) or getattr(fp, "is_local", False))
+        if is_local(after.hostname) and not inside:
             raise _refused(req, fp, "into a local network")
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if made is not None:
+            made.outside = None if inside else shown(req.full_url)  # type: ignore[attr-defined]
         if made is not None and (before.scheme, before.netloc) != (after.scheme, after.netloc):
             made.headers = {name: value for name, value in made.headers.items() if name.lower() not in _SECRET_HEADERS}
         # The library would read the body to its end, however long it is; of an answer that is closed it reads nothing.
@@ -216,7 +258,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _refused(req: urllib.request.Request, fp: IO[bytes], where: str) -> SourceError:
     fp.close()
-    return SourceError(f"{shown(req.full_url)}: it redirects {where}, which is not followed")
+    return SourceError(_not_followed(shown(req.full_url), where))
+
+
+def _not_followed(address: str, where: str) -> str:
+    return f"{address}: it redirects {where}, which is not followed"
 
 
 def is_local(host: str | None) -> bool:
@@ -226,7 +272,16 @@ def is_local(host: str | None) -> bool:
     except (OSError, UnicodeError):
         # Behind a proxy that alone knows the name.
         return False
-    return any(not ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_global for each in found)
+    return any(not _is_global(each[4][0]) for each in found)
+
+
+def _is_global(number: str | int) -> bool:
+    return ipaddress.ip_address(str(number).partition("%")[0]).is_global
+
+
+def _is_proxied(req: urllib.request.Request) -> bool:
+    """Whether a proxy is connected to in place of its server."""
+    return req.has_proxy() or getattr(req, "_tunnel_host", None) is not None
 
 
 def strong_tag(value: str | None) -> str | None:
