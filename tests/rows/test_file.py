@@ -12,6 +12,7 @@ from tests.rows.rows import error_row, full_row
 from tests.schema import check
 from xray_jax.rows import file as row_file
 from xray_jax.rows.file import RowWriter
+from xray_jax.rows.line import TornLineError
 
 
 def test_rows_come_back_as_written(tmp_path: Path) -> None:
@@ -26,10 +27,12 @@ def test_rows_come_back_as_written(tmp_path: Path) -> None:
     assert path.read_text().startswith('{"id":"')
 
 
-@pytest.mark.parametrize("torn", ['{"id":"c"', '{"id', '{"id":"' + "x" * 200_000])
+@pytest.mark.parametrize("torn", ['{"id":"c"', '{"id', '{"id":"' + "x" * 200_000, "\0" * 100_000, '{"id":"c\0\0'])
 def test_a_torn_last_line_is_dropped(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(full_row(id="a")) + "\n" + torn)
+    with pytest.raises(TornLineError, match="line 2 is torn"):
+        list(row_file.read(path))
     with RowWriter(path) as writer:
         assert [kept["id"] for kept in writer.rows] == ["a"]
         writer.write(error_row(id="b"))
@@ -46,6 +49,11 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(row_file.ResultsError, match="last line is no JSON row"):
         RowWriter(path)
     assert path.read_text() == "my precious notes, no newline"
+    for precious in (b"\0" * 1000, json.dumps(full_row()).encode() + b"\n" + b"\0" * 70_000 + b"mine"):
+        path.write_bytes(precious)
+        with pytest.raises(row_file.ResultsError, match="last line is no JSON row"):
+            RowWriter(path)
+        assert path.read_bytes() == precious
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,8 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     [
         (b"[]\n", "line 1 is no row of this tool"),
         (b'{"path": "a.pt"}\n', "it has no `id`"),
+        (b'{"id": 5}\n', "no `id`, or one that is no text"),
+        (b'{"id": ["a"]}\n', "no `id`, or one that is no text"),
         (b'{"id":' + b"1" * 5000 + b"}\n", "rows.jsonl: line 1 is no JSON row .*digits"),
         (b'{"id":' + b"[" * 100_000 + b"\n", "rows.jsonl: line 1 is no JSON row .*recursion"),
         (b'{"id":"a","sta', "rows.jsonl: line 1 is torn: a scan is writing it or was cut off"),

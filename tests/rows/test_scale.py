@@ -141,7 +141,10 @@ def test_the_newest_row_counts_and_order_is_the_askers(tmp_path: Path) -> None:
         assert list(writer.newest(keys)) == [other, again]
 
 
-def test_others_may_append_to_the_same_file(tmp_path: Path) -> None:
+def test_where_there_are_no_locks_others_may_append_to_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_file, "lock", lambda *_: None)
     path = tmp_path / "rows.jsonl"
     with RowWriter(path) as one, RowWriter(path) as other:
         for number in range(6):

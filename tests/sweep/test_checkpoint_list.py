@@ -33,6 +33,11 @@ def test_folder_glob_and_single_file(zoo: Path) -> None:
         collect(str(zoo / "missing.pt"), folder_is_checkpoint)
 
 
+def test_the_home_of_nobody_is_no_place() -> None:
+    with pytest.raises(ManifestError, match=r"--checkpoints=~nobody-here/x: .*; write the folder out"):
+        collect("~nobody-here/x")
+
+
 def test_manifest_lines(zoo: Path) -> None:
     path = zoo / "zoo.jsonl"
     lines = [

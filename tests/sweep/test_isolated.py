@@ -312,7 +312,8 @@ def test_a_full_disk_ends_the_run_with_what_to_do(tmp_path: Path, monkeypatch: p
 
 
 def test_options_check_themselves() -> None:
-    for name, value in (("workers", 0), ("timeout", 0), ("timeout", float("nan")), ("memory", -1)):
+    memory = [("memory", value) for value in (-1, 1e-10, 1e12, float("inf"), float("nan"))]
+    for name, value in (("workers", 0), ("timeout", 0), ("timeout", float("nan")), *memory):
         with pytest.raises(ValueError, match=f"--{name} must be"):
             IsolationOptions(**{name: value})
     with pytest.raises(ValueError, match="leave it out with --backend=ray"):

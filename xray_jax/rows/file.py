@@ -175,9 +175,13 @@ class RowWriter:
             end = start
         if end < size:
             torn = os.pread(self._file, len(START), end)
-            if not START.startswith(torn):
+            # Zeros behind rows are what a file system may leave of one where the machine stopped.
+            if not START.startswith(torn) and (end == 0 or not self._is_zeros(end, size)):
                 raise ResultsError(f"{self.path}: its last line is no JSON row; is this a row file?")
             os.ftruncate(self._file, end)
+
+    def _is_zeros(self, start: int, end: int) -> bool:
+        return not any(os.pread(self._file, _BLOCK, at).strip(b"\0") for at in range(start, end, _BLOCK))
 
     def write(self, row: Row) -> None:
         """Appends one row.

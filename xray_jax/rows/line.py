@@ -26,7 +26,7 @@ def parse(line: bytes, where: str, file: str | None = None) -> Row:
       file: the file's name, for messages that are of all of it.
 
     Raises:
-      TornLineError: the line begins as rows do and ends without a newline, too soon.
+      TornLineError: the line begins as rows do, or is of zeros, and ends without a newline, too soon.
       ResultsError: the line is no JSON object, or a row of a later schema.
     """
     try:
@@ -35,13 +35,14 @@ def parse(line: bytes, where: str, file: str | None = None) -> Row:
         raise ResultsError(f"{file or where}: not a text file of JSON rows ({error})") from error
     except (ValueError, RecursionError) as error:
         # ValueError is of numbers with more digits than Python reads, too.
-        if not line.endswith(b"\n") and line[: len(START)] == START[: len(line)]:
+        # Where a machine stopped, a file system may have kept the length of a row and not its bytes.
+        if not line.endswith(b"\n") and (line[: len(START)] == START[: len(line)] or not line.strip(b"\0")):
             raise TornLineError(
                 f"{where} is torn: a scan is writing it or was cut off; started again, the same scan goes on from there"
             ) from error
         raise ResultsError(f"{where} is no JSON row ({error}); is this a row file?") from error
-    if not isinstance(row, dict) or "id" not in row:
-        raise ResultsError(f"{where} is no row of this tool (it has no `id`)")
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+        raise ResultsError(f"{where} is no row of this tool (it has no `id`, or one that is no text)")
     try:
         return upgrade(row)
     except SchemaError as error:

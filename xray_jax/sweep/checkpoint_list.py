@@ -88,7 +88,10 @@ def collect(
     """
     if (address := _address(spec, "--checkpoints")) is not None:
         return _unique(_remote(address, sources or SourceOptions()), address.shown)
-    path, part = checkpoints.split_part(Path(spec).expanduser())
+    try:
+        path, part = checkpoints.split_part(Path(spec).expanduser())
+    except RuntimeError as error:
+        raise ManifestError(f"--checkpoints={spec}: {error}; write the folder out") from error
     if part is not None:
         return [Entry(f"{path.name}#{part}", path, listed=True, part=part)]
     if path.suffix in SUFFIXES:

@@ -37,6 +37,7 @@ from xray_jax.sweep.worker_process import NONSENSE, WorkerDiedError, WorkerProce
 ATTEMPTS = 2
 """At one checkpoint, over all runs, before it is an error row."""
 GIB = 1 << 30
+_MOST_BYTES = 1 << 63
 _SPENT = f"{ATTEMPTS} attempts ended without a row: the process was killed, or the machine stopped"
 _START_SECONDS = 600.0
 _STARTS = 3
@@ -71,8 +72,9 @@ class IsolationOptions:
             raise ValueError(f"--workers must be at least 1, got {self.workers}")
         if not self.timeout > 0:
             raise ValueError(f"--timeout must be more than 0 seconds, got {self.timeout}")
-        if self.memory is not None and not self.memory > 0:
-            raise ValueError(f"--memory must be more than 0 GiB, got {self.memory}")
+        # In whole bytes, of which 0 would be no limit, and no more than a limit can say.
+        if self.memory is not None and not 1 <= self.memory * GIB < _MOST_BYTES:
+            raise ValueError(f"--memory must be more than 0 GiB and finite, got {self.memory}")
 
 
 def scatter(
