@@ -14,6 +14,9 @@ from xray_jax.models.architecture import Shapes
 MAX_LAYERS = 40
 _MAX_PERMUTED = 5
 
+_SKIPPED = re.compile(r"(res(\d.*|idual.*|_?(block|layer|conv|unit).*)?|skip.*|shortcut.*|module)", re.IGNORECASE)
+"""Names of what is added to its own input: ResNet-9's `res1`, FFCV's `Residual(module)`."""
+
 
 class Layer(NamedTuple):
     """One layer with weights.
@@ -60,16 +63,29 @@ Chain = tuple[int, tuple[Layer, ...], tuple[Layer, ...], int]
 def read(shapes: Shapes) -> Chain | None:
     """(input channels, convolutions, linear layers, what the first of these takes); None for no plain chain.
 
+    A chain with additions is none, as far as names say so: `_adds`.
+
     Without convolutions the channels are 0. Linear layers are never empty: without any, the last convolution, if it is
     1x1, is the last layer, and what it takes, any number of pixels, is given as 0.
     """
     found = {name: shape for key, shape in shapes.items() if (name := key.removesuffix(".weight")) != key}
-    if not found or len(found) > MAX_LAYERS:
+    if not found or len(found) > MAX_LAYERS or _adds(found):
         return None
     for names in (list(found), sorted(found, key=_natural)):
         if chain := _chain(names, shapes):
             return chain
     return None
+
+
+def _adds(found: Shapes) -> bool:
+    """Whether names say of convolutions that give what they take, together, that this is added to what they give."""
+    groups: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+    for name in sorted(found, key=_natural):
+        parts = name.split(".")
+        marked = [place for place, part in enumerate(parts) if _SKIPPED.fullmatch(part)]
+        if marked and len(found[name]) == 4:
+            groups.setdefault(tuple(parts[: marked[-1] + 1]), []).append(found[name])
+    return any(kernels[0][1] == kernels[-1][0] for kernels in groups.values())
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,12 +1,12 @@
 """Networks that named arrays may belong to: every family under every published naming, below every wrapper's prefix."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
+from xray_jax.checkpoints import outside as beside
 from xray_jax.models import options, plain, published, registry
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes
 
@@ -16,7 +16,6 @@ WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "class
 _MAX_DEPTH = 6
 _SIDES = (32, 28, *range(16, 97))
 """Of images, tried where options rule out the side that weights suggest."""
-_CONSTANT_SIZE = 16
 
 
 class View(NamedTuple):
@@ -78,26 +77,14 @@ def views(view: View, depth: int = 0) -> Iterator[View]:
         inside = {key.removeprefix(start): value for key, value in view.tensors.items() if key.startswith(start)}
         outside = {view.prefix + key: value for key, value in view.tensors.items() if not key.startswith(start)}
         # Weights that would be dropped could be half of the network; constants of a wrapper may, and copies.
-        if inside and all(
-            math.prod(tensor.shape) <= _CONSTANT_SIZE or copied(key, tensor, inside) for key, tensor in outside.items()
-        ):
+        if inside and all(beside.may_lie(key, tensor, inside) for key, tensor in outside.items()):
             yield from views(View(view.prefix + start, inside, {**view.outside, **outside}), depth + 1)
-
-
-def copied(key: str, tensor: published.Tensor, inside: published.Tensors) -> str | None:
-    """The key inside the network that has the same name and shape as a leaf outside of it; None without one."""
-    parts = key.split(".")
-    for start in range(1, min(len(parts), _MAX_DEPTH)):
-        name = ".".join(parts[start:])
-        if name in inside and tuple(inside[name].shape) == tuple(tensor.shape):
-            return name
-    return None
 
 
 def candidates(
     seen: Sequence[View], asked: str | None, num_classes: int | None, told: tuple[tuple[str, Any], ...] = ()
 ) -> list[Candidate]:
-    """All networks that the leaves may belong to; the last one fits exactly if any does.
+    """All networks that the leaves may belong to; the last one fits exactly if any does, best without layers outside.
 
     Args:
       seen: the views to look at.
@@ -114,7 +101,8 @@ def candidates(
         families = (family,)
         given = options.parse(asked)
         named = asked.partition(":")[0] if preset else ""
-    found = []
+    found: list[Candidate] = []
+    parts: list[Candidate] = []
     # Plain nets come last, whatever the prefix: a chain of layers may be part of a more special network.
     for family in families:
         for view in seen:
@@ -132,8 +120,10 @@ def candidates(
                     candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=tuple(given))
                     found.append(candidate)
                     if candidate.mismatch is None:
-                        return found
-    return found
+                        if not beside.layers(view.outside, view.tensors):
+                            return found
+                        parts.append(candidate)
+    return [*found, *parts[:1]]
 
 
 def _renamed(tensors: published.Tensors, naming: Naming) -> tuple[published.Tensors, tuple[str, ...]] | None:

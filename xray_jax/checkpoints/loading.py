@@ -94,6 +94,8 @@ def classifier(
     source = "given"
     if preprocess is None:
         preprocess, source = _stored_preprocess(declared)
+        if source == "assumed" and found.preprocess is not None:
+            preprocess, source = found.preprocess, "file"
     shape = input_shape or _shape(declared, "input_shape") or _shape(declared, "img_size") or found.input_shape
     if source == "file":
         _check_size(preprocess, found.input_shape)

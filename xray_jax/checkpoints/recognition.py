@@ -7,18 +7,17 @@ position, and a match counts only when nothing is missing, extra or mis-shaped.
 
 import dataclasses
 import itertools
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import numpy as np
 
-from xray_jax.checkpoints import candidates, reparametrised, unrecognised
+from xray_jax.checkpoints import candidates, outside, reparametrised, unrecognised
 from xray_jax.checkpoints.candidates import Candidate, View
 from xray_jax.checkpoints.contents import PART, CheckpointError, SeveralNetworksError, Tensors
 from xray_jax.models import options, published, registry
+from xray_jax.preprocess import Preprocess
 
 MAX_LEAVES = 3000
 """The largest network here has about 1,000 leaves; beyond this a file only costs time."""
@@ -26,10 +25,9 @@ MAX_LEAVES = 3000
 MAX_NAMES = 1 << 18
 """Characters of all names together; a network of `MAX_LEAVES` stays under it with 87 a name."""
 
-_CONSTANT_SIZE, _LISTED, _MAX_VIEWS = 16, 5, 24
+_MAX_VIEWS = 24
 _FLAX = (("flatten", "channels_last"),)
 """Fields of networks in files that Flax wrote; this package's own networks flatten as torch does in any format."""
-_NORMALISATION = re.compile(r"(^|[._])(mean|std|mu|sigma)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +87,7 @@ class Recognised(NamedTuple):
       description: name, sizes and naming, for rows.
       notes: assumptions and skipped leaves, for rows.
       variants: other networks that the same weights fit; None when nothing is open.
+      preprocess: what a wrapper of the network does to images first; None where the file has no such constants.
     """
 
     module: nn.Module
@@ -99,6 +98,7 @@ class Recognised(NamedTuple):
     description: str
     notes: tuple[str, ...]
     variants: NetworkVariants | None = None
+    preprocess: Preprocess | None = None
 
 
 def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes: int | None = None) -> Recognised:
@@ -128,7 +128,7 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     if sum(map(len, arrays)) > MAX_NAMES:
         raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
     arrays, notes = reparametrised.effective(arrays)
-    seen = list(itertools.islice(candidates.views(View("", arrays, {})), _MAX_VIEWS))
+    seen = list(itertools.islice(candidates.views(View("", *outside.without_criteria(arrays))), _MAX_VIEWS))
     told = _FLAX if tensors.layout == "flax" and not tensors.own else ()
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
@@ -187,6 +187,7 @@ def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...])
     if num_classes is not None and classes != num_classes:
         raise CheckpointError(f"its last layer has {classes} classes, {num_classes} were asked for (--num_classes)")
     name, sizes = candidate.describe()
+    outside.refuse_layers(view.outside, view.tensors, name, view.prefix)
     try:
         variables = published.to_variables(found.module, candidate.tensors, found.input_shape)
     except ValueError as error:
@@ -195,6 +196,8 @@ def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...])
     variants, which = None, candidate.family.open_namings
     if candidate.family.variants and not candidate.preset and (which is None or candidate.naming.name in which):
         variants = NetworkVariants(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
+    preprocess = outside.normalisation(view.outside, found.input_shape[2])
+    around = outside.notes(view.outside, view.tensors, view.prefix, candidate.uncalled, preprocess is not None)
     return Recognised(
         found.module,
         variables,
@@ -202,32 +205,7 @@ def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...])
         found.input_shape,
         name,
         description,
-        (*notes, *_prefix_notes(view, candidate.uncalled), *found.notes),
+        (*notes, *around, *found.notes),
         variants,
+        preprocess,
     )
-
-
-def _prefix_notes(view: View, uncalled: tuple[str, ...]) -> tuple[str, ...]:
-    notes = []
-    if view.prefix:
-        notes.append(f"the prefix {view.prefix!r} was removed from every leaf")
-    if re.search(r"(^|\.)\d+\.$", view.prefix):
-        notes.append("the network ran inside a Sequential: what came before it (a resize, a normalisation) is not here")
-    unused = list(uncalled)
-    for key, tensor in view.outside.items():
-        if _NORMALISATION.search(key) and math.prod(tensor.shape) <= _CONSTANT_SIZE:
-            values = ", ".join(f"{value:.4g}" for value in np.asarray(tensor).ravel())
-            notes.append(
-                f"the file normalises inside the network, {key} = {values}: not applied, give it (--preprocess)"
-            )
-        elif not published.is_bookkeeping(key):
-            same = candidates.copied(key, tensor, view.tensors)
-            if same and not np.array_equal(np.asarray(tensor), np.asarray(view.tensors[same]), equal_nan=True):
-                raise CheckpointError(
-                    f"leaves {key} and {view.prefix}{same} differ: it holds two networks; save the one to scan alone"
-                )
-            unused.append(key)
-    if unused:
-        more = f" and {len(unused) - _LISTED} more" if len(unused) > _LISTED else ""
-        notes.append(f"outside the network and not used: {', '.join(unused[:_LISTED])}{more}")
-    return tuple(notes)

@@ -24,7 +24,10 @@ _KINDS = (
     ),
     ("a network of inverted residuals", r"features\.\d+\.\d+\.block\.\d+\.\d+\."),
     ("a network of several branches", r"branch_?\d"),
-    ("a residual network", r"(shortcut|downsample|residual|(layer|stage|block)_?\d+\.\d+\.)"),
+    (
+        "a residual network",
+        r"(shortcut|downsample|residual|(^|\.)res_?\d+|\d\.module\.|(layer|stage|block)_?\d+\.\d+\.)",
+    ),
     ("a chain of convolutions", r"(^|\.)(features|conv\d*)\."),
 )
 """Kinds of networks and what their published names have in common, the most telling first."""

@@ -1,0 +1,70 @@
+"""Chains whose names tell of additions are not read as if there were none."""
+
+import numpy as np
+import pytest
+from torch import nn
+
+from tests.oracles.compare import state_dict
+from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.recognition import recognise
+
+
+def _conv(inside: int, outside: int, kernel: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inside, outside, kernel, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())
+
+
+def _holder(**layers: nn.Module) -> nn.Module:
+    module = nn.Module()
+    for name, layer in layers.items():
+        module.add_module(name, layer)
+    return module
+
+
+def _pair(width: int) -> nn.Sequential:
+    return nn.Sequential(_conv(width, width), _conv(width, width))
+
+
+def _residual(width: int) -> nn.Module:
+    return _holder(module=_pair(width))
+
+
+RESNET9 = _holder(
+    conv1=_conv(3, 4), conv2=_conv(4, 8), res1=_pair(8), conv3=_conv(8, 12), conv4=_conv(12, 16), res2=_pair(16),
+    classifier=nn.Sequential(nn.MaxPool2d(4), nn.Flatten(), nn.Linear(16, 10)),
+)  # fmt: skip
+FFCV = nn.Sequential(
+    _conv(3, 4), _conv(4, 8, 5), _residual(8), _conv(8, 12), nn.MaxPool2d(2), _residual(12), _conv(12, 8),
+    nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 10, bias=False),
+)  # fmt: skip
+FLAT = _holder(conv1=_conv(3, 4), res1_conv1=_conv(4, 4), res1_conv2=_conv(4, 4), fc=nn.Linear(4, 10))
+ONE_BLOCK = _holder(stem=_conv(3, 4), skip_block=_holder(first=_conv(4, 6), second=_conv(6, 4)), fc=nn.Linear(4, 10))
+
+
+@pytest.mark.parametrize("network", [RESNET9, FFCV, FLAT, ONE_BLOCK])
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_chains_with_additions_are_refused(network: nn.Module, prefix: str) -> None:
+    arrays = {prefix + key: array for key, array in state_dict(network).items()}
+    with pytest.raises(CheckpointError, match=r"(residual network|None is close).*onnx\.export"):
+        recognise(Tensors(arrays))
+
+
+PLAIN = {"0": (4, 3), "1": (4, 4), "2": (6, 4)}
+"""Convolutions of which one keeps its width."""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        # Wrapped in data parallelism, whole and in part; a network, a layer and a folder that begin alike.
+        ("module.features.{}", "module.classifier"),
+        ("features.module.{}", "classifier"),
+        ("resnet.{}", "resnet.head"),
+        ("rest{}", "result"),
+        ("rescale.{}", "respond"),
+    ],
+)
+def test_chains_without_additions_open(names: tuple[str, str]) -> None:
+    convs, last = names
+    arrays = {f"{convs.format(n)}.weight": np.ones((*shape, 3, 3), np.float32) for n, shape in PLAIN.items()}
+    found = recognise(Tensors({**arrays, f"{last}.weight": np.ones((10, 6 * 64), np.float32)}))
+    assert found.name.startswith("plain:")
