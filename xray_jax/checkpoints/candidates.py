@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
       uncalled: keys of the view's layers that its publishers' networks never call.
       mismatch: what does not fit; None when all does.
       preset: that the user named, which is taken as it is; "" without one.
-      fixed: fields that the user gave.
+      fixed: fields that the user or a config.json gave.
     """
 
     family: Architecture
@@ -94,16 +94,19 @@ def copied(key: str, tensor: published.Tensor, inside: published.Tensors) -> str
     return None
 
 
-def candidates(seen: Sequence[View], asked: str | None, num_classes: int | None) -> list[Candidate]:
+def candidates(
+    seen: Sequence[View], asked: str | None, num_classes: int | None, config: Mapping[str, Any] | None = None
+) -> list[Candidate]:
     """All networks that the leaves may belong to; the last one fits exactly if any does.
 
     Args:
       seen: the views to look at.
       asked: a family or preset, with options; None tries all families.
       num_classes: of a preset for which weights do not show it.
+      config: what a config.json beside the weights says; a preset is taken as it is.
 
     Raises:
-      ValueError: an unknown family, preset or option.
+      ValueError: an unknown family, preset or option, or a config.json that no network here has.
     """
     families, preset, given, named = registry.ARCHITECTURES, None, {}, ""
     if asked is not None:
@@ -122,11 +125,14 @@ def candidates(seen: Sequence[View], asked: str | None, num_classes: int | None)
                 shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
                 for inferred in _inferred(family, preset, shapes, num_classes):
                     inferred = _of_naming(family, inferred, naming)
+                    stated: tuple[str, ...] = ()
+                    if config and not preset:
+                        inferred, stated = _of_config(family, inferred, config, tensors)
                     if given:
                         inferred = _with_options(family, inferred, given, tensors)
                     if (candidate := compared(family, naming, view, tensors, inferred)) is None:
                         continue
-                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=tuple(given))
+                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=(*stated, *given))
                     found.append(candidate)
                     if candidate.mismatch is None:
                         return found
@@ -171,6 +177,31 @@ def _of_naming(family: Architecture, found: Inferred, naming: Naming) -> Inferre
     return Inferred(module, found.input_shape, (family.note(module),) if family.note else found.notes)
 
 
+def _of_config(
+    family: Architecture, found: Inferred, config: Mapping[str, Any], tensors: published.Tensors
+) -> tuple[Inferred, tuple[str, ...]]:
+    """The network as a config.json beside its weights has it, and the fields that are said there."""
+    stated = {f: config[key] for key, f in family.config.items() if key in config and hasattr(found.module, f)}
+    if not stated or not _exists(found.module, tensors, found.input_shape):
+        return found, ()
+    module = options.apply(found.module, {name: str(value) for name, value in stated.items()})
+    said = ", ".join(f"{name} {value}" for name, value in stated.items())
+    if not _exists(module, tensors, found.input_shape):
+        raise ValueError(f"its config.json says {said}: no {family.name} here has that; export the network to ONNX")
+    notes = (family.note(module),) if family.note else found.notes
+    return Inferred(module, found.input_shape, (*notes, f"config.json says {said}")), tuple(stated)
+
+
+def _exists(module: nn.Module, tensors: published.Tensors, shape: tuple[int, int, int]) -> bool:
+    """Whether a network can have these sizes; whether the tensors are its own is another question."""
+    try:
+        published.compare(module, tensors, shape)
+    except Exception:
+        # Sizes that no network can have (a width of 0, a pool of nothing) raise anything at all in Flax and XLA.
+        return False
+    return True
+
+
 def _with_options(
     family: Architecture, found: Inferred, given: Mapping[str, str], tensors: published.Tensors
 ) -> Inferred:
@@ -189,11 +220,9 @@ def compared(
     family: Architecture, naming: Naming, view: View, tensors: published.Tensors, found: Inferred
 ) -> Candidate | None:
     """The network beside the tensors of a view; None for sizes that no network can have."""
-    try:
-        mismatch = published.compare(found.module, tensors, found.input_shape)
-    except Exception:
-        # Sizes that no network can have (a width of 0, a pool of nothing) raise anything at all in Flax and XLA.
+    if not _exists(found.module, tensors, found.input_shape):
         return None
+    mismatch = published.compare(found.module, tensors, found.input_shape)
     return Candidate(family, naming, view, tensors, (), found, mismatch)
 
 

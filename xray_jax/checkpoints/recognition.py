@@ -17,7 +17,7 @@ import numpy as np
 
 from xray_jax.checkpoints import candidates, reparametrised, unrecognised
 from xray_jax.checkpoints.candidates import Candidate, View
-from xray_jax.checkpoints.contents import PART, CheckpointError, SeveralNetworksError, Tensors
+from xray_jax.checkpoints.contents import CONFIG, PART, CheckpointError, SeveralNetworksError, Tensors
 from xray_jax.models import options, published, registry
 
 MAX_LEAVES = 3000
@@ -126,9 +126,11 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     seen = list(itertools.islice(candidates.views(View("", arrays, {})), _MAX_VIEWS))
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
+    config = tensors.metadata.get(CONFIG)
+    config = config if isinstance(config, Mapping) else None
     for asked in (named, architecture) if named else (architecture,):
         try:
-            found = candidates.candidates(seen, asked, num_classes)
+            found = candidates.candidates(seen, asked, num_classes, config)
         except ValueError as error:
             if asked == architecture:
                 raise CheckpointError(str(error)) from error
