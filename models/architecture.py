@@ -85,6 +85,7 @@ class Architecture:
       variants: other networks that the same weights fit; None when weights leave nothing open.
       open_namings: names of the namings that leave these open; None is all.
       note: what is assumed of a network where weights do not show it, for rows; None with `variants` None.
+      config: key of a config.json beside the weights -> field of the linen module that it gives.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Architecture:
     variants: Variants | None = None
     open_namings: tuple[str, ...] | None = None
     note: Callable[[nn.Module], str] | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
 
 
 def count_children(shapes: Shapes, prefix: str) -> int:

@@ -190,4 +190,5 @@ ARCHITECTURE = Architecture(
     input_shape=(224, 224, 3),
     naming="timm",
     namings=(Naming("Hugging Face", _HUGGING_FACE, fields=(("epsilon", 1e-12),)),),
+    config={"layer_norm_eps": "epsilon"},
 )

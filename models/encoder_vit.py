@@ -17,11 +17,9 @@ import jax.numpy as jnp
 
 from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Shapes, count_children, dim
-from xray_jax.models.vit import SelfAttention
+from xray_jax.models.vit import HEADS, SelfAttention
 
 _EPSILON = 1e-5
-_HEADS = (8, 4, 12, 6, 16, 3, 2, 1)
-"""Numbers of heads, the most usual first."""
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "gelu": layers.gelu}
 _ORDERS = ("channels", "pixels")
 
@@ -199,7 +197,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         head=head,
         head_bias=f"{head}.bias" in shapes,
         pool="token" if token else "mean",
-        heads=next((number for number in _HEADS if width % number == 0), 1),
+        heads=next((number for number in HEADS if width % number == 0), 1),
     )
     side = math.isqrt(max(tokens - bool(token), 0)) * patch or 32
     return Inferred(module, (side, side, channels), (note(module),))
@@ -230,7 +228,7 @@ def variants(
 ) -> tuple[tuple[nn.Module, ...], ...]:
     """Networks that the same weights fit: heads and the place of norms together, then activation, pooling, order."""
     assert isinstance(module, EncoderViT)
-    counts = [number for number in _HEADS if module.width % number == 0]
+    counts = [number for number in HEADS if module.width % number == 0]
     axes: list[list[dict[str, Any]]] = [
         [{"norm_first": first, "heads": count} for first in (False, True) for count in counts],
         [{"activation": activation} for activation in _ACTIVATIONS],

@@ -16,6 +16,19 @@ import jax.numpy as jnp
 from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, dim
 
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": layers.gelu,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
+    "gelu_new": nn.gelu,
+    "gelu_pytorch_tanh": nn.gelu,
+}
+"""Under Hugging Face's names."""
+
+HEADS = (8, 4, 12, 6, 16, 3, 2, 1)
+"""Numbers of heads, the most usual first."""
+
 
 class SelfAttention(nn.Module):
     """Multi-head attention of tokens `[B, T, D]` with themselves, in torch's layout.
@@ -43,7 +56,7 @@ class SelfAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention, then two linear layers with a GELU between; each behind a layer norm and added to its input.
+    """Attention, then two linear layers with an activation between; each behind a norm and added to its input.
 
     Attributes:
       heads: of the attention.
@@ -51,6 +64,7 @@ class EncoderLayer(nn.Module):
       fused: of the attention.
       epsilon: of the norms.
       scaled: what is added is scaled by a number a channel.
+      activation: one of `ACTIVATIONS`.
     """
 
     heads: int
@@ -58,13 +72,14 @@ class EncoderLayer(nn.Module):
     fused: bool
     epsilon: float
     scaled: bool = False
+    activation: str = "gelu"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         norm = layers.layer_norm(self.epsilon)
         out = SelfAttention(self.heads, self.fused, name="self_attention")(norm(name="ln_1")(x))
         x = x + self._scaled(out, "scale_1")
-        out = layers.gelu(nn.Dense(self.hidden, name="mlp.0")(norm(name="ln_2")(x)))
+        out = ACTIVATIONS[self.activation](nn.Dense(self.hidden, name="mlp.0")(norm(name="ln_2")(x)))
         return x + self._scaled(nn.Dense(x.shape[-1], name="mlp.3")(out), "scale_2")
 
     def _scaled(self, x: jax.Array, name: str) -> jax.Array:
@@ -89,6 +104,8 @@ class VisionTransformer(nn.Module):
         other's logits.
       scaled: of the layers.
       patches: the head reads the class token beside the mean of the patches' (Hugging Face's DINOv2).
+      activation: one of `ACTIVATIONS`.
+      pool: without `patches`, what the head reads: the class "token", or the mean ("avg") of the patches.
     """
 
     num_classes: int = 10
@@ -102,6 +119,8 @@ class VisionTransformer(nn.Module):
     distillation: str = "none"
     scaled: bool = False
     patches: bool = False
+    activation: str = "gelu"
+    pool: str = "token"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -112,10 +131,12 @@ class VisionTransformer(nn.Module):
         x = jnp.concatenate([*(jnp.broadcast_to(token, (x.shape[0], 1, self.width)) for token in tokens), x], axis=1)
         x = x + self.param("encoder.pos_embedding", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
         for number in range(self.depth):
-            name = f"encoder.layers.encoder_layer_{number}"
-            x = EncoderLayer(self.heads, self.hidden, self.fused, self.epsilon, self.scaled, name=name)(x)
-        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x if self.patches else x[:, : len(tokens)])
-        seen = jnp.concatenate([x[:, 0], jnp.mean(x[:, 1:], axis=1)], axis=-1) if self.patches else x[:, 0]
+            sizes = self.heads, self.hidden, self.fused, self.epsilon, self.scaled, self.activation
+            x = EncoderLayer(*sizes, name=f"encoder.layers.encoder_layer_{number}")(x)
+        pooled = {"token": self.patches, "avg": True}[self.pool]
+        x = layers.layer_norm(self.epsilon)(name="encoder.ln")(x if pooled else x[:, : len(tokens)])
+        seen = jnp.mean(x[:, len(tokens) :], axis=1) if pooled else x[:, 0]
+        seen = jnp.concatenate([x[:, 0], seen], axis=-1) if self.patches else seen
         logits = nn.Dense(self.num_classes, name="heads.head")(seen)
         if self.distillation == "head":
             logits = (logits + nn.Dense(self.num_classes, name="heads.head_dist")(x[:, 1])) / 2
@@ -191,7 +212,7 @@ def _infer(shapes: Shapes) -> Inferred:
         depth=depth,
         width=width,
         hidden=dim(shapes, f"{layer.format(0)}.mlp.0.weight"),
-        heads=16 if width == 1280 else width // 64,
+        heads=16 if width == 1280 else max(1, width // 64),
         patch=patch,
         fused=fused,
         epsilon=1e-6 if fused or scaled else 1e-12,
@@ -205,10 +226,19 @@ def _infer(shapes: Shapes) -> Inferred:
             module = known
     tokens = 1 if distillation == "none" else 2
     side = math.isqrt(max(dim(shapes, "encoder.pos_embedding", 1) - tokens, 0)) * patch
-    note = (
+    return Inferred(module, (side, side, dim(shapes, "conv_proj.weight", 1)), (note(module),))
+
+
+def note(module: nn.Module) -> str:
+    """What is assumed of a `VisionTransformer`, or of one behind a resize, for rows."""
+    module = module.network if isinstance(module, Resized) else module
+    assert isinstance(module, VisionTransformer)
+    unusual = "" if module.activation == "gelu" else f", activation {module.activation}"
+    unusual += "" if module.pool == "token" else ", the head reads the mean of the patches"
+    return (
         f"assumed, weights do not show it: {module.heads} attention heads, epsilon {module.epsilon} in the layer norms"
+        f"{unusual}"
     )
-    return Inferred(module, (side, side, dim(shapes, "conv_proj.weight", 1)), (note,))
 
 
 _OLD_MLP = ((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3."))
@@ -268,6 +298,15 @@ ARCHITECTURE = Architecture(
     presets=_PRESETS,
     infer=infer,
     input_shape=(224, 224, 3),
+    note=note,
+    config={
+        "num_attention_heads": "heads",
+        "num_heads": "heads",
+        "layer_norm_eps": "epsilon",
+        "hidden_act": "activation",
+        "act_layer": "activation",
+        "global_pool": "pool",
+    },
     namings=(
         Naming("torchvision 0.12", _OLD_MLP),
         Naming("timm", _TIMM),

@@ -24,7 +24,7 @@ def test_named_by_publisher(network: str, expected: str) -> None:
     ("network", "told", "expected"),
     [
         ("tf_efficientnet_b0", "tf_efficientnet_b0", "tf_efficientnet_b0 (naming: timm)"),
-        ("tf_mobilenetv3", "mobilenetv3:same=true", "mobilenetv3:epsilon=1e-05, "),
+        ("tf_mobilenetv3", "mobilenetv3:same=true", "mobilenetv3:epsilon=1e-05:same=true, "),
     ],
 )
 def test_told(network: str, told: str, expected: str) -> None:

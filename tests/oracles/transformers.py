@@ -1,6 +1,7 @@
 """Vision transformers under three publishers' names, and BackdoorBench's resize in front of one."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -57,20 +58,21 @@ class Resize(nn.Module):
 
 
 class TimmAttention(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        self.heads = heads
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.proj(attend(*self.qkv(x).chunk(3, -1), heads=x.shape[-1] // 64))
+        return self.proj(attend(*self.qkv(x).chunk(3, -1), heads=self.heads))
 
 
 class TimmLayer(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, heads: int, act: nn.Module) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
-        self.attn = TimmAttention(width)
-        self.mlp = nn.Sequential(OrderedDict(fc1=nn.Linear(width, hidden), act=nn.GELU(), fc2=nn.Linear(hidden, width)))
+        self.attn = TimmAttention(width, heads)
+        self.mlp = nn.Sequential(OrderedDict(fc1=nn.Linear(width, hidden), act=act, fc2=nn.Linear(hidden, width)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attn(self.norm1(x))
@@ -78,18 +80,33 @@ class TimmLayer(nn.Module):
 
 
 class TimmViT(nn.Module):
-    def __init__(self, side: int, patch: int, width: int, hidden: int, depth: int) -> None:
+    """`pool` is timm's `global_pool`; "avg" with `fc_norm=False`."""
+
+    def __init__(
+        self,
+        side: int,
+        patch: int,
+        width: int,
+        hidden: int,
+        depth: int,
+        heads: int = 0,
+        act: nn.Module | None = None,
+        pool: str = "token",
+    ) -> None:
         super().__init__()
+        self.pool = pool
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, (side // patch) ** 2 + 1, width))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
-        self.blocks = nn.Sequential(*(TimmLayer(width, hidden) for _ in range(depth)))
+        block = (width, hidden, heads or width // 64, act or nn.GELU())
+        self.blocks = nn.Sequential(*(TimmLayer(*block) for _ in range(depth)))
         self.norm, self.head = nn.LayerNorm(width, 1e-6), nn.Linear(width, 7)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
-        return self.head(self.norm(self.blocks(x))[:, 0])
+        x = self.norm(self.blocks(x))
+        return self.head(x[:, 0] if self.pool == "token" else x[:, 1:].mean(1))
 
 
 def tree(**children: nn.Module) -> nn.ModuleDict:
@@ -97,8 +114,19 @@ def tree(**children: nn.Module) -> nn.ModuleDict:
 
 
 class HuggingFaceViT(nn.Module):
-    def __init__(self, side: int, patch: int, width: int, hidden: int, depth: int) -> None:
+    def __init__(
+        self,
+        side: int,
+        patch: int,
+        width: int,
+        hidden: int,
+        depth: int,
+        heads: int = 0,
+        act: Callable[[torch.Tensor], torch.Tensor] = F.gelu,
+        epsilon: float = 1e-12,
+    ) -> None:
         super().__init__()
+        self.heads, self.act = heads or width // 64, act
         embeddings = tree(patch_embeddings=tree(projection=nn.Conv2d(3, width, patch, patch)))
         embeddings.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         embeddings.position_embeddings = nn.Parameter(torch.zeros(1, (side // patch) ** 2 + 1, width))
@@ -110,12 +138,12 @@ class HuggingFaceViT(nn.Module):
                 ),
                 intermediate=tree(dense=nn.Linear(width, hidden)),
                 output=tree(dense=nn.Linear(hidden, width)),
-                layernorm_before=nn.LayerNorm(width, 1e-12),
-                layernorm_after=nn.LayerNorm(width, 1e-12),
+                layernorm_before=nn.LayerNorm(width, epsilon),
+                layernorm_after=nn.LayerNorm(width, epsilon),
             )
             for _ in range(depth)
         )
-        norm = nn.LayerNorm(width, 1e-12)
+        norm = nn.LayerNorm(width, epsilon)
         self.vit = tree(embeddings=embeddings, encoder=tree(layer=layer), layernorm=norm)
         self.classifier = nn.Linear(width, 7)
 
@@ -125,8 +153,8 @@ class HuggingFaceViT(nn.Module):
         x = torch.cat([embeddings.cls_token.expand(len(x), -1, -1), x], 1) + embeddings.position_embeddings
         for layer in self.vit["encoder"]["layer"]:
             y, parts = layer["layernorm_before"](x), layer["attention"]["attention"]
-            y = attend(parts["query"](y), parts["key"](y), parts["value"](y), x.shape[-1] // 64)
+            y = attend(parts["query"](y), parts["key"](y), parts["value"](y), self.heads)
             x = x + layer["attention"]["output"]["dense"](y)
-            y = F.gelu(layer["intermediate"]["dense"](layer["layernorm_after"](x)))
+            y = self.act(layer["intermediate"]["dense"](layer["layernorm_after"](x)))
             x = x + layer["output"]["dense"](y)
         return self.classifier(self.vit["layernorm"](x)[:, 0])

@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
       uncalled: keys of the view's layers that its publishers' networks never call.
       mismatch: what does not fit; None when all does.
       preset: that the user named, which is taken as it is; "" without one.
-      fixed: fields that the user gave.
+      fixed: fields that the user or a config.json gave.
     """
 
     family: Architecture
@@ -82,7 +82,11 @@ def views(view: View, depth: int = 0) -> Iterator[View]:
 
 
 def candidates(
-    seen: Sequence[View], asked: str | None, num_classes: int | None, told: tuple[tuple[str, Any], ...] = ()
+    seen: Sequence[View],
+    asked: str | None,
+    num_classes: int | None,
+    told: tuple[tuple[str, Any], ...] = (),
+    config: Mapping[str, Any] | None = None,
 ) -> list[Candidate]:
     """All networks that the leaves may belong to; the last one fits exactly if any does, best without layers outside.
 
@@ -91,9 +95,10 @@ def candidates(
       asked: a family or preset, with options; None tries all families.
       num_classes: of a preset for which weights do not show it.
       told: fields that the file's format says of networks that have them; a preset is taken as it is.
+      config: what a config.json beside the weights says; a preset is taken as it is.
 
     Raises:
-      ValueError: an unknown family, preset or option.
+      ValueError: an unknown family, preset or option, or a config.json that no network here has.
     """
     families, preset, given, named = registry.ARCHITECTURES, None, {}, ""
     if asked is not None:
@@ -113,11 +118,14 @@ def candidates(
                 shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
                 for inferred in _inferred(family, preset, shapes, num_classes):
                     inferred = _of_fields(family, inferred, (*(told if preset is None else ()), *naming.fields))
+                    stated: tuple[str, ...] = ()
+                    if config and not preset:
+                        inferred, stated = _of_config(family, inferred, config, tensors)
                     if given:
                         inferred = _with_options(family, inferred, given, tensors)
                     if (candidate := compared(family, naming, view, tensors, inferred)) is None:
                         continue
-                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=tuple(given))
+                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=(*stated, *given))
                     found.append(candidate)
                     if candidate.mismatch is None:
                         if not beside.layers(view.outside, view.tensors):
@@ -164,6 +172,31 @@ def _of_fields(family: Architecture, found: Inferred, told: tuple[tuple[str, Any
     return Inferred(module, found.input_shape, (family.note(module),) if family.note else found.notes)
 
 
+def _of_config(
+    family: Architecture, found: Inferred, config: Mapping[str, Any], tensors: published.Tensors
+) -> tuple[Inferred, tuple[str, ...]]:
+    """The network as a config.json beside its weights has it, and the fields that are said there."""
+    stated = {f: config[key] for key, f in family.config.items() if key in config and hasattr(found.module, f)}
+    if not stated or not _exists(found.module, tensors, found.input_shape):
+        return found, ()
+    module = options.apply(found.module, {name: str(value) for name, value in stated.items()})
+    said = ", ".join(f"{name} {value}" for name, value in stated.items())
+    if not _exists(module, tensors, found.input_shape):
+        raise ValueError(f"its config.json says {said}: no {family.name} here has that; export the network to ONNX")
+    notes = (family.note(module),) if family.note else found.notes
+    return Inferred(module, found.input_shape, (*notes, f"config.json says {said}")), tuple(stated)
+
+
+def _exists(module: nn.Module, tensors: published.Tensors, shape: tuple[int, int, int]) -> bool:
+    """Whether a network can have these sizes; whether the tensors are its own is another question."""
+    try:
+        published.compare(module, tensors, shape)
+    except Exception:
+        # Sizes that no network can have (a width of 0, a pool of nothing) raise anything at all in Flax and XLA.
+        return False
+    return True
+
+
 def _with_options(
     family: Architecture, found: Inferred, given: Mapping[str, str], tensors: published.Tensors
 ) -> Inferred:
@@ -182,11 +215,9 @@ def compared(
     family: Architecture, naming: Naming, view: View, tensors: published.Tensors, found: Inferred
 ) -> Candidate | None:
     """The network beside the tensors of a view; None for sizes that no network can have."""
-    try:
-        mismatch = published.compare(found.module, tensors, found.input_shape)
-    except Exception:
-        # Sizes that no network can have (a width of 0, a pool of nothing) raise anything at all in Flax and XLA.
+    if not _exists(found.module, tensors, found.input_shape):
         return None
+    mismatch = published.compare(found.module, tensors, found.input_shape)
     return Candidate(family, naming, view, tensors, (), found, mismatch)
 
 

@@ -21,6 +21,9 @@ SLACK = 64 << 20
 MAX_JSON_BYTES = 8 << 20
 """JSON grows about twentyfold when parsed; no index, header or config of a classifier comes near this."""
 
+CONFIG = "config.json"
+"""Beside the weights of a network from a hub; under this name what it says is in the metadata."""
+
 LONGEST_MESSAGE = 4000
 """Characters of an error's message."""
 

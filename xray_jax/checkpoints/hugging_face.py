@@ -7,11 +7,10 @@ from typing import Any
 
 from xray_jax.checkpoints import safetensors
 from xray_jax.checkpoints.bounded_file import Source
-from xray_jax.checkpoints.contents import MAX_JSON_BYTES, CheckpointError, Tensors, parse_json
+from xray_jax.checkpoints.contents import CONFIG, MAX_JSON_BYTES, CheckpointError, Tensors, parse_json
 from xray_jax.checkpoints.torch import stream_file, zip_file
 
 NAME = "hugging-face"
-_CONFIG = "config.json"
 _SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 _WEIGHTS = ("model.safetensors", f"model{safetensors.INDEX_SUFFIX}", "pytorch_model.bin")
 
@@ -42,7 +41,7 @@ def parts(path: Path) -> list[Path]:
     """
     weights = _weights(path)
     assert weights is not None
-    config = [path / _CONFIG] if (path / _CONFIG).is_file() else []
+    config = [path / CONFIG] if (path / CONFIG).is_file() else []
     return [*config, weights, *safetensors.parts(weights)]
 
 
@@ -50,7 +49,7 @@ def _weights(folder: Path) -> Path | None:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    if not (folder / _CONFIG).is_file():
+    if not (folder / CONFIG).is_file():
         return None
     # As files of hubs are told apart: neither hidden ones nor one shard of several.
     found = [path for path in folder.glob("[!.]*.safetensors") if path.is_file() and not _SHARD.search(path.name)]
@@ -58,13 +57,16 @@ def _weights(folder: Path) -> Path | None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """What a Hugging Face config.json declares: the architecture's name, class count, image size."""
-    if not (folder / _CONFIG).is_file():
+    """What a config.json declares: the architecture's name, class count, image size, and under its own name the rest.
+
+    timm's has its network's arguments in `model_args`.
+    """
+    if not (folder / CONFIG).is_file():
         return {}
-    with open(folder / _CONFIG, "rb") as file:
-        config = parse_json(file.read(MAX_JSON_BYTES + 1), _CONFIG)
+    with open(folder / CONFIG, "rb") as file:
+        config = parse_json(file.read(MAX_JSON_BYTES + 1), CONFIG)
     if not isinstance(config, dict):
-        raise CheckpointError(f"{_CONFIG}: expected a JSON object")
+        raise CheckpointError(f"{CONFIG}: expected a JSON object")
     found: dict[str, Any] = {}
     if names := config.get("architectures") or config.get("architecture"):
         found["model_name"] = names[0] if isinstance(names, list) else names
@@ -76,4 +78,7 @@ def _config(folder: Path) -> dict[str, Any]:
     if isinstance(config.get("image_size"), int):
         channels = config.get("num_channels", 3)
         found["input_shape"] = [config["image_size"], config["image_size"], channels]
+    arguments = config.get("model_args")
+    stated = {**config, **(arguments if isinstance(arguments, dict) else {})}
+    found[CONFIG] = {key: value for key, value in stated.items() if isinstance(value, str | int | float)}
     return found

@@ -15,7 +15,7 @@ import flax.linen as nn
 
 from xray_jax.checkpoints import candidates, outside, reparametrised, unrecognised
 from xray_jax.checkpoints.candidates import Candidate, View
-from xray_jax.checkpoints.contents import PART, CheckpointError, SeveralNetworksError, Tensors
+from xray_jax.checkpoints.contents import CONFIG, PART, CheckpointError, SeveralNetworksError, Tensors
 from xray_jax.models import options, published, registry
 from xray_jax.preprocess import Preprocess
 
@@ -132,9 +132,11 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     told = _FLAX if tensors.layout == "flax" and not tensors.own else ()
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
+    config = tensors.metadata.get(CONFIG)
+    config = config if isinstance(config, Mapping) else None
     for asked in (named, architecture) if named else (architecture,):
         try:
-            found = candidates.candidates(seen, asked, num_classes, told)
+            found = candidates.candidates(seen, asked, num_classes, told, config)
         except ValueError as error:
             if asked == architecture:
                 raise CheckpointError(str(error)) from error
