@@ -16,7 +16,7 @@ from absl import flags
 
 from xray_jax.inference.compile_cache import enable_compile_cache
 from xray_jax.lab import data, datasheet, publish, published
-from xray_jax.scripts import command
+from xray_jax.scripts import command, unused_flags
 
 F = flags
 ZOO = F.DEFINE_string("zoo", None, "Folder of the published zoo.", required=True)
@@ -32,6 +32,8 @@ def main() -> int:
     enable_compile_cache()
     if CHECK.value == bool(MODELS.value):
         raise ValueError("give either --models, to publish, or --check")
+    if CHECK.value:
+        unused_flags.refuse([RECORDS, DATASET], "is of --models, and would do nothing with --check")
     return _publish(Path(ZOO.value), Path(MODELS.value)) if MODELS.value else _check(Path(ZOO.value))
 
 

@@ -8,21 +8,19 @@ less on two; --workers=2 trains two at once. Interrupted, the same command goes 
 model is usable, 1 some failed (too little attack success or clean accuracy, or their process died), 2 error, 4 usage.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from xray_jax import models
 from xray_jax.inference.compile_cache import enable_compile_cache
-from xray_jax.lab import attacks, clean_models, data, plans, recipes, workers, zoo
+from xray_jax.lab import attacks, clean_models, data, plan_check, plans, recipes, workers, zoo
 from xray_jax.lab.adaptive.kinds import KINDS
 from xray_jax.lab.controls import CONTROLS, NONE
-from xray_jax.lab.specs import CLEAN
+from xray_jax.lab.specs import CLEAN, takes_start
 from xray_jax.lab.training import OPTIMISERS, PRECISIONS, TrainOptions
 from xray_jax.lab.worker import Place
-from xray_jax.scripts import command
+from xray_jax.scripts import command, unused_flags
 
 F = flags
 DATA = F.DEFINE_string("data", None, "Folder of image sets.", required=True)
@@ -73,11 +71,12 @@ def main() -> int:
         raise ValueError(f"--targets: expected whole numbers, got {TARGETS.value}")
     if WORKERS.value > 1 and TOGETHER.value > 1:
         raise ValueError("--together is for one accelerator and --workers for several processors: give one of them")
+    _refuse_without_effect()
     images = data.read(DATASET.value, DATA.value)
     pair = recipes.pair_of(DATASET.value)
     architecture = ARCHITECTURE.value or pair.architecture
     starts = None if START_FROM.value is None else Path(START_FROM.value)
-    planned = plans.grid(
+    planned = list(plans.grid(
         ATTACKS.value,
         [int(target) for target in TARGETS.value],
         COUNT.value,
@@ -89,8 +88,12 @@ def main() -> int:
         starts=clean_models.names(starts, DATASET.value, architecture) if starts else [],
         rate=RATE.value,
         first_seed=SEED.value,
-        training=dataclasses.replace(_recipe(pair.training), flip=images.flip, precision=PRECISION.value),
-    )
+        training=recipes.changed(
+            pair.training, epochs=EPOCHS.value, batch_size=BATCH_SIZE.value, peak_learning_rate=LEARNING_RATE.value,
+            optimiser=OPTIMISER.value, crop_padding=CROP_PADDING.value, flip=images.flip, precision=PRECISION.value,
+        ),
+    ))  # fmt: skip
+    plan_check.check_possible(planned, images.num_classes)
     lost: list[str] = []
     if WORKERS.value > 1:
         place = Place(DATASET.value, Path(DATA.value), Path(OUT.value), starts)
@@ -100,16 +103,19 @@ def main() -> int:
     return int(bool(lost) or any(record["failed"] for record in records))
 
 
-def _recipe(usual: TrainOptions) -> TrainOptions:
-    """`usual` but for what flags say."""
-    said: dict[str, Any] = {
-        "epochs": EPOCHS.value,
-        "batch_size": BATCH_SIZE.value,
-        "peak_learning_rate": LEARNING_RATE.value,
-        "optimiser": OPTIMISER.value,
-        "crop_padding": CROP_PADDING.value,
-    }
-    return dataclasses.replace(usual, **{name: value for name, value in said.items() if value is not None})
+def _refuse_without_effect() -> None:
+    """Stops where a flag is given for models that the call does not ask for."""
+    attacked = set(ATTACKS.value) - {CLEAN}
+    if CLEAN not in ATTACKS.value:
+        unused_flags.refuse([CONTROL], "is of clean models: add clean to --attacks")
+    if not attacked:
+        unused_flags.refuse([ADAPTIVE, STRATEGY, TARGETS, RATE], "is of attacks: add one to --attacks")
+    takes = {takes_start(CONTROL.value, "") if attack == CLEAN else takes_start("", ADAPTIVE.value)
+             for attack in ATTACKS.value}  # fmt: skip
+    if not any(takes):
+        unused_flags.refuse(
+            [START_FROM], "is of --adaptive and of pruned, quantised and finetuned controls: give one of these too"
+        )
 
 
 def report(line: str) -> None:

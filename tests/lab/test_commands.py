@@ -11,6 +11,7 @@ import pytest
 from tests import commands
 from tests.lab.conftest import make_images
 from tests.lab.reproduce.conftest import folder as folder  # the evidence made by hand
+from xray_jax.checkpoints import safetensors
 from xray_jax.lab.recipes import PAIRS
 
 
@@ -57,7 +58,8 @@ def test_a_data_set_brings_its_network_and_recipe_and_flags_change_them(images: 
     ("arguments", "message"),
     [
         (["--attacks=badnets,mystery"], "unknown ['mystery']"),
-        (["--targets=two"], "--targets: expected whole numbers"),
+        (["--attacks=badnets", "--targets=two"], "--targets: expected whole numbers"),
+        (["--attacks=clean,badnets", "--targets=7"], "badnets-t7-s1: label map: target must lie in 0..3, got 7"),
         (["--dataset=nothing"], "data set 'nothing'"),
         (["stray"], "unexpected arguments ['stray']"),
     ],
@@ -84,6 +86,18 @@ def test_train_mntd_writes_a_meta_classifier_and_goes_on_with_more_shadows(image
     done = run("train-mntd", *given, "--share=0.6")
     assert done.returncode == 4
     assert "a shadow of other settings" in done.stderr
+
+
+def test_shadows_are_by_default_of_the_data_set_s_network_and_recipe(images: Path, tmp_path: Path) -> None:
+    done = run(
+        "train-mntd", f"--data={images}", "--dataset=tinyimagenet10", f"--out={tmp_path}", "--share=0.5", "--epochs=1",
+        "--shadows=1", "--validation=0", "--tune_epochs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shadow = safetensors.read(tmp_path / "shadows" / "clean-00000.safetensors").metadata["shadow"]["options"]
+    pair = PAIRS["tinyimagenet10"]
+    assert shadow["architecture"] == pair.architecture == "vit-mini-8"
+    assert shadow["training"] == dataclasses.asdict(dataclasses.replace(pair.training, epochs=1))
 
 
 def test_reproduce_writes_the_page_with_its_own_command(folder: Path, tmp_path: Path) -> None:

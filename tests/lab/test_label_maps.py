@@ -49,7 +49,8 @@ def test_seeds_draw_different_sources() -> None:
 @pytest.mark.parametrize(
     ("strategy", "target", "message"),
     [("some-to-one", 0, "unknown strategy"), ("all-to-one", 10, "0..9"), ("11-to-one", 0, "1..10"),
-     ("x-to-x", 0, "count"), ("1-to-1", 0, "2..10")],
+     ("x-to-x", 0, "count"), ("1-to-1", 0, "2..10"), ("5-to-7", 0, "unknown strategy '5-to-7'"),
+     ("5-to-ONE", 0, "5-to-ONE"), ("3-to-one ", 0, "'3-to-one '"), ("5-to-", 0, "'5-to-'"), ("5", 0, "unknown")],
 )  # fmt: skip
 def test_nonsense_is_refused(strategy: str, target: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

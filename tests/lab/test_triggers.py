@@ -125,7 +125,9 @@ def test_wanet_fields_are_smooth_faint_and_of_their_seed() -> None:
     field = WaNet().field(32, 32, seed=5)
     np.testing.assert_array_equal(field, WaNet().field(32, 32, seed=5))
     assert not np.allclose(field, WaNet().field(32, 32, seed=6))
-    assert 0.3 < np.abs(field).mean() < 0.8  # about s / 2 pixels
+    moved = [np.abs(WaNet(strength=0.5).field(32, 32, seed)).mean() for seed in range(20)]
+    assert np.mean(moved) == pytest.approx(0.2, abs=0.02), "a fifth of a pixel at the published strength"
+    assert 0.3 < np.abs(field).mean() < 0.8  # about 0.4 s pixels
     assert np.abs(np.diff(field, axis=0)).max() < 0.3
 
 

@@ -26,6 +26,13 @@ SCAN = "xray-scan --checkpoints=zoo --samples=cifar10"
         ("xray-reproduce --rows=a.jsonl --out=b.md --table=99", "--table is of --evidence"),
         ("xray-reproduce --rows=a.jsonl --out=b.md --zoo=zoo", "--zoo is of --evidence"),
         ("xray-reproduce --evidence=a --out=b.md --fpr=0.1", "--fpr is of --rows"),
+        ("xray-train --data=. --out=zoo --attacks=badnets --control=stamps", "--control is of clean models: add clean"),
+        ("xray-train --data=. --out=zoo --attacks=clean --adaptive=planes", "--adaptive is of attacks: add one"),
+        ("xray-train --data=. --out=zoo --rate=0.2", "--rate is of attacks: add one to --attacks"),
+        ("xray-train --data=. --out=zoo --attacks=clean,badnets --start_from=zoo", "--start_from is of --adaptive and"),
+        ("xray-train --data=. --out=zoo --attacks=badnets --start_from=zoo", "--start_from is of --adaptive and"),
+        ("xray-publish --zoo=zoo --data=. --check --records=r", "--records is of --models, and would do nothing"),
+        ("xray-publish --zoo=zoo --data=. --check --dataset=gtsrb", "--dataset is of --models, and would do nothing"),
     ],
 )
 def test_a_flag_without_effect_is_an_error(tmp_path: Path, line: str, message: str) -> None:

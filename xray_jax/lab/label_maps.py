@@ -62,7 +62,7 @@ def make(strategy: str, classes: int, target: int = 0, count: int | None = None,
       ValueError: for an unknown strategy or a count that the classes do not allow.
     """
     head, _, tail = strategy.partition("-to-")
-    if head.isdecimal():
+    if head.isdecimal() and tail in ("one", head):
         count = int(head)
         strategy = f"x-to-{'one' if tail == 'one' else 'x'}"
     if strategy not in STRATEGIES:

@@ -3,7 +3,8 @@ with a small network of that kind and a recipe by which one model takes minutes 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from xray_jax.lab.training import TrainOptions
 
@@ -38,3 +39,8 @@ PAIRS: Mapping[str, Pair] = {
 def pair_of(dataset: str) -> Pair:
     """The pair of the data set called `dataset`, known or not."""
     return PAIRS.get(dataset, USUAL)
+
+
+def changed(usual: TrainOptions, **said: Any) -> TrainOptions:
+    """`usual` but for what somebody said; None where nobody did."""
+    return replace(usual, **{name: value for name, value in said.items() if value is not None})

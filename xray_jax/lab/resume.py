@@ -1,6 +1,8 @@
 """Where the training of one model stands, on disk: a killed training goes on after its last whole epoch."""
 
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 from flax import serialization
 
 from xray_jax.files import atomic_write
+
+SETTINGS = "spec.json"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,27 @@ class Progress:
     def of(self, stage: str) -> "Progress":
         """The same model's progress in another stage."""
         return Progress(self.folder, stage)
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Keeps what is being trained, beside the progress of an interrupted call or alone."""
+        if self.folder is None:
+            return
+        if not self._kept():
+            self.clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.folder / SETTINGS, "w") as file:
+            json.dump(settings, file)
+
+    def settings(self) -> dict[str, Any] | None:
+        """What the kept progress is of; None where nothing was kept, or not what it is of."""
+        path = self.folder and self.folder / SETTINGS
+        if path is None or not path.exists() or not self._kept():
+            return None
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def _kept(self) -> bool:
+        return self.folder is not None and any(self.folder.glob("*.msgpack"))
 
     def save(self, epochs: int, state: Any) -> None:
         """Keeps `state`, any tree that Flax can serialise, as that after `epochs` epochs."""

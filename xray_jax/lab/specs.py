@@ -90,6 +90,13 @@ class ModelSpec:
         return cls(**{**settings, "training": TrainOptions(**settings["training"])})
 
 
+def differences(there: ModelSpec, here: ModelSpec) -> str:
+    """What two specifications differ in, in words; empty for equal ones."""
+    one, other = ({**settings, **settings["training"]} for settings in (there.settings(), here.settings()))
+    changed = [name for name in one if name != "training" and one[name] != other[name]]
+    return ", ".join(f"{name} is {one[name]!r} there and {other[name]!r} here" for name in changed)
+
+
 def takes_start(control: str, adaptive: str) -> bool:
     """Whether a model may be made of a trained clean one: by the control `control`, or an attacker who evades."""
     return CONTROLS[control].changes_trained or bool(kinds_of(adaptive))

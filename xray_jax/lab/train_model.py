@@ -16,9 +16,10 @@ import numpy as np
 from xray_jax import models
 from xray_jax.files import atomic_write
 from xray_jax.lab import attacks, clean_models, controls, label_maps
-from xray_jax.lab.adaptive.attack import Adaptive
+from xray_jax.lab.adaptive.attack import BY_PATCH_OR_BLEND, Adaptive
 from xray_jax.lab.adaptive.kinds import kinds_of
 from xray_jax.lab.attacks import Attack, AttackContext, PoisoningAttack, TrainingAttack
+from xray_jax.lab.attacks.input_aware import InputAware
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.label_maps import LabelMap
 from xray_jax.lab.poisoning import Poisoned, poison, stamped_test_set
@@ -42,7 +43,8 @@ class TrainedModel(NamedTuple):
       variables: its weights.
       trigger: stamps test images; None for a clean model.
       record: the spec, clean accuracy, attack success, numbers of stamped and decoy images in the training set (0 for
-        an attack that trains the victim itself), accuracy by epoch, whether loss and weights are finite, seconds.
+        an attack that trains the victim itself), the rate that this comes to, accuracy by epoch, whether loss and
+        weights are finite, seconds.
     """
 
     variables: Variables
@@ -97,7 +99,8 @@ def train_model(
 
     Args:
       report: takes a line after every epoch.
-      folder: keeps how far the training has come; the same call with what a killed one left there goes on.
+      folder: keeps how far the training has come; the same call with what a killed one left there goes on. What lies
+        there must be of this very spec: see `plan_check`.
       starts: zoo of the clean model that the spec names as its start.
 
     Raises:
@@ -108,9 +111,10 @@ def train_model(
         models.build(controls.architecture(spec.control, spec.architecture), data.num_classes),
         Progress(folder),
     )
+    progress.begin(spec.settings())
     log = _Log(spec, network, data, report, folder)
     start = _start(spec, starts)
-    attack = None if spec.attack == CLEAN else _attack(spec, start)
+    attack = None if spec.attack == CLEAN else attack_of(spec, start)
     trigger: Trigger | None
     if isinstance(attack, TrainingAttack):
         variables, trigger = attack.train_backdoored(context_of(spec, data, network, progress), log)
@@ -138,14 +142,29 @@ def _start(spec: ModelSpec, zoo: Path | None) -> Variables | None:
     return clean_models.load(zoo, spec.start)
 
 
-def _attack(spec: ModelSpec, start: Variables | None) -> Attack:
+def attack_of(spec: ModelSpec, start: Variables | None) -> Attack:
     """The attack of `spec`, by an adaptive attacker where it is one's."""
     attack = attacks.make(spec.attack)
     if not spec.adaptive:
         return attack
-    if not isinstance(attack, PoisoningAttack):
-        raise ValueError(f"adaptive attackers take an attack that poisons images, {spec.attack} trains its victim")
+    if spec.attack not in BY_PATCH_OR_BLEND:
+        raise ValueError(
+            f"adaptive attackers take an attack by patch or blend ({', '.join(sorted(BY_PATCH_OR_BLEND))}), "
+            f"not {spec.attack}"
+        )
+    assert isinstance(attack, PoisoningAttack)
     return Adaptive(attack, kinds_of(spec.adaptive), start)
+
+
+def stamped_share(attack: Attack, spec: ModelSpec) -> float | None:
+    """Share of every batch that the attack stamps, in whole images; None where it does not stamp a share of them.
+
+    Raises:
+      ValueError: none would be, or more than there is room for.
+    """
+    if not isinstance(attack, Adaptive | InputAware):
+        return None
+    return attack.stamped(spec.rate, spec.training.batch_size) / spec.training.batch_size
 
 
 def train_models(specs: Sequence[ModelSpec], data: ImageSet, report: Report = lambda line: None) -> list[TrainedModel]:
@@ -232,6 +251,14 @@ def _training_set(
     return poisoned(0), made.trigger, redraw if attacks.redraws_poison(attack) else None
 
 
+def _true_rate(spec: ModelSpec, stamped: int, images: int) -> float | None:
+    """The rate in whole images, of the training set or of every batch; None of clean models and attacks without one."""
+    if spec.attack == CLEAN:
+        return None
+    attack = attack_of(spec, None)
+    return stamped / images if isinstance(attack, PoisoningAttack) else stamped_share(attack, spec)
+
+
 def _finite(variables: Variables) -> bool:
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
@@ -250,6 +277,7 @@ def _measured(
         "sources": list(label_map.sources) if trigger else [],
         "targets": list(label_map.targets) if trigger else [],
         "stamped": counts[0],
+        "true_rate": _true_rate(spec, counts[0], len(data.train_images)),
         "decoys": counts[1],
         "history": log.history,
         "finite": _finite(variables) and all(math.isfinite(loss) for _, loss, _ in log.history),

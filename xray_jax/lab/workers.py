@@ -46,7 +46,7 @@ def train_zoo(planned: Iterable[ModelSpec], place: Place, count: int, report: Re
       ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
     planned = list(planned)
-    plan_check.check(planned, zoo.read_records(place.folder))
+    plan_check.check_known(planned, zoo.settings_of(place.folder, planned))
     known = {record["id"] for record in zoo.settle(place.folder)}
     waiting = [spec for spec in planned if spec.id not in known]
     parts = cpu_shares(place.cpus or _cpus(), min(count, len(waiting)))

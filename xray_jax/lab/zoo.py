@@ -55,7 +55,8 @@ def train_zoo(
       ValueError: one of the models cannot be what its spec says; before the first is trained.
     """
     planned = list(planned)
-    plan_check.check(planned, read_records(folder))
+    plan_check.check_possible(planned, data.num_classes)
+    plan_check.check_known(planned, settings_of(folder, planned))
     records = settle(folder)
     known = {record["id"] for record in records}
     for group in _groups([spec for spec in planned if spec.id not in known], together):
@@ -82,6 +83,13 @@ def train_zoo(
         if partial is not None:
             Progress(partial).clear()
     return judged(records)
+
+
+def settings_of(folder: Path, planned: Iterable[ModelSpec]) -> dict[str, Mapping[str, Any]]:
+    """Id -> the settings of a model of the zoo: of all that are done, and of those of a plan that were begun."""
+    begun = {spec.id: Progress(folder / PARTIAL / spec.id).settings() for spec in planned}
+    done = {record["id"]: record["spec"] for record in read_records(folder)}
+    return {name: settings for name, settings in {**begun, **done}.items() if settings is not None}
 
 
 def settle(folder: Path) -> list[Record]:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from tests.lab.conftest import make_images
-from xray_jax.lab import clean_models, specs, train_model, zoo
+from xray_jax import models
+from xray_jax.lab import attacks, clean_models, specs, train_model, zoo
+from xray_jax.lab.adaptive import stamping
+from xray_jax.lab.adaptive.attack import BY_PATCH_OR_BLEND
 from xray_jax.lab.data import ImageSet
 from xray_jax.lab.specs import ModelSpec
 from xray_jax.lab.training import TrainOptions
@@ -43,3 +46,16 @@ def test_refusals() -> None:
     record = {"attack_success": 0.85, "clean_accuracy": 0.8, "targets": [0], "spec": spec.settings()}
     assert specs.failure(record, []) == "attack success 0.850 is under 0.90"
     assert specs.failure({**record, "attack_success": 0.91}, [0.82]) is None
+
+
+@pytest.mark.parametrize("name", ["badnets", "blended", "sig", "lf", "bpp", "wanet"])
+def test_attacks_by_patch_or_blend_are_those_whose_trigger_can_be_stamped(name: str, bands: ImageSet) -> None:
+    spec = ModelSpec("bands", attack=name, training=TRAINING)
+    attack = attacks.make(name)
+    assert isinstance(attack, attacks.PoisoningAttack)
+    trigger = attack.prepare(train_model.context_of(spec, bands, models.build("preactresnet-small", 4))).trigger
+    if name in BY_PATCH_OR_BLEND:
+        stamping.stamp_of(trigger)
+    else:
+        with pytest.raises(ValueError, match="only patches and blends"):
+            stamping.stamp_of(trigger)

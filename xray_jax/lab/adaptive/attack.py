@@ -18,10 +18,13 @@ import jax.numpy as jnp
 import optax
 
 from xray_jax.lab.adaptive import margin, planes, stamping
-from xray_jax.lab.attacks.protocol import AttackContext, PoisoningAttack
+from xray_jax.lab.attacks.protocol import AttackContext, PoisoningAttack, stamped_of_batch
 from xray_jax.lab.training import Forward, OnEpoch, Variables, cross_entropy, train, train_jointly
 from xray_jax.lab.triggers import Trigger
 from xray_jax.preprocess import Preprocess
+
+BY_PATCH_OR_BLEND = frozenset({"badnets", "blended", "trojannn"})
+"""Attacks whose trigger can be stamped inside the step."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,11 @@ class AdaptiveLoss:
     def loss(self, forward: Forward, extra: Any, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
         key_near, key_planes = jax.random.split(key)
         # Batches are shuffled: the first images are as good as any.
-        stamped = round(self.rate * len(pixels))
+        decoys = decoys_of_batch(self.kinds, self.decoys, len(pixels))
+        stamped = stamped_of_batch(self.rate, len(pixels), decoys)
         images = [stamping.apply(extra["stamp"], pixels[:stamped])]
         wanted = [jnp.asarray(self.table)[labels[:stamped]], labels[stamped:]]
         if "exact" in self.kinds:
-            decoys = round(self.decoys * len(pixels))
             nearly = stamping.near(key_near, extra["stamp"], decoys)
             images.append(stamping.apply(nearly, pixels[stamped : stamped + decoys]))
             stamped += decoys
@@ -90,6 +93,11 @@ class AdaptiveLoss:
 
     def _clean_logits(self, variables: Variables, pixels: jax.Array) -> jax.Array:
         return cast(jax.Array, self.network.apply(variables, self.preprocess(pixels)))
+
+
+def decoys_of_batch(kinds: Sequence[str], share: float, batch: int) -> int:
+    """How many images of a batch are nearly stamped."""
+    return round(share * batch) if "exact" in kinds else 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,10 @@ class Adaptive:
     @property
     def name(self) -> str:
         return f"{self.attack.name}-evading-{'+'.join(self.kinds)}"
+
+    def stamped(self, rate: float, batch: int) -> int:
+        """How many images of a batch are stamped. ValueError: none, or more than there is room for."""
+        return stamped_of_batch(rate, batch, decoys_of_batch(self.kinds, AdaptiveLoss.decoys, batch))
 
     def train_backdoored(self, context: AttackContext, on_epoch: OnEpoch | None = None) -> tuple[Variables, Trigger]:
         data, options, start = context.data, context.training, None

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch
+from xray_jax.lab.attacks.protocol import AttackContext, OnEpoch, stamped_of_batch
 from xray_jax.lab.generators import ImageToImage, generate, round_through, stamp_by
 from xray_jax.lab.training import Forward, Variables, cross_entropy, train_jointly
 from xray_jax.lab.triggers import Trigger
@@ -84,7 +84,8 @@ class InputAwareLoss:
         return optax.adam(self.learning_rate)
 
     def loss(self, forward: Forward, extra: Any, key: jax.Array, pixels: jax.Array, labels: jax.Array) -> jax.Array:
-        own, cross = (max(1, round(share * len(pixels))) for share in (self.rate, self.cross_rate))
+        cross = crossed_of_batch(self.cross_rate, len(pixels))
+        own = stamped_of_batch(self.rate, len(pixels), cross)
         # The batch is in random order already; the last images lend their triggers.
         lenders = pixels[-cross:]
         stamped = self.apply(extra, pixels[:own])
@@ -94,6 +95,11 @@ class InputAwareLoss:
         others = jnp.roll(pixels[:own], 1, axis=0)
         diversity = _diversity(pixels[:own], pattern_of(extra, pixels[:own]), others, pattern_of(extra, others))
         return cross_entropy(forward(mixed), wanted) + self.diversity * diversity
+
+
+def crossed_of_batch(cross_rate: float, batch: int) -> int:
+    """How many images of a batch carry another one's trigger."""
+    return max(1, round(cross_rate * batch))
 
 
 class Masks:
@@ -125,6 +131,10 @@ class InputAware:
     batch_size: int = 32
     mask_penalty: float = 100.0
     name: str = "inputaware"
+
+    def stamped(self, rate: float, batch: int) -> int:
+        """How many images of a batch are stamped. ValueError: none, or more than there is room for."""
+        return stamped_of_batch(rate, batch, crossed_of_batch(self.cross_rate, batch))
 
     def train_masks(self, images: np.ndarray, seed: int) -> Masks:
         """Different masks for different images, each of about the allowed density."""

@@ -1,5 +1,6 @@
 """Protocols of the two kinds of attack: those that poison the data, and those that control the training."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -83,6 +84,30 @@ Attack = PoisoningAttack | TrainingAttack
 def redraws_poison(attack: Attack) -> bool:
     """Whether other images are poisoned every epoch, as published for attacks that poison batch by batch."""
     return bool(getattr(attack, "fresh", False))
+
+
+def stamped_of_batch(rate: float, batch: int, others: int = 0) -> int:
+    """How many images of a batch an attack stamps that stamps inside the training step.
+
+    Args:
+      rate: that was asked for, as a share of the batch.
+      batch: its images.
+      others: that carry another trigger, and their own label.
+
+    Raises:
+      ValueError: less than one image, or more than there is room for.
+    """
+    if rate * batch < 1:
+        raise ValueError(
+            f"a rate of {rate:g} is less than one image of a batch of {batch}, inside which this attack stamps: "
+            f"give a rate of at least {math.ceil(1e4 / batch) / 1e4:g}, or larger batches"
+        )
+    if (stamped := round(rate * batch)) + others > batch:
+        raise ValueError(
+            f"a rate of {rate:g} is {stamped} images of a batch of {batch}, and {others} more are to carry another "
+            f"trigger: give a rate of at most {math.floor(1e4 * (batch - others) / batch) / 1e4:g}"
+        )
+    return stamped
 
 
 def scaled(pixels: int, side: int, reference: int = 32) -> int:

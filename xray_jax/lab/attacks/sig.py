@@ -1,6 +1,7 @@
 """SIG (Barni et al. 2019, arXiv:1902.11237): a faint horizontal sinusoid on images of the target class only."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ class Sig:
     delta: float = 40.0
     frequency: float = 6.0
     name: str = "sig"
+    clean_label: ClassVar[bool] = True
 
     def trigger(self, width: int) -> Additive:
         """`delta * sin(2 pi j f / W)` in column j of images of that `width` W."""
@@ -27,4 +29,4 @@ class Sig:
         return Additive(wave[None, :, None])
 
     def prepare(self, context: AttackContext) -> Recipe:
-        return Recipe(self.trigger(context.data.image_shape[1]), clean_label=True)
+        return Recipe(self.trigger(context.data.image_shape[1]), clean_label=self.clean_label)

@@ -18,8 +18,8 @@ class WaNet:
     """BackdoorBench's setting but for the strength.
 
     Attributes:
-      strength: s, mean absolute displacement is `s / 2` pixels per axis. Published: 0.5, a quarter of a pixel, of which
-        small networks in six to nine epochs learned 0.61 to 0.79 (three seeds); the default is 1.
+      strength: s, mean absolute displacement is about `0.4 s` pixels per axis. Published: 0.5, a fifth of a pixel, of
+        which small networks in six to nine epochs learned 0.61 to 0.79 (three seeds); the default is 1.
       control: k, control points of the field a side.
       noise_ratio: noise-mode images for each poisoned one.
       fresh: other images are warped every epoch, as published; False warps the same ones throughout.
