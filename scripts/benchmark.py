@@ -16,7 +16,7 @@ from absl import flags
 
 from xray_jax import bench
 from xray_jax.inference.options import PRECISIONS
-from xray_jax.scripts import command, command_help
+from xray_jax.scripts import command, command_help, unused_flags
 
 with command_help.group("What to measure"):
     CASE = flags.DEFINE_multi_enum("case", ["forward"], sorted(bench.CASES), "What to measure.")
@@ -42,9 +42,18 @@ with command_help.group("Output"):
         "against", None, "An earlier --out: both side by side, and exit code 1 if queries or ratios of times got worse."
     )
 
+_SETTINGS = (
+    ARCHITECTURES, PRECISION, MAPS, DETECTORS, ZOO, SAMPLES, REPEATS, BATCHES, BATCH_SIZE, PLANES, DENSITY, POINTS,
+    CHECKPOINTS, TOGETHER, SAMPLING,
+)  # fmt: skip
+
 
 def main() -> int:
     """Flags to cases to a table."""
+    for flag in _SETTINGS:
+        of = [case for case, used in bench.USED.items() if flag.name in used]
+        if not set(of) & set(CASE.value):
+            unused_flags.refuse([flag], f"would do nothing: it is of --case={' or '.join(of)}")
     options = bench.Options(
         architectures=tuple(ARCHITECTURES.value),
         batches=tuple(int(batch) for batch in BATCHES.value),

@@ -26,6 +26,11 @@ SCAN = "xray-scan --checkpoints=zoo --samples=cifar10"
         ("xray-reproduce --rows=a.jsonl --out=b.md --table=99", "--table is of --evidence"),
         ("xray-reproduce --rows=a.jsonl --out=b.md --zoo=zoo", "--zoo is of --evidence"),
         ("xray-reproduce --evidence=a --out=b.md --fpr=0.1", "--fpr is of --rows"),
+        ("xray-bench --case=fidelity --precision=bfloat16", "--precision would do nothing: it is of --case=forward or"),
+        ("xray-bench --case=fidelity --architectures=nosuch", "--architectures would do nothing"),
+        ("xray-bench --case=reading --case=devices --planes=3", "--planes would do nothing"),
+        ("xray-bench --case=quick --zoo=nowhere", "--zoo would do nothing: it is of --case=probe"),
+        ("xray-bench --case=zoo --repeats=1", "--repeats would do nothing"),
     ],
 )
 def test_a_flag_without_effect_is_an_error(tmp_path: Path, line: str, message: str) -> None:
