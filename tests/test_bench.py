@@ -53,7 +53,7 @@ def test_ratio_pairs_turns() -> None:
 def test_table_and_manifest() -> None:
     lines = bench.table([Figure("c", "n", 1234.5678, "q/s", 0.051, "why"), Figure("c", "m", 2, "")]).splitlines()
     assert lines[2] == "| c | n | 1235 q/s | ± 5 % | why |"
-    manifest = bench.manifest()
+    manifest = bench.manifest(SMALL)
     assert manifest["versions"]["jax"]
     assert manifest["device"].startswith("8 x")
 
