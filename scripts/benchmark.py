@@ -16,7 +16,7 @@ from absl import flags
 
 from xray_jax import bench
 from xray_jax.inference.options import PRECISIONS
-from xray_jax.scripts import command, command_help
+from xray_jax.scripts import command, command_help, unused_flags
 
 with command_help.group("What to measure"):
     CASE = flags.DEFINE_multi_enum("case", ["forward"], sorted(bench.CASES), "What to measure.")
@@ -39,12 +39,23 @@ with command_help.group("How much of it"):
 with command_help.group("Output"):
     OUT = flags.DEFINE_string("out", None, "Also write manifest and figures there, as JSON lines.")
     AGAINST = flags.DEFINE_string(
-        "against", None, "An earlier --out: both side by side, and exit code 1 if queries or ratios of times got worse."
+        "against",
+        None,
+        "An earlier --out of the same options: both side by side, exit code 1 if queries or ratios of times got worse.",
     )
+
+_SETTINGS = (
+    ARCHITECTURES, PRECISION, MAPS, DETECTORS, ZOO, SAMPLES, REPEATS, BATCHES, BATCH_SIZE, PLANES, DENSITY, POINTS,
+    CHECKPOINTS, TOGETHER, SAMPLING,
+)  # fmt: skip
 
 
 def main() -> int:
     """Flags to cases to a table."""
+    for flag in _SETTINGS:
+        of = [case for case, used in bench.USED.items() if flag.name in used]
+        if not set(of) & set(CASE.value):
+            unused_flags.refuse([flag], f"would do nothing: it is of --case={' or '.join(of)}")
     options = bench.Options(
         architectures=tuple(ARCHITECTURES.value),
         batches=tuple(int(batch) for batch in BATCHES.value),
@@ -62,8 +73,11 @@ def main() -> int:
         zoo=ZOO.value,
         samples=SAMPLES.value,
     )
-    earlier = None if AGAINST.value is None else bench.against.read(AGAINST.value)
-    manifest = bench.manifest()
+    earlier = None
+    if AGAINST.value is not None:
+        earlier = bench.against.read(AGAINST.value)
+        bench.against.check(AGAINST.value, CASE.value, options, earlier)
+    manifest = bench.manifest(options)
     print(json.dumps(manifest))
     figures = [figure for case in CASE.value for figure in bench.CASES[case](options)]
     print(bench.table(figures))
@@ -71,8 +85,11 @@ def main() -> int:
         bench.against.write(OUT.value, manifest, figures)
     if earlier is None:
         return 0
-    changes = bench.against.changes(figures, earlier)
-    print(bench.against.table(changes))
+    changes = bench.against.changes(figures, earlier.figures)
+    print(bench.against.table(changes, bench.against.gone(figures, earlier.figures)))
+    if not changes:
+        command.say(f"--against={AGAINST.value}: no figure in common, nothing was compared")
+        return command.EXIT_ERROR
     return int(any(change.worse for change in changes))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests import factory
 from xray_jax import bench
-from xray_jax.bench import accelerator, devices, fidelity, forward, harness, probing, quick, scans, subjects, zoo
+from xray_jax.bench import accelerator, devices, forward, harness, probing, quick, scans, subjects, zoo
 from xray_jax.bench.harness import Figure, Timing
 from xray_jax.bench.options import Options
 from xray_jax.detectors.planes.detector import Planes
@@ -53,49 +53,9 @@ def test_ratio_pairs_turns() -> None:
 def test_table_and_manifest() -> None:
     lines = bench.table([Figure("c", "n", 1234.5678, "q/s", 0.051, "why"), Figure("c", "m", 2, "")]).splitlines()
     assert lines[2] == "| c | n | 1235 q/s | ± 5 % | why |"
-    manifest = bench.manifest()
+    manifest = bench.manifest(SMALL)
     assert manifest["versions"]["jax"]
     assert manifest["device"].startswith("8 x")
-
-
-def test_two_runs_side_by_side(tmp_path: Path) -> None:
-    before = [
-        Figure("quick", "clean, probe", 14_000, "queries"),
-        Figure("quick", "probe / matrix products", 10.0, "x time", 0.02),
-        Figure("quick", "points / matrix products", 10.0, "x time", 0.02),
-        Figure("quick", "matrix products", 300.0, "GFLOP/s", 0.02),
-        Figure("quick", "gone", 1, "queries"),
-    ]
-    path = tmp_path / "before.jsonl"
-    bench.against.write(str(path), bench.manifest(), before)
-    now = [
-        dataclasses.replace(before[0], value=14_001),
-        dataclasses.replace(before[1], value=11.8),
-        dataclasses.replace(before[2], value=12.1),
-        dataclasses.replace(before[3], value=30.0),
-        Figure("quick", "new", 1, "queries"),
-    ]
-    changes = bench.against.changes(now, bench.against.read(str(path)))
-    # One query more, a ratio beyond 15 % and two spreads; the machine's own speed is nobody's fault.
-    assert [each.worse for each in changes] == [True, False, True, False]
-    assert "| 10 x time | 12.1 x time | +21 % | **worse** |" in bench.against.table(changes)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        ("{", "not what xray-bench"),
-        ('{"case": "quick"}', "not what"),
-        ("{}", "holds no figure"),
-    ],
-)
-def test_a_file_that_is_no_run_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "before.jsonl"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(ValueError, match=f"--against=.*before.jsonl: .*{message}"):
-        bench.against.read(str(path))
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's exporter announces its end
@@ -103,7 +63,7 @@ def test_the_quick_case_counts_queries_and_measures_in_multiples(monkeypatch: py
     monkeypatch.setattr(quick, "PROBE", ProbeOptions(queries=1000))
     monkeypatch.setattr(quick, "SIZE", 64)
     monkeypatch.setattr(quick, "WHITE_BOX", ("margin",))
-    figures = {figure.name: figure for figure in quick.run(SMALL)}
+    figures = run("quick", SMALL)
     counts = {name: figure.value for name, figure in figures.items() if figure.unit == "queries"}
     assert set(counts) == {f"{kind}, {name}" for kind in ("clean", "backdoored") for name in ("planes", "probe")}
     assert all(0 < count < 3000 for count in counts.values())
@@ -152,9 +112,9 @@ def test_refinement_follows_the_recorded_maps(tmp_path: Path, monkeypatch: pytes
         assert scans.recorded(options).labels.shape == (4, 24, 24)
         counts[name] = scans.asker("tiny", options, "refine")()
     assert counts["flat"] < counts["busy"] < 4 * 24**2
-    figures = list(fidelity.run(dataclasses.replace(SMALL, maps=str(tmp_path / "*.npz"))))
-    found = {figure.name: figure.value for figure in figures}
-    assert len(figures) == 2 * 2 * 4
+    figures = run("fidelity", dataclasses.replace(SMALL, maps=str(tmp_path / "*.npz")))
+    found = {name: figure.value for name, figure in figures.items()}
+    assert len(found) == 2 * 2 * 4
     assert found["flat, refine: equal nodes"] == 100
     assert found["flat, sketch: largest error of mean RE"] == 0
     assert 0 < found["busy, sketch: queries"] <= 100
@@ -191,14 +151,26 @@ def test_networks_in_torch_give_the_same_logits(architecture: str) -> None:
 
 
 def run(case: str, options: Options) -> dict[str, Figure]:
-    """A case's figures by name, each a number that a table can show."""
-    figures = list(bench.CASES[case](options))
+    """A case's figures by name, each a number that a table can show; it has read the options that it is said to."""
+    watched = Watched(**vars(options))
+    vars(watched)["read"] = set()
+    figures = list(bench.CASES[case](watched))
+    assert vars(watched)["read"] == bench.USED[case]
     assert {figure.case for figure in figures} == {case}
     assert all(math.isfinite(figure.value) for figure in figures)
     assert len(bench.table(figures).splitlines()) == len(figures) + 2
     found = {figure.name: figure for figure in figures}
     assert len(found) == len(figures)
     return found
+
+
+class Watched(Options):
+    """Options that keep which of them were read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in Options.__dataclass_fields__:
+            vars(self).setdefault("read", set()).add(name)
+        return super().__getattribute__(name)
 
 
 def test_every_case_is_tested_here() -> None:

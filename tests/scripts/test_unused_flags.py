@@ -33,6 +33,11 @@ SCAN = "xray-scan --checkpoints=zoo --samples=cifar10"
         ("xray-train --data=. --out=zoo --attacks=badnets --start_from=zoo", "--start_from is of --adaptive and"),
         ("xray-publish --zoo=zoo --data=. --check --records=r", "--records is of --models, and would do nothing"),
         ("xray-publish --zoo=zoo --data=. --check --dataset=gtsrb", "--dataset is of --models, and would do nothing"),
+        ("xray-bench --case=fidelity --precision=bfloat16", "--precision would do nothing: it is of --case=forward or"),
+        ("xray-bench --case=fidelity --architectures=nosuch", "--architectures would do nothing"),
+        ("xray-bench --case=reading --case=devices --planes=3", "--planes would do nothing"),
+        ("xray-bench --case=quick --zoo=nowhere", "--zoo would do nothing: it is of --case=probe"),
+        ("xray-bench --case=zoo --repeats=1", "--repeats would do nothing"),
     ],
 )
 def test_a_flag_without_effect_is_an_error(tmp_path: Path, line: str, message: str) -> None:

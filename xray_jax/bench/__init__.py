@@ -2,6 +2,7 @@
 
 from xray_jax.bench import against as against
 from xray_jax.bench.cases import CASES as CASES
+from xray_jax.bench.cases import USED as USED
 from xray_jax.bench.cases import Options as Options
 from xray_jax.bench.harness import Figure as Figure
 from xray_jax.bench.harness import manifest as manifest

@@ -1,5 +1,6 @@
 """Measuring: warm-up, interleaved repeats, spread; and the manifest without which a figure means nothing."""
 
+import dataclasses
 import os
 import platform
 import time
@@ -11,6 +12,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from xray_jax.bench.options import Options
 
 _PACKAGES = ("xray-jax", "jax", "jaxlib", "flax", "numpy", "torch", "onnxruntime")
 
@@ -116,8 +119,8 @@ def ratio(case: str, name: str, timing: Timing, baseline: Timing, note: str = ""
     return Figure(case, name, float(median), "x time", float((high - low) / 2 / median), f"{note}CPU time {cpu:.3g} x")
 
 
-def manifest() -> dict[str, Any]:
-    """Versions, device, flags and load of this run, without which its figures mean nothing."""
+def manifest(options: Options) -> dict[str, Any]:
+    """Versions, device, flags, load and options of this run, without which its figures mean nothing."""
     device = jax.local_devices()[0]
     versions = {}
     for name in _PACKAGES:
@@ -135,6 +138,7 @@ def manifest() -> dict[str, Any]:
         "flags": {name: os.environ[name] for name in ("XLA_FLAGS", "NPROC", "OMP_NUM_THREADS") if name in os.environ},
         "python": platform.python_version(),
         "versions": versions,
+        "options": dataclasses.asdict(options),
     }
 
 
