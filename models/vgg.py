@@ -16,8 +16,11 @@ from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
 
 _ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu}
-_POOL = "M"
-_TORCHVISION_SIDE = 7
+_POOL, _DROPOUT = "M", "D"
+_SIDES = (32, 64, 96, 128, 224, 28, 48, 40)
+"""Of the images of published nets with one linear layer, the most usual first."""
+_MAX_PLANS, _PLANS_TRIED = 5000, 6
+_TORCHVISION_SIDE, _TORCHVISION_POOLS = 7, 5
 
 
 class VGG(nn.Module):
@@ -25,7 +28,8 @@ class VGG(nn.Module):
 
     Attributes:
       num_classes: number of labels.
-      plan: widths of the 3x3 convolutions, and "M" for a 2x2 max pool.
+      plan: widths of the 3x3 convolutions, "M" for a 2x2 max pool, and "D" for a dropout in the place of one, which
+        only shifts the numbers in the keys.
       norm: batch norm "before" or "after" the activation, or "none".
       activation: "relu" or "elu".
       dropout: each pool is followed by a dropout, which only shifts the numbers in the keys.
@@ -44,6 +48,9 @@ class VGG(nn.Module):
         activation = _ACTIVATIONS[self.activation]
         number = 0
         for width in self.plan:
+            if width == _DROPOUT:
+                number += 1
+                continue
             if isinstance(width, str):
                 x = layers.max_pool(x, 2, 2)
                 number += 2 if self.dropout else 1
@@ -85,12 +92,15 @@ def infer(shapes: Shapes) -> Inferred | None:
     step = 2 if norm == "none" else 3
     widths = [dim(shapes, f"features.{number}.weight") for number in convolutions]
     gaps = [after - before for before, after in itertools.pairwise(convolutions)]
+    dropout = max(gaps, default=0) - step == 2
+    pairs = list(zip(gaps, itertools.pairwise(widths), strict=True))
     plan: list[int | str] = [widths[0]]
-    for width, gap in zip(widths[1:], gaps, strict=True):
-        plan += [_POOL, width] if gap > step else [width]
+    for gap, (_, width) in pairs:
+        # Where pools have a dropout behind them, one layer alone is a dropout.
+        layer = _DROPOUT if dropout and gap == step + 1 else _POOL
+        plan += [layer, width] if gap > step else [width]
     # The last pool has no key behind it: every published net ends with one.
     plan.append(_POOL)
-    dropout = max(gaps, default=0) - step == 2
     hidden = tuple(dim(shapes, f"classifier.{number}.weight") for number in linear[:-1])
     head = f"classifier.{linear[-1]}" if linear else "classifier"
     # The published nets with dropout in `features`, or with norms behind the activation, are the 6-conv nets with ELU.
@@ -98,7 +108,16 @@ def infer(shapes: Shapes) -> Inferred | None:
     module = VGG(dim(shapes, f"{head}.weight"), tuple(plan), norm, activation, dropout, hidden)
     side = 32
     if not linear:
-        side = math.isqrt(dim(shapes, "classifier.weight", 1) // max(widths[-1], 1)) * 2 ** plan.count(_POOL)
+        end = math.isqrt(dim(shapes, "classifier.weight", 1) // max(widths[-1], 1))
+        side = end * 2 ** plan.count(_POOL)
+        # Pools where widths stay, for images that nobody has: dropouts.
+        if side not in _SIDES and sum(gap > step and before == after for gap, (before, after) in pairs) > 1:
+            found = next((plans[0] for usual in _SIDES if (plans := _plans(module, end, usual))), None)
+            if found is None:
+                return None
+            module, side = module.clone(plan=found), end * 2 ** found.count(_POOL)
+    elif plan.count(_POOL) > _TORCHVISION_POOLS and (plans := _plans(module, 1, 2**_TORCHVISION_POOLS)):
+        module = module.clone(plan=plans[0])
     return Inferred(module, (side, side, dim(shapes, "features.0.weight", 1)), (note(module),))
 
 
@@ -106,14 +125,47 @@ def note(module: nn.Module) -> str:
     """What is assumed of a `VGG`, for rows."""
     assert isinstance(module, VGG)
     activation = module.activation.upper()
-    return f"assumed, weights do not show it: {activation}, 2x2 max pools, one after the last convolution"
+    pools = "2x2 max pools, one after the last convolution"
+    if _DROPOUT in module.plan:
+        convolutions = itertools.accumulate(isinstance(layer, int) for layer in module.plan)
+        behind = [str(number) for number, layer in zip(convolutions, module.plan, strict=True) if layer == _POOL]
+        pools = f"2x2 max pools after convolutions {'+'.join(behind)}, dropouts after others"
+    return f"assumed, weights do not show it: {activation}, {pools}"
 
 
 def variants(
     module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int], usual: bool = False
 ) -> tuple[tuple[nn.Module, ...], ...]:
-    """Other activations."""
-    return (tuple(module.clone(activation=activation) for activation in _ACTIVATIONS),)
+    """Which layers between convolutions are pools and which dropouts, where both fit, and other activations."""
+    assert isinstance(module, VGG)
+    activations = tuple(module.clone(activation=activation) for activation in _ACTIVATIONS)
+    pools = module.plan.count(_POOL)
+    end, side = (1, 2**pools) if module.hidden else (own[0] // 2**pools, shown[0])
+    plans = tuple(module.clone(plan=plan) for plan in _plans(module, end, side)[:_PLANS_TRIED])
+    activations = tuple(module.clone(activation=activation) for activation in _ACTIVATIONS)
+    return (plans, activations) if plans else (activations,)
+
+
+def _plans(module: VGG, end: int, side: int) -> list[tuple[int | str, ...]]:
+    """All ways to have pools at some of the gaps and dropouts at the others, from `side` to `end`, best first.
+
+    Published nets pool where widths grow, and their stages are about as long as each other.
+    """
+    plan = module.plan
+    gaps = [place for place, layer in enumerate(plan[:-1]) if isinstance(layer, str)]
+    pools = math.log2(side / end) - 1.0 if end else -1.0
+    if module.dropout or not pools.is_integer() or not 0 <= pools <= len(gaps):
+        return []
+    if math.comb(len(gaps), int(pools)) > _MAX_PLANS:
+        return []
+
+    def unusual(chosen: tuple[int, ...]) -> tuple[int, int]:
+        grows = sum(plan[gap - 1] != plan[gap + 1] for gap in gaps if gap not in chosen)
+        return grows, sum((after - before) ** 2 for before, after in itertools.pairwise((-1, *chosen, len(plan))))
+
+    ranked = sorted(itertools.combinations(gaps, int(pools)), key=unusual)
+    kinds = [{gap: _POOL if gap in chosen else _DROPOUT for gap in gaps} for chosen in ranked]
+    return [tuple(kind.get(place, layer) for place, layer in enumerate(plan)) for kind in kinds]
 
 
 def _plan(*stages: tuple[int, ...]) -> tuple[int | str, ...]:

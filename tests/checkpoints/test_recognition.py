@@ -88,6 +88,18 @@ def test_a_file_may_name_its_architecture() -> None:
     assert recognise(Tensors(cnn6), architecture="cnn6-bn-relu").name == "cnn6-bn-relu"
 
 
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("name", ["cnn6-bn-relu", "vgg:activation=relu"])
+def test_only_files_of_this_package_say_what_weights_leave_open(name: str, own: bool) -> None:
+    cnn6 = _arrays("cnn6-bn-elu", shape=(32, 32, 3))
+    found = recognise(Tensors(cnn6, metadata={"model_name": name}, own=own))
+    assert found.name == "cnn6-bn-relu"
+    closed = found.variants is None or not found.variants.alternatives(found.module, (32, 32, 3))
+    assert closed == own
+    given = recognise(Tensors(cnn6), architecture=name)
+    assert given.variants is None or not given.variants.alternatives(given.module, (32, 32, 3))
+
+
 @pytest.mark.parametrize("told", ["resnet18", "xception", "../../etc", ""])
 def test_a_wrong_name_in_a_file_is_only_a_note(told: str) -> None:
     found = recognise(Tensors(SMALL, metadata={"model_name": told}))

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from tests.oracles.compare import assert_recognised, assert_same_logits, randomi
 from tests.oracles.plain import SingleHead, TorchvisionVGG, vgg_features
 from xray_jax.checkpoints.contents import Tensors
 from xray_jax.checkpoints.recognition import recognise
+from xray_jax.models import vgg
 
 STAGES = ((4,), (6, 6), (8, 8), (8,), (10, 10))
 SIX = ((32, 32), (64, 64), (128, 128))
@@ -62,3 +65,56 @@ def test_timms_linear_layers_are_convolutions() -> None:
     found = recognise(Tensors(timm))
     assert found.description.endswith("(naming: timm)")
     jax.tree.map(np.testing.assert_array_equal, found.variables, recognise(Tensors(own)).variables)
+
+
+def _with_dropouts(stages: Sequence[Sequence[int]]) -> nn.Sequential:
+    """As cifar-vgg has it: a dropout between the convolutions of a stage, a pool behind each."""
+    parts: list[nn.Module] = []
+    before = 3
+    for stage in stages:
+        for number, width in enumerate(stage, 1):
+            last = nn.MaxPool2d(2) if number == len(stage) else nn.Dropout(0.4)
+            parts += [nn.Conv2d(before, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), last]
+            before = width
+    return nn.Sequential(*parts)
+
+
+@pytest.mark.parametrize(
+    ("stages", "inputs"),
+    [
+        (((8, 8), (16, 16), (16, 16)), 256),
+        (((8, 8), (12, 12), (16, 16, 16), (20, 20, 20), (20, 20, 20)), 20),
+    ],
+)
+def test_dropouts_between_convolutions_are_no_pools(stages: Sequence[Sequence[int]], inputs: int) -> None:
+    found = assert_same_logits(SingleHead(_with_dropouts(stages), inputs), (32, 32, 3), expected="vgg,")
+    assert found.input_shape == (32, 32, 3)
+    assert any("dropouts after others" in note for note in found.notes)
+    plans, activations = vgg.variants(found.module, (32, 32, 3), (32, 32, 3))
+    assert 1 < len(plans) <= 6
+    assert plans[0] == found.module
+    assert len(activations) == 2
+
+
+def test_one_dropout_is_told_by_the_size_of_the_images() -> None:
+    features = nn.Sequential(*_with_dropouts(((4, 4),)), *list(vgg_features(((4,), (6, 6), (8,), (8,)), norm="before")))
+    features[8] = nn.Conv2d(4, 4, 3, padding=1)
+    found = recognise(Tensors(state_dict(randomised(SingleHead(features, 8)))))
+    assert found.input_shape == (64, 64, 3)
+    plans, _ = vgg.variants(found.module, (64, 64, 3), (32, 32, 3))
+    assert "D" in plans[0].plan
+    assert plans[0].plan.count("M") == 5
+
+
+def test_ordinary_networks_have_no_other_plans() -> None:
+    for name in vgg.ARCHITECTURE.presets:
+        module = vgg.ARCHITECTURE.presets[name](num_classes=7)
+        asked = vgg.variants(module, (32, 32, 3), (32, 32, 3))
+        assert all(network.plan == module.plan for axis in asked for network in axis)
+
+
+def test_a_pool_without_a_dropout_behind_others_with_one() -> None:
+    """One layer alone, where pools have a dropout behind them, is a dropout."""
+    parts = list(vgg_features(((4, 6), (8,)), norm="before", activation=nn.ELU, dropout=True))
+    network = SingleHead(nn.Sequential(*parts[:3], nn.Dropout(), *parts[3:]), 512)
+    assert_same_logits(network, (32, 32, 3), expected="vgg,")

@@ -142,7 +142,11 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
                 raise CheckpointError(str(error)) from error
             found = []
         if found and found[-1].mismatch is None:
-            return _read(found[-1], num_classes, notes)
+            chosen = found[-1]
+            if asked != architecture and not tensors.own:
+                # What a file calls itself is no word on what weights leave open.
+                chosen = chosen._replace(preset=False, fixed=())
+            return _read(chosen, num_classes, notes)
         notes += (f"the file calls itself {asked!r}, which does not fit its weights: recognised from them instead",)
     raise CheckpointError(unrecognised.message(seen, found, architecture, tensors.layout))
 
