@@ -145,7 +145,8 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             chosen = found[-1]
             if asked != architecture and not tensors.own:
                 # What a file calls itself is no word on what weights leave open.
-                chosen = chosen._replace(preset="")
+                fixed = tuple(name for name in chosen.fixed if name not in options.parse(asked))
+                chosen = chosen._replace(preset="", fixed=fixed)
             return _read(chosen, num_classes, notes)
         notes += (f"the file calls itself {asked!r}, which does not fit its weights: recognised from them instead",)
     raise CheckpointError(unrecognised.message(seen, found, architecture, tensors.layout))
