@@ -143,7 +143,7 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             found = []
         if found and found[-1].mismatch is None:
             chosen = found[-1]
-            if asked != architecture and not tensors.own:
+            if asked is not None and asked != architecture and not tensors.own:
                 # What a file calls itself is no word on what weights leave open.
                 fixed = tuple(name for name in chosen.fixed if name not in options.parse(asked))
                 chosen = chosen._replace(preset="", fixed=fixed)
