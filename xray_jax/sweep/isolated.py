@@ -4,7 +4,8 @@ What lies elsewhere this process fetches, ahead of the scans: the processes that
 credentials, and have none of the variables that hold them.
 
 A checkpoint that ends its worker, or takes longer than it may, is tried once more, alone in a fresh worker, and then is
-an error row. Rows come as they are ready, so that a run that is killed loses none; with one worker that is in order.
+an error row. Rows come as they are ready, so that a run that is killed loses none: with one worker in the order of the
+list, but for what is fetched.
 
 Why not a library's pool: `pebble.ProcessPool` (5.2.3) has time limits and reports deaths, but all its workers share one
 pair of pipes under one lock, which a worker killed in the middle of a large row leaves torn and locked; results are
