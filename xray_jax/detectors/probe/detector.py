@@ -123,12 +123,14 @@ def probe(
         nonlocal queries
         queries += len(stamp_index)
         found = stamped.label_pairs(model.model, used.images, stamps, stamp_index, image_index, inference, bank)
-        return found.astype(np.int32)
+        # Where the model has no answer, the stamp has shown nothing: the image's label stays.
+        return np.where(found == model.num_classes, predicted[image_index], found).astype(np.int32)
 
     def measure(stamps: Stamps, bank: np.ndarray = bank) -> Cost:
         return stamped.measure(used.images[:MEASURED], stamps, bank)
 
     everything = np.arange(len(used))
+    predicted = np.zeros(len(used), np.int32)
     # The stamp that changes nothing gives clean labels by the same program: no second compilation.
     predicted = query(stamped.IDENTITY, np.zeros(len(used), np.int64), everything)
     accuracy = float(np.mean(predicted == used.labels))

@@ -24,6 +24,7 @@ from xray_jax.detectors.probe.stamps.cost import TOUCHED, Cost, importance
 from xray_jax.inference.dispatch import grouped
 from xray_jax.inference.labels import label_queries
 from xray_jax.inference.options import InferenceOptions
+from xray_jax.inference.unanswered import mark_unanswered
 from xray_jax.preprocess import Preprocess
 from xray_jax.samples import Samples
 
@@ -125,7 +126,7 @@ def label_pairs(
     options: InferenceOptions,
     bank: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Hard labels of Q (stamp, image) pairs.
+    """Hard labels of Q (stamp, image) pairs; `num_classes` where the logits are no numbers, which is no label.
 
     Args:
       model: made ready with `inference.labels.to_device`.
@@ -134,12 +135,13 @@ def label_pairs(
       bank: clean images `[B, H, W, C]` that stamps may be made of; `images` unless given.
 
     Returns:
-      Labels `[Q]`, of the smallest integer type that holds the model's classes.
+      Labels `[Q]`, of the smallest integer type that holds the model's classes and one more.
     """
     family = stamps.family[stamp_index].astype(np.int32)
     rows = (family, image_index.astype(np.int32), stamps.parameters[stamp_index])
     context = (images, images if bank is None else bank)
-    return label_queries(model, StampedImages(model.preprocess), context, rows, options, group=family)
+    asked = mark_unanswered(model)
+    return label_queries(asked, StampedImages(model.preprocess), context, rows, options, group=family)
 
 
 def resized(samples: Samples, preprocess: Preprocess) -> Samples:

@@ -91,6 +91,9 @@ def replay(finding: Finding, model: PreparedModel, samples: Samples) -> Replay:
     stamps, bank = stamps_of(finding, samples.images.shape[1:])
     both = Stamps.join(queries.IDENTITY, stamps)
     before, after = queries.label_stamped(model.model, samples.images, both, model.options, bank)
+    # No answer is no flip.
+    before = np.where(before == model.num_classes, 0, before)
+    after = np.where(after == model.num_classes, before, after)
     target_label = np.asarray(finding.target_labels, np.int32)[samples.labels]
     eligible = (target_label >= 0) & (target_label != before)
     if not eligible.any():
