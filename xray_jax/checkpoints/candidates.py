@@ -16,6 +16,8 @@ WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "class
 _MAX_DEPTH = 6
 _SIDES = (32, 28, *range(16, 97))
 """Of images, tried where options rule out the side that weights suggest."""
+_MOST_COUNTED = 64
+"""Numbers of options stay under it, or under what weights show: layers, sides, heads."""
 
 
 class View(NamedTuple):
@@ -202,13 +204,40 @@ def _with_options(
 ) -> Inferred:
     """The network with fields that the user gave, on images of the first side for which its weights fit."""
     module = options.apply(found.module, given)
+    _check_counts(found.module, module, len(tensors))
     notes = (family.note(module),) if family.note else found.notes
+    before = None
     for side in dict.fromkeys((found.input_shape[0], *_SIDES)):
         inferred = Inferred(module, (side, side, found.input_shape[2]), notes)
         candidate = compared(family, Naming(family.naming, ()), View("", tensors, {}), tensors, inferred)
-        if candidate and candidate.mismatch is None:
+        if candidate is None:
+            continue
+        if candidate.mismatch is None:
             return inferred
+        # Sides change the length of flattened features, never the names; what one side leaves, others leave too.
+        wrong = candidate.mismatch.misshaped
+        if candidate.mismatch.missing or candidate.mismatch.extra or wrong == before:
+            break
+        before = wrong
     return Inferred(module, found.input_shape, notes)
+
+
+def _check_counts(shown: nn.Module, module: nn.Module, leaves: int) -> None:
+    """Refuses numbers beyond all that the weights show: a network of as many layers takes time for nothing.
+
+    Raises:
+      ValueError: the option, and what it may be.
+    """
+    before = options.fields(shown)
+    for name, value in options.fields(module).items():
+        most = max(_total(before[name]), leaves, _MOST_COUNTED)
+        if _total(value) > most:
+            raise ValueError(f"option {name} is {value}: its weights show {before[name]}, and {most} in all at most")
+
+
+def _total(value: Any) -> int:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return sum(abs(number) for number in numbers if isinstance(number, int))
 
 
 def compared(

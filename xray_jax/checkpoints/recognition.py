@@ -143,12 +143,11 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             found = []
         if found and found[-1].mismatch is None:
             chosen = found[-1]
-            if asked is not None and asked != architecture and not tensors.own:
+            if asked != architecture and not tensors.own:
                 # What a file calls itself is no word on what weights leave open.
-                fixed = tuple(name for name in chosen.fixed if name not in options.parse(asked))
-                chosen = chosen._replace(preset="", fixed=fixed)
+                chosen = chosen._replace(preset="")
             return _read(chosen, num_classes, notes)
-        notes += (f"the file calls itself {asked!r}, which does not fit its weights: recognised from them instead",)
+        notes += (f"the file calls itself {asked!r}, {_why_not(asked)}",)
     raise CheckpointError(unrecognised.message(seen, found, architecture, tensors.layout))
 
 
@@ -182,10 +181,23 @@ def declared(metadata: Mapping[str, Any]) -> str | None:
     """The architecture that a file or a row declares; None without one.
 
     Args:
-      metadata: of a file, or a row, whose descriptions of architectures begin with the name.
+      metadata: of a file, or a row, whose descriptions of architectures begin with the name. `architecture` is this
+        package's word, with options; `model_name` is anybody's, and none knows options.
     """
-    value = metadata.get("architecture") or metadata.get("model_name")
-    return re.split(r"[ (,]", value)[0] if isinstance(value, str) and value else None
+    for key, end in (("architecture", r"[ (,]"), ("model_name", r"[ (,:]")):
+        value = metadata.get(key)
+        if isinstance(value, str) and value:
+            return re.split(end, value)[0]
+    return None
+
+
+def _why_not(declared: str | None) -> str:
+    """Why what a file declares is not what it holds, for a note."""
+    try:
+        registry.lookup(declared or "")
+    except ValueError:
+        return "a name that is not known here: recognised from its weights"
+    return "which does not fit its weights: recognised from them instead"
 
 
 def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...]) -> Recognised:

@@ -45,6 +45,9 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
             raise CheckpointError("its metadata is not a JSON object")
         if metadata.pop(DIGEST, None) != digest(arrays):
             raise CheckpointError("its weights do not have the digest that was stored with them: copy it again")
+    elif "architecture" in metadata:
+        # It is this package's word for a name of its registry; elsewhere it is anything.
+        metadata["model_name"] = metadata.pop("architecture")
     layout = layout_of(arrays)
     if layout == "flax":
         arrays, more = _collections(arrays)
