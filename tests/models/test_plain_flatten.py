@@ -80,6 +80,10 @@ def test_converting_keeps_the_order(example: tuple[Path, np.ndarray], tmp_path: 
     path, wanted = example
     convert.convert(path, tmp_path / "out", kind=kind, architecture="plain:pool=avg", preprocess="0-1")
     _assert_logits(_opened(tmp_path / "out"), wanted)
+    # What else is open stays so.
+    convert.convert(path, tmp_path / "open", kind=kind)
+    model = _opened(tmp_path / "open")
+    assert model.network == _opened(path).network and model.variants is not None
 
 
 @pytest.mark.parametrize("name", ["plain:padding=1+1:stride=1+1:pool_after=1+2:pool=avg", "badnets-cnn", "plain"])

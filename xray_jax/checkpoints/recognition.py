@@ -65,10 +65,11 @@ class NetworkVariants:
         return f"{name}{sizes and options.describe(network)} (naming: {self.naming})"
 
     def open_name(self, network: Any) -> str:
-        """What to call `network` so that what is open stays open: the family, with what the user or the names say."""
+        """What to call `network` so that what is open stays open: the family, with what user, names or format say."""
         family, _ = registry.lookup(self.family)
         named = [field for naming in family.namings if naming.name == self.naming for field, _ in naming.fields]
-        return family.name + options.describe(network, {*named, *self.fixed})
+        told = [field for field, value in _FLAX if getattr(network, field, None) == value]
+        return family.name + options.describe(network, {*named, *told, *self.fixed})
 
     def note(self, network: Any) -> str:
         family, _ = registry.lookup(self.family)
