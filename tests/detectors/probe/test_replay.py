@@ -151,6 +151,7 @@ def test_confirm_command(tmp_path: Path) -> None:
     model = checkpoints.load(checkpoint)
     replayed = replay.replay(finding, prepare(model, samples), samples)
     about = {"preprocess": model.preprocess.settings(), "architecture": model.architecture}
+    about["sha256"] = checkpoints.sha256(checkpoint)
     found = rows.probe(verdict="confirmed", kind=finding.kind, target=3, best=finding.row())
     found["threshold"] = replayed.interval[0]
     row = rows.full_row(id="m", path=str(checkpoint), verdict="backdoored", detectors={"probe": found}, **about)
