@@ -191,7 +191,7 @@ def infer(shapes: Shapes) -> Inferred | None:
     )
     kernel, stride = _STEMS[stem]
     pool = "stride 2 and a max pool" if stride == 2 else "stride 1, no pool"
-    note = f"assumed, weights do not show it: the {kernel}x{kernel} stem has {pool}"
+    note = f"assumed, weights do not show it: the {kernel}x{kernel} stem has {pool}, every later stage stride 2"
     if gate != "none":
         note += f", the gates ({gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
     return Inferred(module, (32, 32, dim(shapes, first, 1)), (note,))
