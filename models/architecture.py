@@ -16,6 +16,9 @@ import flax.linen as nn
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
 
+STRIDES = "assumed, weights do not show it: the published strides, of the stem too"
+"""Note of a network whose strides are those of its publishers, whatever images it was trained on."""
+
 Variants = Callable[[nn.Module, Shape, Shape, bool], tuple[tuple[nn.Module, ...], ...]]
 """(network, the images' shape that its weights were read for, the shape of the images at hand, only usual answers) ->
 one tuple for each question that weights leave open, with the networks that answer it, the most usual answer first."""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, count_children, dim
+from xray_jax.models.architecture import STRIDES, Architecture, Inferred, Naming, Shapes, count_children, dim
 
 _EPSILON = 1e-6
 
@@ -119,7 +119,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         flat=len(response or scale or ()) == 1,
         response=response is not None,
     )
-    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (STRIDES,))
 
 
 def _renames(stage: str, block: str) -> tuple[tuple[str, str], ...]:

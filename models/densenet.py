@@ -122,9 +122,10 @@ def note(module: nn.Module) -> str:
     assert isinstance(module, DenseNet)
     where = "before" if module.newest_first else "behind"
     relu = "a" if module.transition_relu else "no"
+    stem = "stride 2 and a max pool" if module.stem == "imagenet" else "stride 1, no pool"
     return (
         f"assumed, weights do not show it: each layer's channels come {where} those it was given, "
-        f"{relu} ReLU in the transitions"
+        f"{relu} ReLU in the transitions, the stem has {stem}"
     )
 
 

@@ -146,7 +146,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         published = preset(num_classes=module.num_classes)
         if published.stages == module.stages:
             module = module.clone(epsilon=published.epsilon)
-    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (padding_note(module),))
 
 
 _TIMM = (

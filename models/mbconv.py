@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Renames, Shape, Shapes, count_children, dim
+from xray_jax.models.architecture import STRIDES, Renames, Shape, Shapes, count_children, dim
 
 Function = Callable[[jax.Array], jax.Array]
 
@@ -182,4 +182,4 @@ def padding_variants(
 def padding_note(module: nn.Module) -> str:
     """What is assumed of such a network, for rows."""
     whose = "TensorFlow's" if vars(module)["same"] else "torch's"
-    return f"assumed, weights do not show it: {whose} padding"
+    return f"{STRIDES}, and {whose} padding"

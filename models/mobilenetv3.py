@@ -135,7 +135,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         last_width=dim(shapes, f"features.{len(table) + 1}.0.weight"),
         hidden=dim(shapes, "classifier.0.weight"),
     )
-    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)))
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (padding_note(module),))
 
 
 def _timm(stage_sizes: tuple[int, ...], table: tuple[Block, ...]) -> Naming:

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, dim
+from xray_jax.models.architecture import STRIDES, Architecture, Inferred, Naming, Renames, Shapes, dim
 from xray_jax.models.mbconv import ConvNorm, SqueezeExcitation
 
 
@@ -108,7 +108,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         squeezed=squeezed if any(map(any, squeezed)) else (),
         stem_width=dim(shapes, "stem.0.weight"),
     )
-    return Inferred(module, (32, 32, dim(shapes, "stem.0.weight", 1)))
+    return Inferred(module, (32, 32, dim(shapes, "stem.0.weight", 1)), (STRIDES,))
 
 
 def _parts(parts: dict[str, str]) -> Renames:

@@ -92,6 +92,8 @@ class ResNet(nn.Module):
       groups: of these convolutions.
       stem: "imagenet": 7x7, stride 2, then a max pool; "deep": 3x3 three times, the first with stride 2, then a max
         pool; "cifar": 3x3, stride 1, no pool; "pointwise": the same with 1x1.
+      stem_stride: another stride of the stem; 0 is the usual one.
+      stem_pool: whether a max pool follows: "max", "none", or "usual".
       stem_width: channels of the stem.
       stem_inner: channels of a deep stem's first two convolutions.
       projection: shortcuts that change shape have weights; False is option A.
@@ -119,10 +121,17 @@ class ResNet(nn.Module):
     gate: str = "none"
     gate_widths: tuple[int, ...] = ()
     gate_bias: bool = True
+    stem_stride: int = 0
+    stem_pool: str = "usual"
+
+    def stem_strides(self) -> tuple[int, bool]:
+        """The stem's stride, and whether a max pool follows."""
+        usual = _STEMS[self.stem][1]
+        return self.stem_stride or usual, {"usual": usual == 2, "max": True, "none": False}[self.stem_pool]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        kernel, stride = _STEMS[self.stem]
+        kernel, (stride, pooled) = _STEMS[self.stem][0], self.stem_strides()
         conv = partial(nn.Conv, kernel_size=(kernel, kernel), padding=kernel // 2, use_bias=False)
         name = "conv1"
         if self.stem == "deep":
@@ -132,7 +141,7 @@ class ResNet(nn.Module):
             stride, name = 1, f"conv1.{3 * len(self.stem_inner)}"
         x = conv(self.stem_width, strides=stride, name=name)(x)
         x = nn.relu(layers.batch_norm(train)(name="bn1")(x))
-        if _STEMS[self.stem][1] == 2:
+        if pooled:
             x = layers.max_pool(x, 3, 2, padding=1)
         for stage, (size, width) in enumerate(zip(self.stage_sizes, self.widths, strict=True), 1):
             for block in range(size):
@@ -189,12 +198,18 @@ def infer(shapes: Shapes) -> Inferred | None:
         gate_widths=gate_widths,
         gate_bias=gate_bias,
     )
-    kernel, stride = _STEMS[stem]
-    pool = "stride 2 and a max pool" if stride == 2 else "stride 1, no pool"
-    note = f"assumed, weights do not show it: the {kernel}x{kernel} stem has {pool}"
-    if gate != "none":
-        note += f", the gates ({gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
-    return Inferred(module, (32, 32, dim(shapes, first, 1)), (note,))
+    return Inferred(module, (32, 32, dim(shapes, first, 1)), (note(module),))
+
+
+def note(module: nn.Module) -> str:
+    """What is assumed of a `ResNet`, for rows."""
+    assert isinstance(module, ResNet)
+    kernel, (stride, pooled) = _STEMS[module.stem][0], module.stem_strides()
+    pool = f"stride {stride}{' and a max pool' if pooled else ', no pool'}"
+    text = f"assumed, weights do not show it: the {kernel}x{kernel} stem has {pool}, every later stage stride 2"
+    if module.gate != "none":
+        text += f", the gates ({module.gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
+    return text
 
 
 _HUGGING_FACE = (
@@ -249,6 +264,7 @@ ARCHITECTURE = Architecture(
         **{f"resnet{6 * n + 2}-cifar-b": partial(_CIFAR, stage_sizes=(n,) * 3) for n in (3, 5, 7, 9)},
     },
     infer=infer,
+    note=note,
     input_shape=(32, 32, 3),
     namings=(
         Naming("torchvision, with gates", gates.RENAMES),

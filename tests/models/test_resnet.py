@@ -1,4 +1,5 @@
 import pytest
+from torch import nn
 
 from tests.oracles.compare import assert_recognised, assert_same_logits
 from tests.oracles.residual import ResNet
@@ -36,3 +37,16 @@ def test_published_depths_of_option_a(blocks: int) -> None:
 def test_published_sizes(depth: int, sizes: list[int], bottleneck: bool, imagenet: bool) -> None:
     network = ResNet(sizes, [64, 128, 256, 512], bottleneck=bottleneck, imagenet=imagenet, **TORCHVISION)
     assert_recognised(network, f"resnet{depth}{'' if imagenet else '-cifar'} (naming: torchvision)")
+
+
+@pytest.mark.parametrize(("imagenet", "pool", "stride"), [(False, "max", 1), (True, "none", 2), (True, "none", 1)])
+def test_stems_that_weights_do_not_show_can_be_given(imagenet: bool, pool: str, stride: int) -> None:
+    """As a tutorial has it that changes one of kernel, stride and pool for small images, and forgets the others."""
+    network = ResNet([1, 1], [8, 12], bottleneck=False, imagenet=imagenet, **TORCHVISION)
+    network.conv1.stride = (stride, stride)
+    network.pool = nn.MaxPool2d(3, 2, 1) if pool == "max" else nn.Identity()
+    asked = f"resnet:stem_pool={pool}:stem_stride={stride}"
+    found = assert_same_logits(network, (32, 32, 3), architecture=asked)
+    shown = f"stem has stride {stride}{' and a max pool' if pool == 'max' else ', no pool'}"
+    assert any(shown in note for note in found.notes)
+    assert f":stem_stride={stride}:stem_pool={pool}" in found.description

@@ -91,8 +91,9 @@ class ResNet(nn.Module):
         self, sizes: list[int], widths: list[int], *, bottleneck: bool = False, imagenet: bool, skip: str, head: str
     ) -> None:
         super().__init__()
-        before, self.stages, self.imagenet, self.head = widths[0], len(sizes), imagenet, head
+        before, self.stages, self.head = widths[0], len(sizes), head
         self.conv1 = conv(3, before, 7, 2) if imagenet else conv(3, before)
+        self.pool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
         self.bn1 = nn.BatchNorm2d(before)
         for stage, (size, width) in enumerate(zip(sizes, widths, strict=True), 1):
             blocks = []
@@ -103,9 +104,7 @@ class ResNet(nn.Module):
         self.add_module(head, nn.Linear(before, 7))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        if self.imagenet:
-            x = F.max_pool2d(x, 3, 2, 1)
+        x = self.pool(F.relu(self.bn1(self.conv1(x))))
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
         return getattr(self, self.head)(x.mean((2, 3)))

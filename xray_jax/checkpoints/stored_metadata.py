@@ -50,7 +50,7 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
         metadata["model_name"] = metadata.pop("architecture")
     layout = layout_of(arrays)
     if layout == "flax":
-        arrays, more = _collections(arrays)
+        arrays, more = _collections(_without_boxes(arrays))
         notes += more
     return Tensors(arrays, layout, metadata, notes, size, own=own)
 
@@ -59,6 +59,12 @@ def layout_of(arrays: Mapping[str, Array]) -> Any:
     """ "flax" when names are paths of a linen tree or end in linen's leaf names, else "torch"."""
     linen = any("/" in name or name.rsplit(".", 1)[-1] in _FLAX_LEAVES for name in arrays)
     return "flax" if linen else "torch"
+
+
+def _without_boxes(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Names without the `value` in which nnx boxes every leaf of a state."""
+    boxed = all(name.endswith("/value") for name in arrays)
+    return {name.removesuffix("/value"): array for name, array in arrays.items()} if boxed else arrays
 
 
 def _collections(arrays: Mapping[str, Array]) -> tuple[Mapping[str, Array], tuple[str, ...]]:

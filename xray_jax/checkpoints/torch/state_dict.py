@@ -17,6 +17,7 @@ _WRAPPERS = (
 
 _TRAINING = ("optim", "sched", "lr_sched", "scaler", "ema", "state_dict_ema", "amp")
 """How entries begin that belong to the training and not to the network."""
+_AVERAGED = ("ema", "state_dict_ema")
 
 _MAX_NETWORKS = 8
 _LONGEST_NAME = 256
@@ -56,6 +57,10 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
         notes.append(f"weights read from entry {'.'.join(path)}")
     if path and (others := [name for name in _networks(pickle.value, known) if name != path[0]]):
         notes.append(f"the file holds other networks, which are not scanned: {', '.join(others[:8])}")
+    entries = {key: child for key, child in tensors.pairs(pickle.value) or () if isinstance(key, str)}
+    averaged = [name[:_LONGEST_NAME] for name in entries if name.startswith(_AVERAGED)]
+    if averaged := [name for name in averaged if _holds_tensors(entries.get(name), known)]:
+        notes.append(f"averaged weights of the training, which are not scanned: {', '.join(averaged[:8])}")
     arrays: dict[str, Any] = {}
     skipped: list[str] = []
     several = len(networks) > 1
