@@ -83,7 +83,8 @@ def test_converting_keeps_the_order(example: tuple[Path, np.ndarray], tmp_path: 
     # What else is open stays so.
     convert.convert(path, tmp_path / "open", kind=kind)
     model = _opened(tmp_path / "open")
-    assert model.network == _opened(path).network and model.variants is not None
+    assert model.network == _opened(path).network
+    assert model.variants is not None
 
 
 @pytest.mark.parametrize("name", ["plain:padding=1+1:stride=1+1:pool_after=1+2:pool=avg", "badnets-cnn", "plain"])
