@@ -22,7 +22,7 @@ def test_published(network: str, naming: str) -> None:
 
 def test_tensorflow_padding() -> None:
     found = assert_published(
-        "tf_efficientnetv2_b0", "efficientnetv2:epsilon=1e-05, ", architecture="efficientnetv2:same=true"
+        "tf_efficientnetv2_b0", "efficientnetv2:epsilon=1e-05:same=true, ", architecture="efficientnetv2:same=true"
     )
     assert "(naming: timm)" in found.description
 

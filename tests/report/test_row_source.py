@@ -60,7 +60,6 @@ def test_no_rows_are_rows(tmp_path):
     [
         ({"status": "fine"}, "`status` is none of ok, error, skipped"),
         ({"verdict": "perfect"}, "`verdict` is none of"),
-        ({"id": 3}, "`id` is no text"),
         ({"detectors": []}, "`detectors` is no object"),
         ({"detectors": {"planes": {"statistics": [1]}}}, "the block of detector 'planes'"),
         ({"detectors": {"planes": {"statistics": [{"name": "re", "value": "low"}]}}}, "the block of detector 'planes'"),
@@ -74,6 +73,12 @@ def test_no_rows_are_rows(tmp_path):
 def test_what_is_no_row_is_named(tmp_path, fields, wrong):
     path = write(tmp_path / "rows.jsonl", rows.row(), rows.row() | fields)
     with pytest.raises(ResultsError, match=f"rows.jsonl: row 2: .*{wrong}"):
+        row_source.RowSource([path])
+
+
+def test_a_row_without_a_name_is_no_row(tmp_path):
+    path = write(tmp_path / "rows.jsonl", rows.row(), rows.row() | {"id": 3})
+    with pytest.raises(ResultsError, match=r"rows.jsonl: line 2 is no row .* one that is no text"):
         row_source.RowSource([path])
 
 

@@ -205,21 +205,20 @@ def _with_options(
     """The network with fields that the user gave, on images of the first side for which its weights fit."""
     module = options.apply(found.module, given)
     _check_counts(found.module, module, len(tensors))
-    notes = (family.note(module),) if family.note else found.notes
     before = None
     for side in dict.fromkeys((found.input_shape[0], *_SIDES)):
-        inferred = Inferred(module, (side, side, found.input_shape[2]), notes)
+        inferred = Inferred(module, (side, side, found.input_shape[2]), found.notes)
         candidate = compared(family, Naming(family.naming, ()), View("", tensors, {}), tensors, inferred)
         if candidate is None:
             continue
         if candidate.mismatch is None:
-            return inferred
+            return Inferred(module, inferred.input_shape, (family.note(module),)) if family.note else inferred
         # Sides change the length of flattened features, never the names; what one side leaves, others leave too.
         wrong = candidate.mismatch.misshaped
         if candidate.mismatch.missing or candidate.mismatch.extra or wrong == before:
             break
         before = wrong
-    return Inferred(module, found.input_shape, notes)
+    return Inferred(module, found.input_shape, found.notes)
 
 
 def _check_counts(shown: nn.Module, module: nn.Module, leaves: int) -> None:
