@@ -72,6 +72,7 @@ def probed(model: Model) -> tuple[Verdict, Finding | None]:
     return found.verdict, found.best
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("made", [network, boxed])
 def test_logits_that_are_no_numbers_are_no_trigger(made: Any) -> None:
     verdict, best = probed(made(9.0, loud=True))
@@ -87,6 +88,7 @@ def test_logits_that_are_no_numbers_are_no_trigger(made: Any) -> None:
     np.testing.assert_array_equal(replayed.after, replayed.before)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("made", [network, boxed])
 def test_the_panel_counts_them_as_no_flip(made: Any) -> None:
     panel = Panel(PanelOptions(per_family=4, images=16))
