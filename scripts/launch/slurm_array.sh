@@ -4,7 +4,8 @@
 #   sbatch --export=ALL,CHECKPOINTS=manifest.jsonl,SAMPLES=cifar10.npz,OUT=/shared/out/rows.jsonl slurm_array.sh
 #   xray-merge --rows='/shared/out/rows-*-of-00064.jsonl' --checkpoints=manifest.jsonl --out=/shared/out/rows.jsonl
 #
-# A requeued task goes on where it stopped. To run single tasks again keep the number of shards of the whole:
+# A requeued task goes on where it stopped, and a checkpoint that ends its process is a row (--isolate). To run single
+# tasks again keep the number of shards of the whole:
 #   sbatch --array=3,17 --export=ALL,NUM_SHARDS=64,CHECKPOINTS=...,SAMPLES=...,OUT=... slurm_array.sh
 #
 #SBATCH --job-name=xray-scan
@@ -18,7 +19,7 @@
 #SBATCH --output=xray-scan-%A-%a.log
 
 set -u
-xray-scan --checkpoints="$CHECKPOINTS" --samples="$SAMPLES" --out="$OUT" --sampling="${SAMPLING:-refine}" \
+xray-scan --checkpoints="$CHECKPOINTS" --samples="$SAMPLES" --out="$OUT" --sampling="${SAMPLING:-refine}" --isolate \
   ${NUM_SHARDS:+--num_shards="$NUM_SHARDS"} ${CALIBRATION:+--calibration="$CALIBRATION"}
 code=$?
 # 1 is a finding, not a failure: Slurm would mark the task as failed.

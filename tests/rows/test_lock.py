@@ -36,6 +36,18 @@ def test_a_second_writer_of_a_file_is_refused_until_the_first_is_gone(tmp_path: 
         assert [row["id"] for row in writer.rows] == ["a"]
 
 
+def test_a_file_is_not_replaced_while_a_scan_writes_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with RowWriter(path) as writer:
+        writer.write(full_row(id="a"))
+        with pytest.raises(ResultsError, match=r"another scan is writing rows there"):
+            row_file.write_all(path, [full_row(id="b")])
+        writer.write(full_row(id="c"))
+    assert [row["id"] for row in row_file.read(path)] == ["a", "c"]
+    row_file.write_all(path, [full_row(id="b")])
+    assert [row["id"] for row in row_file.read(path)] == ["b"]
+
+
 def test_a_process_that_is_killed_leaves_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     command = [sys.executable, "-c", _HOLD, str(path)]

@@ -111,5 +111,6 @@ def test_slurm_script_runs_the_scan_and_passes_failures_on(tmp_path: Path, code:
     }  # fmt: skip
     assert subprocess.run(["bash", FOLDER / "slurm_array.sh"], env=environment, check=False).returncode == expected
     assert (tmp_path / "args").read_text().splitlines() == [
-        "--checkpoints=a b.jsonl", "--samples=s.npz", "--out=rows.jsonl", "--sampling=refine", "--num_shards=64",
+        "--checkpoints=a b.jsonl", "--samples=s.npz", "--out=rows.jsonl", "--sampling=refine", "--isolate",
+        "--num_shards=64",
     ]  # fmt: skip

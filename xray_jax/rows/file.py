@@ -17,7 +17,7 @@ from xray_jax.checkpoints.contents import PART
 from xray_jax.files import atomic_write
 from xray_jax.rows.line import START, parse
 from xray_jax.rows.line import ResultsError as ResultsError
-from xray_jax.rows.lock import lock
+from xray_jax.rows.lock import lock, while_replaced
 from xray_jax.rows.row import EarlierRow, Row
 from xray_jax.rows.stored import StoredRows
 
@@ -250,15 +250,17 @@ def write_all(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows to a file, whole or not at all, or to stdout when the path is "-".
 
     Raises:
-      ResultsError: the file cannot be written; one that was there is intact.
+      ResultsError: the file cannot be written, or a scan writes to it; one that was there is intact.
     """
     lines = (encode(row) + "\n" for row in rows)
     if str(path) == "-":
         sys.stdout.writelines(lines)
         return
     try:
-        with atomic_write(path, "w", encoding="ascii") as file:
+        with while_replaced(Path(path)), atomic_write(path, "w", encoding="ascii") as file:
             file.writelines(lines)
+    except ResultsError:
+        raise
     except OSError as error:
         raise ResultsError(f"{path}: cannot write rows there: {error.strerror}; choose another --out") from error
 
