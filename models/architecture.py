@@ -18,6 +18,8 @@ Shape = tuple[int, int, int]
 
 STRIDES = "assumed, weights do not show it: the published strides, of the stem too"
 """Note of a network whose strides are those of its publishers, whatever images it was trained on."""
+STEM_OF_1 = "assumed, weights do not show it: the published strides, but a stem of stride 1"
+"""The same of one whose stem does not halve the image."""
 
 Variants = Callable[[nn.Module, Shape, Shape, bool], tuple[tuple[nn.Module, ...], ...]]
 """(network, the images' shape that its weights were read for, the shape of the images at hand, only usual answers) ->
@@ -87,6 +89,8 @@ class Architecture:
       namings: other published namings; the plain one (no renames) is always tried first.
       variants: other networks that the same weights fit; None when weights leave nothing open.
       open_namings: names of the namings that leave these open; None is all.
+      unusual: networks that they fit too and few people train, to be asked only where none of the usual ones labels the
+        samples: each costs a compilation and queries; None when there are none.
       note: what is assumed of a network where weights do not show it, for rows; None with `variants` None.
       config: key of a config.json beside the weights -> field of the linen module that it gives.
     """
@@ -99,6 +103,7 @@ class Architecture:
     namings: tuple[Naming, ...] = field(default=())
     variants: Variants | None = None
     open_namings: tuple[str, ...] | None = None
+    unusual: Callable[[nn.Module], tuple[tuple[nn.Module, ...], ...]] | None = None
     note: Callable[[nn.Module], str] | None = None
     config: Mapping[str, str] = field(default_factory=dict)
 

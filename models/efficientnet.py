@@ -21,6 +21,7 @@ from xray_jax.models.mbconv import (
     read_block,
     silu_residual,
     timm_block,
+    unusual_stems,
 )
 
 Block = tuple[int, int, int, int, int]
@@ -46,12 +47,13 @@ class EfficientNet(nn.Module):
 
     Attributes:
       num_classes: number of labels.
-      stem_width: channels of the stem, which has stride 2.
+      stem_width: channels of the stem.
       stages: of each stage its blocks, each (width, expanded, kernel, squeezed, stride).
       last_width: channels of the last convolution.
       epsilon: of all norms; torchvision has 1e-3 in B5 to B7.
       same: padded as TensorFlow does, and with its epsilon, 1e-3.
       flat: blocks are counted through, and their parts have names.
+      stem_stride: of the stem, whose published stride is 2.
     """
 
     num_classes: int = 10
@@ -61,11 +63,13 @@ class EfficientNet(nn.Module):
     epsilon: float = 1e-5
     same: bool = False
     flat: bool = False
+    stem_stride: int = 2
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         epsilon = SAME_EPSILON if self.same else self.epsilon
-        x = ConvNorm(self.stem_width, 3, 2, 1, epsilon, nn.silu, self.same, name="features.0")(x, train)
+        stem = ConvNorm(self.stem_width, 3, self.stem_stride, 1, epsilon, nn.silu, self.same, name="features.0")
+        x = stem(x, train)
         before = 0
         for stage, blocks in enumerate(self.stages, 1):
             for number, (width, expanded, kernel, squeezed, stride) in enumerate(blocks):
@@ -226,5 +230,6 @@ ARCHITECTURE = Architecture(
     variants=padding_variants,
     # timm has networks of its own and those that it took from TensorFlow, as `tf_efficientnet_b0`.
     open_namings=("timm",),
+    unusual=unusual_stems,
     note=padding_note,
 )

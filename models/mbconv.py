@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import STRIDES, Renames, Shape, Shapes, count_children, dim
+from xray_jax.models.architecture import STEM_OF_1, STRIDES, Renames, Shape, Shapes, count_children, dim
 
 Function = Callable[[jax.Array], jax.Array]
 
@@ -182,4 +182,13 @@ def padding_variants(
 def padding_note(module: nn.Module) -> str:
     """What is assumed of such a network, for rows."""
     whose = "TensorFlow's" if vars(module)["same"] else "torch's"
-    return f"{STRIDES}, and {whose} padding"
+    strides = STRIDES if vars(module).get("stem_stride", 2) == 2 else STEM_OF_1
+    return f"{strides}, and {whose} padding"
+
+
+def unusual_stems(module: nn.Module) -> tuple[tuple[nn.Module, ...], ...]:
+    """The published stem or one of stride 1, which small images may be given, of a network that has a field for it."""
+    stride = int(vars(module)["stem_stride"])
+    return (
+        tuple(module.clone(stem_stride=each) for each in (stride, *(other for other in (2, 1) if other != stride))),
+    )

@@ -17,6 +17,7 @@ from xray_jax.models.mbconv import (
     padding_variants,
     read_block,
     timm_block,
+    unusual_stems,
 )
 
 Block = tuple[int, int, int, int, bool, int]
@@ -72,12 +73,13 @@ class MobileNetV3(nn.Module):
 
     Attributes:
       num_classes: number of labels.
-      stem_width: channels of the stem, which has stride 2.
+      stem_width: channels of the stem.
       blocks: of each block (width, expanded, kernel, squeezed, hard swish, stride).
       last_width: channels of the last convolution.
       hidden: width of the linear layer before the last one.
       epsilon: of all norms; 1e-5 in timm.
       same: padded as TensorFlow does, and with its epsilon, 1e-3.
+      stem_stride: of the stem, whose published stride is 2.
     """
 
     num_classes: int = 10
@@ -87,11 +89,12 @@ class MobileNetV3(nn.Module):
     hidden: int = 1280
     epsilon: float = 1e-3
     same: bool = False
+    stem_stride: int = 2
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         epsilon = SAME_EPSILON if self.same else self.epsilon
-        stem = ConvNorm(self.stem_width, 3, 2, 1, epsilon, nn.hard_swish, self.same, name="features.0")
+        stem = ConvNorm(self.stem_width, 3, self.stem_stride, 1, epsilon, nn.hard_swish, self.same, name="features.0")
         x = stem(x, train)
         for number, (width, expanded, kernel, squeezed, swish, stride) in enumerate(self.blocks, 1):
             block = InvertedResidual(
@@ -179,5 +182,6 @@ ARCHITECTURE = Architecture(
     namings=(_timm((1, 2, 3, 4, 2, 3), _LARGE), _timm((1, 2, 3, 2, 3), _SMALL)),
     variants=padding_variants,
     open_namings=("timm",),
+    unusual=unusual_stems,
     note=padding_note,
 )

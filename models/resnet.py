@@ -212,6 +212,14 @@ def note(module: nn.Module) -> str:
     return text
 
 
+def unusual(module: nn.Module) -> tuple[tuple[nn.Module, ...], ...]:
+    """Stems of other strides: networks for large images whose owners fitted them to small ones do not agree on them."""
+    assert isinstance(module, ResNet)
+    stride, pooled = module.stem_strides()
+    others = [(one, pool) for one in (1, 2) for pool in ("max", "none") if (one, pool == "max") != (stride, pooled)]
+    return ((module, *(module.clone(stem_stride=one, stem_pool=pool) for one, pool in others)),)
+
+
 _HUGGING_FACE = (
     (r"^resnet\.", ""),
     (r"^embedder\.embedder\.convolution\.", "conv1."),
@@ -264,6 +272,7 @@ ARCHITECTURE = Architecture(
         **{f"resnet{6 * n + 2}-cifar-b": partial(_CIFAR, stage_sizes=(n,) * 3) for n in (3, 5, 7, 9)},
     },
     infer=infer,
+    unusual=unusual,
     note=note,
     input_shape=(32, 32, 3),
     namings=(

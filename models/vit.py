@@ -241,6 +241,15 @@ def note(module: nn.Module) -> str:
     )
 
 
+def unusual(module: nn.Module) -> tuple[tuple[nn.Module, ...], ...]:
+    """Other numbers of heads, and the mean of the patches for a head that may have read the class token."""
+    if not isinstance(module, VisionTransformer):
+        return ()
+    counts = (module.heads, *(heads for heads in HEADS if heads != module.heads and module.width % heads == 0))
+    pools = () if module.patches else (module.pool, *(pool for pool in ("token", "avg") if pool != module.pool))
+    return tuple(module.clone(heads=heads) for heads in counts), tuple(module.clone(pool=pool) for pool in pools)
+
+
 _OLD_MLP = ((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3."))
 _TIMM = (
     (r"^cls_token$", "class_token"),
@@ -298,6 +307,7 @@ ARCHITECTURE = Architecture(
     presets=_PRESETS,
     infer=infer,
     input_shape=(224, 224, 3),
+    unusual=unusual,
     note=note,
     config={
         "num_attention_heads": "heads",

@@ -54,6 +54,10 @@ class NetworkVariants(Protocol):
         """
         ...
 
+    def unusual(self, network: Any) -> tuple[tuple[Any, ...], ...]:
+        """The same for networks that few people train: to be asked where none of the others labels the samples."""
+        ...
+
     def of_images(self, shape: tuple[int, int, int]) -> "NetworkVariants":
         """The same for networks that take images of `shape`."""
         ...

@@ -39,20 +39,30 @@ class NetworkVariants:
       naming: name of its published naming.
       own: (height, width, channels) of the images for which the weights were read.
       fixed: fields that the user gave; networks that answer them otherwise are left out.
+      settled: whether the naming answers the usual questions, so that only the unusual ones are open.
     """
 
     family: str
     naming: str
     own: tuple[int, int, int]
     fixed: tuple[str, ...] = ()
+    settled: bool = False
 
     def alternatives(
         self, network: Any, shown: tuple[int, int, int], usual: bool = False
     ) -> tuple[tuple[Any, ...], ...]:
         """For each open question the networks that answer it on images of shape `shown`, the most usual first."""
         family, _ = registry.lookup(self.family)
-        assert family.variants is not None
-        asked = family.variants(network, self.own, shown, usual)
+        if self.settled or family.variants is None:
+            return ()
+        return self._open(network, family.variants(network, self.own, shown, usual))
+
+    def unusual(self, network: Any) -> tuple[tuple[Any, ...], ...]:
+        """The same for networks that few people train: to be asked where none of the others labels the samples."""
+        family, _ = registry.lookup(self.family)
+        return self._open(network, family.unusual(network)) if family.unusual else ()
+
+    def _open(self, network: Any, asked: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
         kept = (tuple(n for n in axis if all(vars(n)[f] == vars(network)[f] for f in self.fixed)) for axis in asked)
         return tuple(axis for axis in kept if len(set(axis) | {network}) > 1)
 
@@ -213,9 +223,13 @@ def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...])
     except ValueError as error:
         raise CheckpointError(f"{name}: {error}") from error
     description = f"{name}{sizes} (naming: {candidate.naming.name})"
-    variants, which = None, candidate.family.open_namings
-    if candidate.family.variants and not candidate.preset and (which is None or candidate.naming.name in which):
-        variants = NetworkVariants(candidate.family.name, candidate.naming.name, found.input_shape, candidate.fixed)
+    variants, family = None, candidate.family
+    which = family.open_namings
+    usual = family.variants is not None and (which is None or candidate.naming.name in which)
+    if (usual or family.unusual is not None) and not candidate.preset:
+        variants = NetworkVariants(
+            family.name, candidate.naming.name, found.input_shape, candidate.fixed, settled=not usual
+        )
     preprocess = outside.normalisation(view.outside, found.input_shape[2])
     around = outside.notes(view.outside, view.tensors, view.prefix, candidate.uncalled, preprocess is not None)
     return Recognised(

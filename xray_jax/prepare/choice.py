@@ -154,15 +154,23 @@ def spread(samples: Samples, count: int) -> Samples:
     return samples.subset(np.unique(places.round().astype(int)))
 
 
-def settle_variant(trials: Trials) -> Model:
-    """The model with its network variant chosen under its own preprocessing."""
+def settle(trials: Trials, unusual: bool = False) -> tuple[Model, PreprocessChoice | None]:
+    """The model with what it leaves open chosen: its network variant, and its preprocessing where nobody says it.
+
+    Args:
+      unusual: tries the unusual variants too. Only the usual preprocessing and the best under the usual variants are
+        tried with them.
+    """
     model = trials.model
-    if not isinstance(model, Classifier) or model.variants is None:
-        return model
-    return _with_variant(trials, model, _variant_under(trials, model, model.preprocess), model.preprocess)
+    if model.preprocess_source == "assumed":
+        return _settle_both(trials, unusual)
+    if isinstance(model, Classifier) and model.variants is not None:
+        best = _variant_under(trials, model, model.preprocess, unusual=unusual)
+        return _with_variant(trials, model, best, model.preprocess), None
+    return model, None
 
 
-def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
+def _settle_both(trials: Trials, unusual: bool) -> tuple[Model, PreprocessChoice]:
     """The model with preprocessing and network variant chosen together.
 
     With n samples of which m are the first ones, D presets that differ in effect and F = `FINALISTS` + 1, at most
@@ -175,9 +183,12 @@ def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
     if opened is not None:
         network = _variant_under_any(trials, opened, presets)
     ranked = _ranked(trials, presets, network)
+    if opened is not None and unusual:
+        network = _variant_under_any(trials, opened, {name: presets[name] for name in ranked}, unusual)
+        ranked = _ranked(trials, presets, network)
     own = presets[ranked[0]]
     if opened is not None:
-        again = _variant_under(trials, opened, own)
+        again = _variant_under(trials, opened, own, unusual=unusual)
         network = min(network, again, key=lambda each: trials.errors(own, each))
     choice = _judged(trials, presets, ranked, network)
     notes = (*model.notes, choice.note)
@@ -187,14 +198,16 @@ def settle_both(trials: Trials) -> tuple[Model, PreprocessChoice]:
     return chosen, choice
 
 
-def _variant_under(trials: Trials, model: Classifier, preprocess: Preprocess, first: bool = False) -> Any:
+def _variant_under(
+    trials: Trials, model: Classifier, preprocess: Preprocess, first: bool = False, unusual: bool = False
+) -> Any:
     """The network variant that labels the samples best under a preprocessing."""
-    return choose_variant(model, lambda network: trials.errors(preprocess, network, first))
+    return choose_variant(model, lambda network: trials.errors(preprocess, network, first), unusual)
 
 
-def _variant_under_any(trials: Trials, model: Classifier, presets: dict[str, Preprocess]) -> Any:
+def _variant_under_any(trials: Trials, model: Classifier, presets: dict[str, Preprocess], unusual: bool = False) -> Any:
     """The network variant of the best pair of a variant and a preset; that of the usual preset among equals."""
-    found = {name: _variant_under(trials, model, preset, first=True) for name, preset in presets.items()}
+    found = {name: _variant_under(trials, model, preset, True, unusual) for name, preset in presets.items()}
     best = min(presets, key=lambda name: trials.errors(presets[name], found[name], first=True))
     clear = trials.better((presets[best], found[best]), (presets[USUAL], found[USUAL]), CLEAR)
     return found[best if clear else USUAL]

@@ -12,7 +12,7 @@ from xray_jax.inference.labels import label_images, to_device
 from xray_jax.inference.memory import fitting_devices
 from xray_jax.inference.on_host import LabelError
 from xray_jax.inference.options import InferenceOptions
-from xray_jax.prepare.choice import MAX_IMAGES, PreprocessChoice, Trials, settle_both, settle_variant, spread
+from xray_jax.prepare.choice import MAX_IMAGES, PreprocessChoice, Trials, settle, spread
 from xray_jax.prepare.preprocessing import better_presets, candidates, skill, suggestion
 from xray_jax.prepare.size import match_size
 from xray_jax.preprocess import Preprocess
@@ -22,7 +22,8 @@ ACCURACY_IMAGES = 500
 NEAR_CHANCE = 0.2
 """A skill (chance 0, no error 1) under which nobody believes that the model was shown what it was trained on."""
 LOW_ACCURACY = 0.6
-"""Below it other presets are tried and suggested: channels in the wrong order may leave a third of the labels right."""
+"""Below it other presets are tried and suggested, and unusual network variants tried: channels in the wrong order may
+leave a third of the labels right, a stem of the wrong stride half."""
 
 CONSTANT_OUTPUT, SUSPECT_PREPROCESSING = "constant_output", "suspect_preprocessing"
 
@@ -112,25 +113,31 @@ def prepare(model: Model, samples: Samples, options: InferenceOptions | None = N
         options = fitting_devices(sized, options)
     placed = to_device(sized, options)
     trials = Trials(placed, spread(measured, MAX_IMAGES), options)
-    choice = None
-    if placed.preprocess_source == "assumed":
-        placed, choice = settle_both(trials)
-    else:
-        placed = settle_variant(trials)
-    predicted = label_images(placed, measured.images, options)
+    settled, choice = settle(trials)
+    predicted = label_images(settled, measured.images, options)
+    asked = len(measured)
+    if np.mean(predicted == measured.labels) < LOW_ACCURACY and _has_unusual(placed):
+        settled, choice = settle(trials, unusual=True)
+        predicted = label_images(settled, measured.images, options)
+        asked += len(measured)
     prepared = PreparedModel(
-        model=placed,
+        model=settled,
         options=options,
         clean_accuracy=float(np.mean(predicted == measured.labels)),
         accuracy_images=len(measured),
         constant_output=len(np.unique(predicted)) == 1,
         choice=choice,
-        queries=trials.queries + len(measured),
+        queries=trials.queries + asked,
         seconds=0.0,
     )
     if choice is None:
         prepared = _with_suggestion(prepared, measured)
     return dataclasses.replace(prepared, seconds=time.perf_counter() - started)
+
+
+def _has_unusual(model: Model) -> bool:
+    """Whether there are variants that are asked only where the usual ones do not label the samples."""
+    return isinstance(model, Classifier) and model.variants is not None and bool(model.variants.unusual(model.network))
 
 
 def _check_logits(model: Classifier) -> None:

@@ -4,6 +4,9 @@ Weights do not show padding, strides, pooling or activation. Where `Classifier.v
 possible, each open question is put to the samples in turn, the most usual answer first, and another replaces it only
 when it makes clearly fewer errors: a wrong variant usually costs far more than that, and small differences are luck.
 The row says what was chosen, and what the most usual variant would have got.
+
+Some questions are asked only where none of these networks labels the samples (`NetworkVariants.unusual`): few people
+answer them otherwise, and every answer costs a compilation.
 """
 
 import dataclasses
@@ -23,20 +26,26 @@ def clearly_fewer(errors: int, others: int) -> bool:
     return errors <= min(FEWER_ERRORS * others, others - 2)
 
 
-def choose_variant(model: Classifier, errors: Callable[[Any], int]) -> Any:
+def choose_variant(model: Classifier, errors: Callable[[Any], int], unusual: bool = False) -> Any:
     """The network variant that makes clearly fewest errors, the most usual one among equals.
 
     Args:
       model: fits the samples' shape (`size.match_size`).
       errors: of a network with the model's weights, on the clean samples; asked once a network at least.
+      unusual: puts the unusual questions too.
     """
-    best = model.network
-    if model.variants is None:
+    best, variants = model.network, model.variants
+    if variants is None:
         return best
+
+    def open_questions() -> tuple[tuple[Any, ...], ...]:
+        more = variants.unusual(best) if unusual else ()
+        return (*variants.alternatives(best, model.input_shape), *more)
+
     for _ in range(_ROUNDS):
         before = best
-        for number in range(len(model.variants.alternatives(best, model.input_shape))):
-            alternatives = model.variants.alternatives(best, model.input_shape)
+        for number in range(len(open_questions())):
+            alternatives = open_questions()
             for network in alternatives[number] if number < len(alternatives) else ():
                 if clearly_fewer(errors(network), errors(best)):
                     best = network
