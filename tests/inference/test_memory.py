@@ -151,6 +151,7 @@ def test_the_batch_size_is_chosen_from_the_memory_there_is(monkeypatch: pytest.M
     # Four times 156 MiB an image.
     assert memory.fitting_batch(model, options).batch_size == 4
     assert memory.fitting_batch(model, on(8, None)).batch_size == 1
+    assert memory.fitting_batch(model, dataclasses.replace(options, sharers=2)).batch_size == 2
     assert memory.fitting_batch(model, on(1, 32)).batch_size == 32
     _with_free(monkeypatch, None)
     assert memory.fitting_batch(model, options) is options

@@ -30,7 +30,7 @@ from xray_jax.rows import file as row_file
 from xray_jax.rows.names import file_name
 from xray_jax.rows.row import VERDICTS
 from xray_jax.samples import SamplesError
-from xray_jax.sweep.batch_scan import BatchScan
+from xray_jax.sweep.batch_scan import BatchScan, _shares
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.options import BatchScanOptions
 from xray_jax.verdict.calibration import CalibrationError, load_calibration
@@ -190,6 +190,16 @@ def test_saved_maps_recompute_the_row(zoo: list[Entry], tmp_path: Path) -> None:
     assert ats.tolist() == planes["ats"]["per_plane"]
     shares = (counts / counts.sum(1, keepdims=True)).mean(0)
     np.testing.assert_allclose(shares, planes["label_distribution"], atol=1e-6)
+
+
+def test_checkpoints_on_the_devices_at_once_share_their_memory() -> None:
+    devices = tuple(jax.local_devices())
+    inference = InferenceOptions(precision="bfloat16")
+    together = _shares(inference, BatchScanOptions(scanners=3))
+    assert together == [InferenceOptions(precision="bfloat16", sharers=3)] * 3
+    apart = _shares(inference, BatchScanOptions(spread=True))
+    assert [share.devices for share in apart] == [(device,) for device in devices]
+    assert {share.sharers for share in apart} == {len(devices)}
 
 
 @pytest.mark.parametrize("wrong", [{"decide": "maybe"}, {"loaders": 0}, {"scanners": 0}, {"prefetch": 0}])

@@ -135,6 +135,7 @@ def fitting_batch(model: Classifier, options: InferenceOptions, gradients: bool 
         return options
     if resolved.devices[0].platform == "cpu":
         free //= len(resolved.devices)
+    free //= options.sharers
     found = footprint(model)
     image = OVERHEAD * (max(found.largest, found.kept) if gradients else found.largest)
     batch = resolved.batch_size

@@ -20,6 +20,7 @@ class InferenceOptions:
       devices: local devices to use; None means all of them.
       fast_convolutions: on CPU, in float32, convolutions are computed in the form that is fastest there
         (`models.convolution`, and `winograd` for wide ones of linen networks).
+      sharers: models that may be on these devices at once: the batch size is chosen for a share of the free memory.
     """
 
     batch_size: int | None = None
@@ -27,12 +28,15 @@ class InferenceOptions:
     precision: str = "float32"
     devices: tuple[jax.Device, ...] | None = None
     fast_convolutions: bool = True
+    sharers: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {self.capacity}")
+        if self.sharers < 1:
+            raise ValueError(f"sharers must be at least 1, got {self.sharers}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
 

@@ -318,8 +318,11 @@ class BatchScan:
 def _shares(inference: InferenceOptions, options: BatchScanOptions) -> list[InferenceOptions]:
     """How queries run for each checkpoint that may be on the devices at once."""
     if not options.spread:
-        return [inference] * options.scanners
-    return [dataclasses.replace(inference, devices=(device,)) for device in inference.resolve().devices]
+        return [dataclasses.replace(inference, sharers=options.scanners)] * options.scanners
+    devices = inference.resolve().devices
+    # The devices of a CPU have one memory.
+    sharers = len(devices) if devices[0].platform == "cpu" else 1
+    return [dataclasses.replace(inference, devices=(device,), sharers=sharers) for device in devices]
 
 
 def _new(finished: Finished | None, done: Mapping[tuple[Any, ...], EarlierRow]) -> Iterator[Finished]:
