@@ -21,6 +21,7 @@ from xray_jax.models import (
     preactresnet,
     regnet,
     resnet,
+    resnet9,
     shufflenetv2,
     spatial_transformer,
     squeezenet,
@@ -34,6 +35,7 @@ from xray_jax.models.architecture import Architecture
 ARCHITECTURES: tuple[Architecture, ...] = (
     preactresnet.ARCHITECTURE,
     resnet.ARCHITECTURE,
+    resnet9.ARCHITECTURE,
     wideresnet.ARCHITECTURE,
     vgg.ARCHITECTURE,
     alexnet.ARCHITECTURE,
