@@ -85,6 +85,7 @@ class Architecture:
       infer: published shapes -> the module that has exactly these, or None when they belong to another family. It may
         return a module whose shapes differ in places: the caller compares and lists what is missing or extra.
       input_shape: (height, width, channels) of the images that the published weights were trained on.
+      head: name of the last linear layer, which those who fine-tune a network replace; "" where there is none alone.
       naming: who publishes the plain names, for people.
       namings: other published namings; the plain one (no renames) is always tried first.
       variants: other networks that the same weights fit; None when weights leave nothing open.
@@ -99,6 +100,7 @@ class Architecture:
     presets: Mapping[str, Callable[..., nn.Module]]
     infer: Callable[[Shapes], Inferred | None]
     input_shape: tuple[int, int, int]
+    head: str = ""
     naming: str = "torchvision"
     namings: tuple[Naming, ...] = field(default=())
     variants: Variants | None = None

@@ -188,6 +188,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(224, 224, 3),
+    head="head",
     naming="timm",
     namings=(Naming("Hugging Face", _HUGGING_FACE, fields=(("epsilon", 1e-12),)),),
     config={"layer_norm_eps": "epsilon"},

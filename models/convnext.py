@@ -178,6 +178,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier.2",
     namings=(
         Naming("timm", _TIMM),
         Naming("the authors'", _AUTHORS),

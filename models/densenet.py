@@ -185,6 +185,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier",
     namings=(
         Naming("torchvision before 0.3", ((r"\.(norm|conv)\.([12])\.", r".\1\2."),)),
         Naming("efficient_densenet_pytorch", ((r"^features\.norm_final\.", "features.norm5."),)),

@@ -222,6 +222,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier.1",
     namings=(
         Naming("timm", _TIMM, fields=(("epsilon", 1e-5),)),
         Naming("EfficientNet-PyTorch", _EFFICIENTNET_PYTORCH, fields=_SAME),

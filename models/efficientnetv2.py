@@ -185,6 +185,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier.1",
     namings=tuple(Naming("timm", _timm(stages), fields=(("epsilon", _OWN_EPSILON),)) for stages in (6, 7)),
     variants=padding_variants,
     open_namings=("timm",),

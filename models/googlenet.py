@@ -210,6 +210,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="fc",
     namings=(
         Naming("torchvision, with auxiliary heads", unused=_AUXILIARY),
         Naming("pytorch-cifar", _sequentials("pre_layers")),

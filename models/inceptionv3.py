@@ -196,6 +196,7 @@ ARCHITECTURE = Architecture(
     presets={"inception_v3": InceptionV3},
     infer=infer,
     input_shape=(299, 299, 3),
+    head="fc",
     namings=(Naming("torchvision, with auxiliary head", unused=r"^AuxLogits\."),),
     variants=variants,
     note=note,

@@ -165,6 +165,7 @@ ARCHITECTURE = Architecture(
     presets={"mobilenet_v1": partial(MobileNetV1, small=False), "mobilenet_v1-cifar": MobileNetV1},
     infer=infer,
     input_shape=(32, 32, 3),
+    head="linear",
     naming="pytorch-cifar",
     namings=(
         Naming("pytorch-cifar100", _PYTORCH_CIFAR_100),

@@ -226,6 +226,7 @@ ARCHITECTURE = Architecture(
     presets={"mobilenet_v2": _preset(), "mobilenet_v2-cifar": _preset(small=True)},
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier.1",
     namings=(
         Naming("timm", _TIMM),
         Naming("pytorch-cifar", _CIFAR, fields=(("small", True), ("clipped", False))),

@@ -179,6 +179,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier.3",
     namings=(_timm((1, 2, 3, 4, 2, 3), _LARGE), _timm((1, 2, 3, 2, 3), _SMALL)),
     variants=padding_variants,
     open_namings=("timm",),

@@ -18,7 +18,7 @@ from xray_jax.models import layers, plain_layers, plain_variants
 from xray_jax.models.architecture import Architecture, Inferred, Shapes
 from xray_jax.models.plain_layers import Layer
 
-_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
     "elu": nn.elu,
     "tanh": jnp.tanh,
@@ -96,7 +96,7 @@ class PlainNet(nn.Module):
         last = self.dense[-1]
         sides = (last.kernel, last.kernel)
         x = nn.Conv(self.num_classes, sides, padding=0, use_bias=last.bias, name=last.name)(x)
-        return layers.average(_ACTIVATIONS[self.activation](x) if last.active else x)
+        return layers.average(ACTIVATIONS[self.activation](x) if last.active else x)
 
     def flattened(self, side: int) -> int:
         """Length of the flattened features of an image of `side`; 0 where the last layer takes any."""
@@ -107,7 +107,7 @@ class PlainNet(nn.Module):
         return end * end * self.convs[-1].width
 
     def _activate(self, x: jax.Array, layer: Layer, train: bool) -> jax.Array:
-        activation = _ACTIVATIONS[self.activation]
+        activation = ACTIVATIONS[self.activation]
         if not layer.norm:
             return activation(x)
         norm = layers.batch_norm(train)(name=layer.norm)
@@ -187,7 +187,7 @@ def variants(
                 for pool in (pools if variant.fields["pool_after"] else pools[:1])
             ]
         )
-    axes.append([{"activation": activation} for activation in _ACTIVATIONS])
+    axes.append([{"activation": activation} for activation in ACTIVATIONS])
     if module.dense[-1].kernel:
         (head,) = module.dense
         axes.append([{"dense": (head._replace(active=active),)} for active in (False, True)])

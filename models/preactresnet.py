@@ -183,6 +183,7 @@ ARCHITECTURE = Architecture(
     presets=_PRESETS,
     infer=infer,
     input_shape=(32, 32, 3),
+    head="linear",
     naming="BackdoorBench",
     namings=(Naming("with gates, or fc", (*gates.RENAMES, (r"^fc\.", "linear."))),),
     variants=variants,

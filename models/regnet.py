@@ -157,5 +157,6 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="fc",
     namings=(Naming("timm", _TIMM), Naming("Hugging Face", _HUGGING_FACE)),
 )

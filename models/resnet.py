@@ -243,6 +243,13 @@ _SEQUENTIAL = (
     *gates.RENAMES,
 )
 _KUANGLIU = ((r"^(?:linear|classifier|head)\.", "fc."), (r"\.(?:shortcut|skip)\.", ".downsample."), *gates.RENAMES)
+_CHILDREN = (
+    # `Sequential(*resnet.children())`, with or without the last ones.
+    (r"^0\.weight$", "conv1.weight"),
+    (r"^1\.", "bn1."),
+    *((rf"^{n + 3}\.", f"layer{n}.") for n in range(1, 5)),
+    (r"^(?:9|1[0-2])\.(weight|bias)$", r"fc.\1"),
+)
 _BARE_SHORTCUTS = (
     # Shortcuts as a convolution without a Sequential around it, its norm beside it.
     (r"\.(?:shortcut|downsample|skip|conv_?shortcut|shortcut_?conv|conv3x3)\.(weight)$", r".downsample.0.\1"),
@@ -275,11 +282,13 @@ ARCHITECTURE = Architecture(
     unusual=unusual,
     note=note,
     input_shape=(32, 32, 3),
+    head="fc",
     namings=(
         Naming("torchvision, with gates", gates.RENAMES),
         Naming("pytorch-cifar: linear, shortcut", _KUANGLIU),
         Naming("pytorch-cifar100", _SEQUENTIAL),
         Naming("Hugging Face", _HUGGING_FACE),
         Naming("shortcuts outside of a Sequential", _BARE_SHORTCUTS),
+        Naming("torchvision's children in a Sequential", _CHILDREN),
     ),
 )

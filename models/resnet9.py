@@ -178,6 +178,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier",
     naming="tutorials' conv1 to conv4, res1 and res2",
     namings=(
         Naming("tutorials: conv1 to conv4, res1 and res2, head in a Sequential", (_HEAD,)),

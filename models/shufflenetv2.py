@@ -168,6 +168,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="fc",
     namings=(
         Naming("pytorch-cifar", _PYTORCH_CIFAR, fields=(_SMALL,)),
         Naming("pytorch-cifar100", _PYTORCH_CIFAR_100, fields=(_SMALL, ("stem_relu", False))),

@@ -210,6 +210,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(224, 224, 3),
+    head="head",
     namings=(
         Naming("timm", _AUTHORS(1, _PARTS)),
         Naming("the authors'", _AUTHORS(0, _PARTS)),

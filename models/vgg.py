@@ -196,6 +196,7 @@ ARCHITECTURE = Architecture(
     },
     infer=infer,
     input_shape=(32, 32, 3),
+    head="classifier.6",
     variants=variants,
     note=note,
     namings=(

@@ -307,6 +307,7 @@ ARCHITECTURE = Architecture(
     presets=_PRESETS,
     infer=infer,
     input_shape=(224, 224, 3),
+    head="heads.head",
     unusual=unusual,
     note=note,
     config={

@@ -122,6 +122,7 @@ ARCHITECTURE = Architecture(
     presets={f"wrn-{depth}-{factor}": _preset(depth, factor) for depth, factor in _PUBLISHED},
     infer=infer,
     input_shape=(32, 32, 3),
+    head="fc",
     naming="WideResNet-pytorch, NAD",
     namings=(
         Naming("TRADES", unused=r"^sub_block\d+\."),

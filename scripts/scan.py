@@ -69,6 +69,7 @@ with command_help.group("Output"):
     PLOT = F.DEFINE_enum("plot", "none", batch.PLOTS, "Which checkpoints to draw.")
     PLOTS = F.DEFINE_string("plots", None, "Folder for pictures.")
     REPORT = F.DEFINE_string("report", None, "Folder for a report in HTML; open its index.html.")
+    STRICT = F.DEFINE_bool("strict", False, "For gates: exit code 2 for checkpoints without a verdict, too.")
 with command_help.group("Speed"):
     PRECISION = F.DEFINE_enum("precision", "float32", PRECISIONS, "Arithmetic of the networks.")
     BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a device evaluates at once; default: by backend.")
@@ -117,6 +118,7 @@ def main() -> int:
             plot=PLOT.value,
             plots=Path(PLOTS.value) if PLOTS.value else None,
             report=Path(REPORT.value) if REPORT.value else None,
+            strict=STRICT.value,
             shard=sweep_flags.shard(),
             ray=sweep_flags.ray(),
             isolation=sweep_flags.isolation(),

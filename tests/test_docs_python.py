@@ -53,8 +53,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     demo = checkpoints.load(DEMO)
     assert isinstance(demo, xray_jax.Classifier)
     checkpoints.save_safetensors("model.pth", demo.variables, {"preprocess": demo.preprocess.settings()})
-    Path("zoo").mkdir()
-    shutil.copy("model.pth", "zoo")
+    Path("checkpoints").mkdir()
+    shutil.copy("model.pth", "checkpoints")
     return tmp_path
 
 

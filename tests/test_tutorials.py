@@ -70,14 +70,14 @@ def execute(line: str, *codes: int) -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that nobody doubts, in the files that the pages name, and the references of the tutorial made of them."""
     folder = tmp_path_factory.mktemp("tutorial")
-    for name in ("clean", "zoo"):
+    for name in ("clean", "checkpoints"):
         (folder / name).mkdir()
     for seed in range(19):
         save(folder / "clean" / f"{seed:02}.safetensors", seed)
-    save(folder / "zoo" / "usual.safetensors", 51)
-    save(folder / "zoo" / "odd.safetensors", 50, bump=0.5)
-    (folder / "zoo" / "cut.pth").write_bytes((folder / "zoo" / "odd.safetensors").read_bytes()[:700])
-    (folder / "model.pth").write_bytes((folder / "zoo" / "usual.safetensors").read_bytes())
+    save(folder / "checkpoints" / "usual.safetensors", 51)
+    save(folder / "checkpoints" / "odd.safetensors", 50, bump=0.5)
+    (folder / "checkpoints" / "cut.pth").write_bytes((folder / "checkpoints" / "odd.safetensors").read_bytes()[:700])
+    (folder / "model.pth").write_bytes((folder / "checkpoints" / "usual.safetensors").read_bytes())
     generator = np.random.default_rng(0)
     noise = generator.normal(scale=0.2, size=(300, 8, 8, 3))
     images = np.clip(generator.uniform(size=(300, 1, 1, 3)) + noise, 0, 1)

@@ -8,6 +8,9 @@
 # tasks again keep the number of shards of the whole:
 #   sbatch --array=3,17 --export=ALL,NUM_SHARDS=64,CHECKPOINTS=...,SAMPLES=...,OUT=... slurm_array.sh
 #
+# More variables: REFERENCES (a file of xray-calibrate) and FPR (0.05), CALIBRATION, SAMPLING (refine), TIMEOUT (seconds a
+# checkpoint may take, 3600).
+#
 #SBATCH --job-name=xray-scan
 #SBATCH --array=0-63
 #SBATCH --ntasks=1
@@ -20,7 +23,8 @@
 
 set -u
 xray-scan --checkpoints="$CHECKPOINTS" --samples="$SAMPLES" --out="$OUT" --sampling="${SAMPLING:-refine}" --isolate \
-  ${NUM_SHARDS:+--num_shards="$NUM_SHARDS"} ${CALIBRATION:+--calibration="$CALIBRATION"}
+  --timeout="${TIMEOUT:-3600}" ${NUM_SHARDS:+--num_shards="$NUM_SHARDS"} \
+  ${REFERENCES:+--references="$REFERENCES" --fpr="${FPR:-0.05}"} ${CALIBRATION:+--calibration="$CALIBRATION"}
 code=$?
 # 1 is a finding, not a failure: Slurm would mark the task as failed.
 exit $((code == 1 ? 0 : code))

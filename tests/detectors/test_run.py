@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from tests import factory, schema
 from tests.detectors import toy_package
 from xray_jax import checkpoints
-from xray_jax.checkpoints.recognition import NetworkVariants
+from xray_jax.checkpoints.variants import NetworkVariants
 from xray_jax.classifier import Access, BlackBox
 from xray_jax.detectors import hints, registry
 from xray_jax.detectors.detection import Detection, Detector, Statistic

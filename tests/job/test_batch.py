@@ -133,6 +133,15 @@ def test_a_bad_checkpoint_is_exit_code_2(folder: Path) -> None:
     assert [row["status"] for row in written(folder / "bad.jsonl")] == ["error"]
 
 
+def test_a_gate_stops_at_what_has_no_verdict(folder: Path) -> None:
+    # Of planes alone, without thresholds, nothing follows.
+    common = ["--checkpoints=zoo/a.safetensors", truthful_samples(folder), *QUICK, "--out=strict.jsonl"]
+    done = [xray(folder, *common, *strict) for strict in ([], ["--strict"])]
+    assert [row["verdict"] for row in written(folder / "strict.jsonl")] == ["unknown"]
+    assert [each.returncode for each in done] == [0, 2], done[0].stderr
+    assert xray(folder, *common[:-1], calibration(folder, -1.0, -1.0), "--strict").returncode == 0
+
+
 def test_nothing_to_scan_is_exit_code_3(folder: Path) -> None:
     (folder / "none").mkdir(exist_ok=True)
     done = xray(folder, "--checkpoints=none", "--samples=samples.npz", "--out=none.jsonl", "--report=none-report")

@@ -41,7 +41,7 @@ def test_the_samples_say_whether_there_is_an_activation(true: plain.PlainNet) ->
     chosen = prepared.model
     assert isinstance(chosen, Classifier)
     assert chosen.network == true
-    assert prepared.queries >= len(plain._ACTIVATIONS) * len(images)
+    assert prepared.queries >= len(plain.ACTIVATIONS) * len(images)
     named = any("no activation (identity)" in note for note in chosen.notes)
     assert named == (true.activation == "identity")
     assert f"activation={true.activation}" in chosen.architecture
@@ -49,7 +49,7 @@ def test_the_samples_say_whether_there_is_an_activation(true: plain.PlainNet) ->
 
 def test_it_is_one_of_the_open_questions_and_never_the_usual_answer() -> None:
     activations = [network.activation for network in plain.variants(CURVED, SHAPE, SHAPE)[1]]
-    assert activations == list(plain._ACTIVATIONS)
+    assert activations == list(plain.ACTIVATIONS)
     assert activations.index("identity") == len(activations) - 1
 
 

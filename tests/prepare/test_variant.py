@@ -96,7 +96,7 @@ def test_samples_choose_pooling_and_activation(settled: PreparedModel) -> None:
     # Every variant is asked once, and the accuracy at the end.
     tried = next(int(note.split()[1]) for note in model.notes if note.startswith("of "))
     assert settled.queries == 64 * (tried + 1)
-    assert tried >= len(plain._ACTIVATIONS)
+    assert tried >= len(plain.ACTIVATIONS)
 
 
 def test_what_is_settled_is_not_asked_again(settled: PreparedModel) -> None:

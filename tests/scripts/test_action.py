@@ -111,10 +111,21 @@ def test_inputs_are_no_part_of_the_shell_and_usage_errors_stop_the_job(work: Pat
     assert not (work / "hacked").exists()
 
 
+@pytest.mark.parametrize(("fail_on", "code"), [("unclean", "2"), ("flagged", "0")])
+def test_a_model_without_a_verdict_fails_the_job_unless_only_findings_shall(
+    work: Path, fail_on: str, code: str
+) -> None:
+    (work / "models" / "cut.safetensors").unlink()
+    run = Run(work, **{"checkpoints": "models", "samples": "samples.npz", "flags": FLAGS, "fail-on": fail_on})
+    assert run.outputs["scan.exit-code"] == code
+    assert run.codes["Exit code"] == int(code)
+
+
 @pytest.mark.parametrize(
     ("fail_on", "code", "expected"),
     [
-        ("flagged", "0", 0), ("flagged", "1", 1), ("flagged", "2", 2), ("flagged", "3", 3), ("errors", "1", 0),
+        ("unclean", "0", 0), ("unclean", "1", 1), ("unclean", "2", 2), ("flagged", "0", 0), ("flagged", "1", 1),
+        ("flagged", "2", 2), ("flagged", "3", 3), ("errors", "1", 0),
         ("errors", "2", 2), ("never", "1", 0), ("never", "2", 0), ("sometimes", "1", 4),
     ],
 )  # fmt: skip

@@ -107,10 +107,10 @@ def test_slurm_script_runs_the_scan_and_passes_failures_on(tmp_path: Path, code:
     fake.chmod(0o755)
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}", "CHECKPOINTS": "a b.jsonl", "SAMPLES": "s.npz", "OUT": "rows.jsonl",
-        "NUM_SHARDS": "64",
+        "NUM_SHARDS": "64", "REFERENCES": "r.npz", "FPR": "0.01",
     }  # fmt: skip
     assert subprocess.run(["bash", FOLDER / "slurm_array.sh"], env=environment, check=False).returncode == expected
     assert (tmp_path / "args").read_text().splitlines() == [
         "--checkpoints=a b.jsonl", "--samples=s.npz", "--out=rows.jsonl", "--sampling=refine", "--isolate",
-        "--num_shards=64",
+        "--timeout=3600", "--num_shards=64", "--references=r.npz", "--fpr=0.01",
     ]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
+from xray_jax.checkpoints import new_head
 from xray_jax.checkpoints import outside as beside
 from xray_jax.models import options, plain, published, registry
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes
@@ -27,11 +28,13 @@ class View(NamedTuple):
       prefix: that was removed from the tensors' keys, with its dot.
       tensors: key -> tensor.
       outside: whole key -> tensor: constants of a wrapper, copies of the network.
+      head: key -> tensor of linear layers that may stand in place of the network's last one; None without any.
     """
 
     prefix: str
     tensors: published.Tensors
     outside: Mapping[str, published.Tensor]
+    head: published.Tensors | None = None
 
 
 class Candidate(NamedTuple):
@@ -43,6 +46,7 @@ class Candidate(NamedTuple):
       mismatch: what does not fit; None when all does.
       preset: that the user named, which is taken as it is; "" without one.
       fixed: fields that the user or a config.json gave.
+      head: the layers in place of the network's last one; None for a network that has its own.
     """
 
     family: Architecture
@@ -54,6 +58,7 @@ class Candidate(NamedTuple):
     mismatch: published.MismatchError | None
     preset: str = ""
     fixed: tuple[str, ...] = ()
+    head: new_head.Head | None = None
 
     def distance(self) -> float:
         """Share of the leaves, the network's and the file's, that do not match."""
@@ -80,7 +85,14 @@ def views(view: View, depth: int = 0) -> Iterator[View]:
         outside = {view.prefix + key: value for key, value in view.tensors.items() if not key.startswith(start)}
         # Weights that would be dropped could be half of the network; constants of a wrapper may, and copies.
         if inside and all(beside.may_lie(key, tensor, inside) for key, tensor in outside.items()):
-            yield from views(View(view.prefix + start, inside, {**view.outside, **outside}), depth + 1)
+            yield from views(View(view.prefix + start, inside, {**view.outside, **outside}, view.head), depth + 1)
+
+
+def without_heads(seen: Sequence[View]) -> Iterator[View]:
+    """The views again, each without the leaves that may be a new head."""
+    for view in seen:
+        for inside, head in new_head.splits(view.tensors):
+            yield from views(View(view.prefix, inside, view.outside, head))
 
 
 def candidates(
@@ -117,6 +129,11 @@ def candidates(
                 if (renamed := _renamed(view.tensors, naming)) is None:
                     continue
                 tensors, uncalled = renamed
+                head = None
+                if view.head:
+                    if (attached := new_head.attached(tensors, view.head, family.head)) is None:
+                        continue
+                    tensors, head = attached
                 shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
                 for inferred in _inferred(family, preset, shapes, num_classes):
                     inferred = _of_fields(family, inferred, (*(told if preset is None else ()), *naming.fields))
@@ -127,7 +144,7 @@ def candidates(
                         inferred = _with_options(family, inferred, given, tensors)
                     if (candidate := compared(family, naming, view, tensors, inferred)) is None:
                         continue
-                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=(*stated, *given))
+                    candidate = candidate._replace(uncalled=uncalled, preset=named, fixed=(*stated, *given), head=head)
                     found.append(candidate)
                     if candidate.mismatch is None:
                         if not beside.layers(view.outside, view.tensors):

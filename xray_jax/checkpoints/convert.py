@@ -13,9 +13,10 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from xray_jax.checkpoints import formats, loading, recognition, safetensors
+from xray_jax.checkpoints import formats, loading, safetensors
 from xray_jax.checkpoints.contents import CheckpointError, flatten
 from xray_jax.checkpoints.flax import orbax
+from xray_jax.checkpoints.variants import HeadVariants, NetworkVariants
 from xray_jax.classifier import Classifier
 from xray_jax.models import published
 from xray_jax.preprocess import Preprocess
@@ -84,7 +85,7 @@ def convert(
 
 def _name(model: Classifier) -> str:
     """What to store as the architecture: the whole network, or what is known of it where the rest is open."""
-    if isinstance(model.variants, recognition.NetworkVariants):
+    if isinstance(model.variants, NetworkVariants | HeadVariants):
         return model.variants.open_name(model.network)
     return model.architecture.split(" (")[0]
 

@@ -5,7 +5,6 @@ Wrappers' prefixes (`module.`, `_orig_mod.`, `model.`, ...) and other published 
 position, and a match counts only when nothing is missing, extra or mis-shaped.
 """
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Mapping
@@ -16,7 +15,10 @@ import flax.linen as nn
 from xray_jax.checkpoints import candidates, outside, reparametrised, unrecognised
 from xray_jax.checkpoints.candidates import Candidate, View
 from xray_jax.checkpoints.contents import CONFIG, PART, CheckpointError, SeveralNetworksError, Tensors
-from xray_jax.models import options, published, registry
+from xray_jax.checkpoints.variants import FLAX, HeadVariants, NetworkVariants
+from xray_jax.models import published, registry
+from xray_jax.models.architecture import Architecture
+from xray_jax.models.new_head import NewHead
 from xray_jax.preprocess import Preprocess
 
 MAX_LEAVES = 3000
@@ -26,64 +28,6 @@ MAX_NAMES = 1 << 18
 """Characters of all names together; a network of `MAX_LEAVES` stays under it with 87 a name."""
 
 _MAX_VIEWS = 24
-_FLAX = (("flatten", "channels_last"),)
-"""Fields of networks in files that Flax wrote; this package's own networks flatten as torch does in any format."""
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkVariants:
-    """The network variants that the weights of one network leave open (`classifier.NetworkVariants`).
-
-    Attributes:
-      family: name of the architecture.
-      naming: name of its published naming.
-      own: (height, width, channels) of the images for which the weights were read.
-      fixed: fields that the user gave; networks that answer them otherwise are left out.
-      settled: whether the naming answers the usual questions, so that only the unusual ones are open.
-    """
-
-    family: str
-    naming: str
-    own: tuple[int, int, int]
-    fixed: tuple[str, ...] = ()
-    settled: bool = False
-
-    def alternatives(
-        self, network: Any, shown: tuple[int, int, int], usual: bool = False
-    ) -> tuple[tuple[Any, ...], ...]:
-        """For each open question the networks that answer it on images of shape `shown`, the most usual first."""
-        family, _ = registry.lookup(self.family)
-        if self.settled or family.variants is None:
-            return ()
-        return self._open(network, family.variants(network, self.own, shown, usual))
-
-    def unusual(self, network: Any) -> tuple[tuple[Any, ...], ...]:
-        """The same for networks that few people train: to be asked where none of the others labels the samples."""
-        family, _ = registry.lookup(self.family)
-        return self._open(network, family.unusual(network)) if family.unusual else ()
-
-    def _open(self, network: Any, asked: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
-        kept = (tuple(n for n in axis if all(vars(n)[f] == vars(network)[f] for f in self.fixed)) for axis in asked)
-        return tuple(axis for axis in kept if len(set(axis) | {network}) > 1)
-
-    def of_images(self, shape: tuple[int, int, int]) -> "NetworkVariants":
-        return dataclasses.replace(self, own=shape)
-
-    def describe(self, network: Any) -> str:
-        family, _ = registry.lookup(self.family)
-        name, sizes = candidates.describe(family, network)
-        return f"{name}{sizes and options.describe(network)} (naming: {self.naming})"
-
-    def open_name(self, network: Any) -> str:
-        """What to call `network` so that what is open stays open: the family, with what user, names or format say."""
-        family, _ = registry.lookup(self.family)
-        named = [field for naming in family.namings if naming.name == self.naming for field, _ in naming.fields]
-        told = [field for field, value in _FLAX if getattr(network, field, None) == value]
-        return family.name + options.describe(network, {*named, *told, *self.fixed})
-
-    def note(self, network: Any) -> str:
-        family, _ = registry.lookup(self.family)
-        return family.note(network) if family.note else ""
 
 
 class Recognised(NamedTuple):
@@ -108,7 +52,7 @@ class Recognised(NamedTuple):
     name: str
     description: str
     notes: tuple[str, ...]
-    variants: NetworkVariants | None = None
+    variants: NetworkVariants | HeadVariants | None = None
     preprocess: Preprocess | None = None
 
 
@@ -140,7 +84,8 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
         raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
     arrays, notes = reparametrised.effective(arrays)
     seen = list(itertools.islice(candidates.views(View("", *outside.without_criteria(arrays))), _MAX_VIEWS))
-    told = _FLAX if tensors.layout == "flax" and not tensors.own else ()
+    headless = list(itertools.islice(candidates.without_heads(seen), _MAX_VIEWS))
+    told = FLAX if tensors.layout == "flax" and not tensors.own else ()
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
     config = tensors.metadata.get(CONFIG)
@@ -148,6 +93,8 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
     for asked in (named, architecture) if named else (architecture,):
         try:
             found = candidates.candidates(seen, asked, num_classes, told, config)
+            if not found or found[-1].mismatch is not None:
+                found += _with_new_heads(candidates.candidates(headless, asked, num_classes, told, config))
         except ValueError as error:
             if asked == architecture:
                 raise CheckpointError(str(error)) from error
@@ -160,6 +107,11 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             return _read(chosen, num_classes, notes)
         notes += (f"the file calls itself {asked!r}, {_why_not(asked)}",)
     raise CheckpointError(unrecognised.message(seen, found, architecture, tensors.layout))
+
+
+def _with_new_heads(found: list[Candidate]) -> list[Candidate]:
+    """The network with a new head, if one fits; what nearly fits without its last layer tells nobody anything."""
+    return [candidate for candidate in found[-1:] if candidate.mismatch is None]
 
 
 def _of_several(tensors: Tensors, architecture: str | None, num_classes: int | None) -> Recognised:
@@ -212,34 +164,53 @@ def _why_not(declared: str | None) -> str:
 
 
 def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...]) -> Recognised:
-    found, view = candidate.found, candidate.view
-    classes = candidates.class_count(found.module)
+    found, view, family, head = candidate.found, candidate.view, candidate.family, candidate.head
+    module, tensors = found.module, candidate.tensors
+    if head is not None and head.layers:
+        module, tensors = head.around(found.module), head.joined(tensors)
+    classes = candidates.class_count(module)
     if num_classes is not None and classes != num_classes:
         raise CheckpointError(f"its last layer has {classes} classes, {num_classes} were asked for (--num_classes)")
     name, sizes = candidate.describe()
     outside.refuse_layers(view.outside, view.tensors, name, view.prefix)
     try:
-        variables = published.to_variables(found.module, candidate.tensors, found.input_shape)
+        variables = published.to_variables(module, tensors, found.input_shape)
     except ValueError as error:
         raise CheckpointError(f"{name}: {error}") from error
-    description = f"{name}{sizes} (naming: {candidate.naming.name})"
-    variants, family = None, candidate.family
-    which = family.open_namings
-    usual = family.variants is not None and (which is None or candidate.naming.name in which)
-    if (usual or family.unusual is not None) and not candidate.preset:
-        variants = NetworkVariants(
-            family.name, candidate.naming.name, found.input_shape, candidate.fixed, settled=not usual
-        )
     preprocess = outside.normalisation(view.outside, found.input_shape[2])
     around = outside.notes(view.outside, view.tensors, view.prefix, candidate.uncalled, preprocess is not None)
-    return Recognised(
-        found.module,
+    if head is not None:
+        around += (f"its last layer is {', then '.join(layer.name for layer in (head.first, *head.layers))}",)
+    recognised = Recognised(
+        module,
         variables,
         classes,
         found.input_shape,
         name,
-        description,
+        f"{name}{sizes} (naming: {candidate.naming.name})",
         (*notes, *around, *found.notes),
-        variants,
+        _open(candidate),
         preprocess,
     )
+    return _headed(recognised, family, module) if isinstance(module, NewHead) else recognised
+
+
+def _open(candidate: Candidate) -> NetworkVariants | None:
+    """What weights leave open of a network with its own last layer."""
+    family, which = candidate.family, candidate.family.open_namings
+    usual = family.variants is not None and (which is None or candidate.naming.name in which)
+    if candidate.preset or not (usual or family.unusual is not None):
+        return None
+    return NetworkVariants(
+        family.name, candidate.naming.name, candidate.found.input_shape, candidate.fixed, settled=not usual
+    )
+
+
+def _headed(recognised: Recognised, family: Architecture, module: NewHead) -> Recognised:
+    """The same with what a new head adds to description, assumptions and what is open."""
+    inner = recognised.variants
+    assert not isinstance(inner, HeadVariants)
+    variants = HeadVariants(family.name, recognised.description, inner)
+    note = family.note(module.network) if family.note else ""
+    notes = (*(each for each in recognised.notes if each != note), variants.note(module))
+    return recognised._replace(description=variants.describe(module), notes=notes, variants=variants)

@@ -70,6 +70,7 @@ class Job:
       plot: which checkpoints to draw.
       plots: folder for pictures.
       report: folder for the rows as pages (`report.html.build`); None for none.
+      strict: a checkpoint without a verdict ends the run as one that could not be scanned does.
       shard: which part of the checkpoints, into its own row file.
       ray: scan on a Ray cluster, not in this process.
       isolation: scan in worker processes of this machine, not in this process.
@@ -92,6 +93,7 @@ class Job:
     plot: str = "none"
     plots: Path | None = None
     report: Path | None = None
+    strict: bool = False
     shard: Shard = field(default_factory=Shard)
     ray: RayOptions | None = None
     isolation: IsolationOptions | None = None
@@ -226,7 +228,7 @@ def _close(job: Job, listed: list[Entry], entries: list[Entry], rows: StoredRows
     if (entries or not listed) and all(row["status"] == SKIPPED for row in rows):
         print(f"xray-scan: nothing to scan: no checkpoint in {job.checkpoints}", file=sys.stderr)
         return EXIT_NOTHING
-    if summary.errors:
+    if summary.errors or (job.strict and summary.unknown):
         return EXIT_ERRORS
     return EXIT_FLAGGED if summary.flagged else EXIT_CLEAN
 

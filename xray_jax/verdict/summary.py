@@ -27,6 +27,7 @@ class Summary:
       errors: those that could not be.
       skipped: files that are no checkpoints.
       flagged: verdicts "backdoored" and "suspect".
+      unknown: scanned, without a verdict.
       auroc_re: area under the ROC curve of RE; None without both kinds of ground truth, like the next three.
       auroc_ats: of ATS.
       auroc_probe: of the probe's margin.
@@ -38,6 +39,7 @@ class Summary:
     errors: int
     skipped: int
     flagged: int
+    unknown: int
     auroc_re: float | None
     auroc_ats: float | None
     auroc_probe: float | None
@@ -74,12 +76,13 @@ def summarise(rows: Iterable[Row]) -> Summary:
     suspicion = {"re": _mean("re"), "ats": _mean("ats"), "probe": _probe_margin}
     scored: dict[str, tuple[list[bool], list[float]]] = {name: ([], []) for name in suspicion}
     counts = Counter[str]()
-    flagged = judged = right = 0
+    flagged = unknown = judged = right = 0
     for row in rows:
         counts[row["status"]] += 1
         if row["status"] != OK:
             continue
         flagged += is_flagged(row)
+        unknown += row["verdict"] == UNKNOWN
         truth = is_backdoored(row.get("label"))
         if truth is None:
             continue
@@ -96,6 +99,7 @@ def summarise(rows: Iterable[Row]) -> Summary:
         errors=counts[ERROR],
         skipped=counts[SKIPPED],
         flagged=flagged,
+        unknown=unknown,
         auroc_re=_auroc(*scored["re"]),
         auroc_ats=_auroc(*scored["ats"]),
         auroc_probe=_auroc(*scored["probe"]),

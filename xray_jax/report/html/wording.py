@@ -15,6 +15,9 @@ ORDER = (BACKDOORED, SUSPECT, UNKNOWN, ERROR, CLEAN, SKIPPED)
 MARKS = {BACKDOORED: "▲", SUSPECT: "◆", UNKNOWN: "?", ERROR: "✕", CLEAN: "●", SKIPPED: "○"}
 """A shape for each outcome, because colours are not told apart by everyone."""
 
+_ONLY_COMPARED = ("panel", "margin", "perturbation", "pixels")
+"""Detectors whose numbers mean something beside clean models only."""
+
 _ADVICE = {
     BACKDOORED: "Do not deploy this model before somebody has looked into it: it differs from clean models as "
     "backdoored ones do.",
@@ -33,6 +36,10 @@ _TRIGGER = (
 _NOT_COUNTED = (
     "By the rule of the scan nothing speaks against deploying this model, but a score that the rule does not count is "
     "not above its threshold: let somebody look at it."
+)
+_NOT_COMPARED = (
+    "No working trigger was found. What {names} measured was not judged, because no reference models were given "
+    "(--references): look at it, or compare."
 )
 _NO_SEARCH = (
     "Do not deploy this model yet. The finding is a hint: have a trigger searched for "
@@ -66,8 +73,8 @@ _MEANINGS = {
     ),
     ("probe", "margin"): Meaning(
         "Strength of the best trigger found",
-        "How far the most effective change of images goes beyond what clean models fall for, too. Above 0 it is a "
-        "confirmed trigger. High is suspect.",
+        "How far the most effective change of images goes beyond what clean models fall for, too. Above 0 the search "
+        "itself confirmed a trigger; one that another detector led it to is not counted here. High is suspect.",
     ),
     ("panel", "largest"): Meaning(
         "The same changes of images as on the reference models",
@@ -113,6 +120,9 @@ def advice(row: Row) -> str:
         return _NO_SEARCH
     if found == CLEAN and BACKDOORED in (row.get("verdict_re"), row.get("verdict_ats")):
         return _NOT_COUNTED
+    unjudged = [name for name in _ONLY_COMPARED if name in row["detectors"]]
+    if found == CLEAN and unjudged and compared(row) is None:
+        return _NOT_COMPARED.format(names=" and ".join(unjudged))
     return _SEVERAL if row.get("parts") else _ADVICE[found]
 
 
@@ -143,7 +153,7 @@ def _of_comparison(against: Compared) -> Iterator[str]:
         far = against.standout[against.leading]
         yield f"What stands out most is {against.leading}{where}: {far:.2g} standard deviations beyond the others."
     if against.fpr is not None:
-        yield f"By the limit {against.fpr:.2g} of clean models are flagged by mistake (false-positive rate)."
+        yield f"By the limit about {against.fpr:.2g} of clean models like these are flagged by mistake."
     if against.models is not None and against.models > 0 and against.p_value <= 1.000001 / (against.models + 1):
         yield f"With {against.models} reference models no smaller p-value than {against.p_value:.2g} can be had."
 
