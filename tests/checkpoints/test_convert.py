@@ -80,11 +80,11 @@ def test_options_of_the_architecture_are_stored(network: nn.Module, asked: str, 
 def test_what_does_not_read_back_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = _saved(tmp_path / "a.npz", VIT, (32, 32, 3)), factory.save_tiny(tmp_path / "out.safetensors")
     before = out.read_bytes()
-    for name, message in (("vit:heads=4", "does not read back"), ("resnet18:stem=odd", "does not")):
+    cases = [*((kind, "vit:heads=4", "does not read back") for kind in convert.FORMATS)]
+    for kind, name, message in (*cases, (convert.FORMATS[0], "resnet18:stem=odd", "does not")):
         monkeypatch.setattr(convert, "_name", lambda _, name=name: name)
-        for kind in convert.FORMATS:
-            with pytest.raises(CheckpointError, match=message):
-                convert.convert(source, out, kind=kind, overwrite=True, architecture="vit:heads=8")
+        with pytest.raises(CheckpointError, match=message):
+            convert.convert(source, out, kind=kind, overwrite=True, architecture="vit:heads=8")
     assert out.read_bytes() == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.npz", "out.safetensors"]
 

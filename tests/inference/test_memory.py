@@ -76,7 +76,7 @@ def test_other_errors_are_not_tried_again() -> None:
 
 
 def test_every_kind_of_query_halves_the_batch(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, options, some = scene.model, InferenceOptions(batch_size=12, capacity=24), stamps()
+    model, options, some = scene.model, on(2, 12, 24), stamps()
     render, pixels = PreprocessedImages(model.preprocess), (IMAGES,)
     ways = [
         lambda: label_points(model, *scene.points, options),

@@ -45,9 +45,9 @@ def xray(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def xray_alone(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, as a shell has it."""
+    """In a process of its own, with the devices that a shell has."""
     command = [sys.executable, "-m", "xray_jax.scripts.scan", *flags]
-    environment = {**os.environ, "XLA_FLAGS": ""}
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 

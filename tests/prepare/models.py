@@ -107,7 +107,7 @@ def right_but(samples: Samples, wrong: Any, classes: int) -> np.ndarray:
 
 
 SHAPE = (32, 32, 3)
-TRUE = plain.small((8, 8), 5, (16,), padding=2, pool="avg", activation="tanh")(num_classes=5)
+TRUE = plain.small((8,), 5, (16,), padding=2, pool="avg", activation="tanh")(num_classes=5)
 """Not the most usual variant of its own weights: that pools by the maximum and has ReLU."""
 
 

@@ -3,12 +3,14 @@
 import dataclasses
 from typing import Any
 
+import jax
 import pytest
 
 from tests.prepare.models import SHAPE, TRUE, labelled_by, plain_model, plain_tensors
 from xray_jax import checkpoints
 from xray_jax.checkpoints.loading import classifier
 from xray_jax.classifier import Classifier
+from xray_jax.inference.options import InferenceOptions
 from xray_jax.models import plain
 from xray_jax.prepare import PreparedModel, prepare
 from xray_jax.prepare.variant import choose_variant, clearly_fewer, with_variant
@@ -34,6 +36,8 @@ class Letters:
         return f"assumed: {network}"
 
 
+ONE_DEVICE = InferenceOptions(devices=(jax.devices()[0],))
+"""Tens of variants compile, for one device in less time than for eight."""
 WORD = Classifier("aa", {}, 5, SHAPE, "word", notes=("first", "assumed: aa"), variants=Letters())
 
 
@@ -79,7 +83,7 @@ def settled() -> PreparedModel:
     """The checkpoint of `TRUE`, told its preprocessing, on samples that `TRUE` labels right."""
     model = plain_model(preprocess=Preprocess())
     assert model.network != TRUE
-    return prepare(model, labelled_by(TRUE, Preprocess()))
+    return prepare(model, labelled_by(TRUE, Preprocess()), ONE_DEVICE)
 
 
 def test_samples_choose_pooling_and_activation(settled: PreparedModel) -> None:
@@ -112,7 +116,7 @@ def test_what_a_row_says_can_be_given_back(settled: PreparedModel) -> None:
 
 def test_options_are_not_asked_again() -> None:
     model = plain_model("plain:activation=elu", Preprocess())
-    found = prepare(model, labelled_by(TRUE, Preprocess())).model
+    found = prepare(model, labelled_by(TRUE, Preprocess()), ONE_DEVICE).model
     assert isinstance(found, Classifier)
     assert isinstance(found.network, plain.PlainNet)
     assert found.network.activation == "elu"

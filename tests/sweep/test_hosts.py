@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import factory
+from tests.sweep.ray_cluster import ray_cluster
 from tests.sweep.scans import stable, whole
 from xray_jax.detectors.planes.options import PlanesOptions
 from xray_jax.job import batch as job_lib
@@ -124,13 +125,9 @@ class Dying(job_lib.Worker):
 def test_a_ray_actor_killed_in_the_middle_of_a_chunk(
     zoo: Path, tmp_path: Path, single: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'xray-jax[ray]'")
     monkeypatch.setattr(job_lib, "_in_process", Dying)
-    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
-    try:
+    with ray_cluster(cpus=1):
         job_lib.run(job(zoo, tmp_path / "rows.jsonl", ray=RayOptions(actors=1, cpus=1)))
-    finally:
-        ray.shutdown()
     assert (tmp_path / "died").exists()
     assert merged(tmp_path) == single
 

@@ -45,7 +45,7 @@ def exported(path):
 @pytest.mark.parametrize("make", [h5, keras, onnx, exported])
 def test_damage_is_always_one_clear_error(make, tmp_path):
     # Each `jax.export` file starts a process of its own, about a second each.
-    flips, truncations = (FLIPS // 20, 5) if make is exported else (FLIPS, 100)
+    flips, truncations = (FLIPS // 30, 3) if make is exported else (FLIPS, 100)
     script = str(Path(__file__).parents[1] / "hostile.py")
     command = [sys.executable, script, str(make(tmp_path)), str(flips), "0", str(truncations)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)

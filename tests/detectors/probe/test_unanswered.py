@@ -39,27 +39,31 @@ SAMPLES = bars()
 
 @dataclasses.dataclass(frozen=True)
 class Bars:
-    """Reads the bar; where the corner was changed it says what it is told, for all classes or for label 0."""
+    """Reads the bar; where the corner was changed it says what it is told, for all classes or for label 0.
 
-    says: float
-    loud: bool
+    One network whatever it is told, which are variables: it compiles once.
+    """
 
     def apply(self, variables: Any, images: jax.Array, /) -> jax.Array:
         logits = jnp.minimum(images, 0.8)[:, :10].reshape(-1, 5, 2, 12, 3).mean((2, 3, 4))
         corner = jnp.abs(images[:, 10:, 10:].mean((1, 2, 3)) - 0.3)[:, None] > 0.1
-        told = jnp.where(jnp.arange(5)[None] == 0, self.says, logits) if self.loud else self.says
+        told = jnp.where((jnp.arange(5)[None] == 0) | ~variables["loud"], variables["says"], logits)
         return jnp.where(corner, told, logits)
 
 
+def told(says: float, loud: bool) -> dict[str, np.ndarray]:
+    return {"says": np.array(says, np.float32), "loud": np.array(loud)}
+
+
 def network(says: float, loud: bool = False) -> Classifier:
-    return Classifier(Bars(says, loud), {}, CLASSES, SHAPE, "bars")
+    return Classifier(Bars(), told(says, loud), CLASSES, SHAPE, "bars")
 
 
 def boxed(says: float, loud: bool = False) -> BlackBox:
     """The same on the host."""
 
     def scores(images: np.ndarray) -> np.ndarray:
-        return np.asarray(Bars(says, loud).apply({}, jnp.asarray(images)))
+        return np.asarray(Bars().apply(told(says, loud), jnp.asarray(images)))
 
     def labels(images: np.ndarray) -> np.ndarray:
         return np.argmax(np.nan_to_num(scores(images), nan=-np.inf), axis=1)
@@ -109,6 +113,6 @@ def test_clean_images_without_an_answer_count_as_before() -> None:
             dark = images.mean((1, 2, 3))[:, None] < np.median(SAMPLES.images.mean((1, 2, 3)))
             return jnp.where(dark, jnp.nan, super().apply(variables, images))
 
-    found = probe(prepare(Classifier(Half(0.0, True), {}, CLASSES, SHAPE, "half"), SAMPLES), SAMPLES, OPTIONS, NULL)
+    found = probe(prepare(Classifier(Half(), told(0.0, True), CLASSES, SHAPE, "half"), SAMPLES), SAMPLES, OPTIONS, NULL)
     assert 0.4 < found.clean_accuracy < 0.8
     assert found.verdict is not Verdict.CONFIRMED

@@ -1,5 +1,7 @@
 """What adaptive attackers add to a training step, piece by piece."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,7 @@ def test_a_stamp_inside_the_step_is_the_trigger(attack: BadNets | Blended) -> No
 def test_nearly_the_same_triggers_are_not_the_same(attack: BadNets | Blended) -> None:
     stamp = stamping.stamp_of(attack.trigger(SHAPE))
     pixels = jnp.full((200, *SHAPE), 0.3)
-    nearly = stamping.apply(stamping.near(KEY, stamp, 200), pixels)
+    nearly = jax.jit(lambda: stamping.apply(stamping.near(KEY, stamp, 200), pixels))()
     exactly = stamping.apply(stamp, pixels)
     difference = np.abs(np.asarray(nearly - exactly)).max((1, 2, 3))
     assert (difference > 0.05).mean() > 0.95
@@ -41,17 +43,21 @@ def test_nearly_the_same_triggers_are_not_the_same(attack: BadNets | Blended) ->
 def test_each_change_of_a_square() -> None:
     opacity, pattern = stamping.stamp_of(BadNets().trigger(SHAPE))
     stamp = opacity, pattern
-    assert stamping._shifted(KEY, stamp)[0].sum() == opacity.sum()
-    sizes = jax.vmap(lambda key: stamping._scaled(key, stamp)[0].sum())(jax.random.split(KEY, 20))
+
+    def changed(change: Callable[[jax.Array, stamping.Stamp], stamping.Stamp], *stamp: jax.Array) -> stamping.Stamp:
+        return jax.jit(change)(KEY, stamp)
+
+    assert changed(stamping._shifted, *stamp)[0].sum() == opacity.sum()
+    sizes = jax.jit(jax.vmap(lambda key: stamping._scaled(key, stamp)[0].sum()))(jax.random.split(KEY, 20))
     assert sizes.min() < opacity.sum() < sizes.max()
-    assert 0 < stamping._covered(KEY, (jnp.ones((16, 16, 1)), pattern))[0].mean() < 1
-    assert 0.2 <= float(stamping._weaker(KEY, stamp)[0].max()) <= 0.7
-    assert float(stamping._recoloured(KEY, stamp)[1].max()) <= 0.75
+    assert 0 < changed(stamping._covered, jnp.ones((16, 16, 1)), pattern)[0].mean() < 1
+    assert 0.2 <= float(changed(stamping._weaker, *stamp)[0].max()) <= 0.7
+    assert float(changed(stamping._recoloured, *stamp)[1].max()) <= 0.75
 
 
 def test_points_lie_on_planes_through_three_images() -> None:
     pixels = jnp.asarray(IMAGES[:3], jnp.float32) / 255
-    points = planes.points(KEY, pixels, 50)
+    points = jax.jit(planes.points, static_argnums=2)(KEY, pixels, 50)
     # Affine combinations of the three: as many dimensions as a plane, and nothing outside it.
     flat, own = np.asarray(points).reshape(50, -1), np.asarray(pixels).reshape(3, -1)
     weights = np.linalg.lstsq(np.c_[own, np.ones(3)].T, np.c_[flat, np.ones(50)].T, rcond=None)[0]
