@@ -75,7 +75,7 @@ def test_constants_of_a_wrapper_are_named_and_not_applied() -> None:
 
 
 def test_weights_outside_the_prefix_are_not_dropped() -> None:
-    arrays = {"model." + key: array for key, array in SMALL.items()} | {"head.weight": np.zeros((10, 4))}
+    arrays = {"model." + key: array for key, array in SMALL.items()} | {"head.weight": np.zeros((10, 6))}
     with pytest.raises(CheckpointError, match=r"head\.weight"):
         recognise(Tensors(arrays))
 

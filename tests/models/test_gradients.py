@@ -21,10 +21,13 @@ from xray_jax.models.inceptionv3 import InceptionV3
 from xray_jax.models.mobilenetv1 import MobileNetV1
 from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
-from xray_jax.models.plain import _ACTIVATIONS, small
+from xray_jax.models.new_head import NewHead
+from xray_jax.models.plain import ACTIVATIONS, small
+from xray_jax.models.plain_layers import Layer
 from xray_jax.models.preactresnet import PreActResNet
 from xray_jax.models.regnet import RegNet
 from xray_jax.models.resnet import ResNet
+from xray_jax.models.resnet9 import ResNet9
 from xray_jax.models.shufflenetv2 import ShuffleNetV2
 from xray_jax.models.spatial_transformer import SpatialTransformer
 from xray_jax.models.squeezenet import SqueezeNet
@@ -42,6 +45,11 @@ NETWORKS: dict[str, list[nn.Module]] = {
         ResNet(3, (1, 1), (4, 8), bottleneck=True, stem="cifar", stem_width=4),
         ResNet(3, (1, 1), (4, 8), stem="cifar", stem_width=4, projection=False),
         ResNet(3, (1, 1), (4, 8), True, 2, 2, "deep", 4, (4, 4), shortcut_pool=True),
+    ],
+    "resnet9": [
+        ResNet9(3, (4, 6, 6, 8)),
+        ResNet9(3, (4, 6, 6, 4), strided=True, pool_after=(3,), head="avg", activation="celu"),
+        NewHead(ResNet9(6, (4, 4, 6, 6), pool="avg"), (Layer("fc", 3),), "norm", "tanh"),
     ],
     "wideresnet": [WideResNet(3, (1, 1), (4, 4, 8))],
     "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],
@@ -68,7 +76,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
         SpatialTransformer(small((4,), 3, (8,))(num_classes=6), small((4,), 3, (8,))(num_classes=3)),
     ],
     "plain": [
-        *(small((4, 6), 3, (8,), activation=name)(num_classes=3) for name in _ACTIVATIONS),
+        *(small((4, 6), 3, (8,), activation=name)(num_classes=3) for name in ACTIVATIONS),
         small((4, 6), 3, (8,), pool="avg", average=2)(num_classes=3),
     ],
 }
