@@ -39,6 +39,13 @@ class Wrapped(nn.Module):
         return self.get_submodule(self.name)(self.backbone(x))
 
 
+class Activated(Wrapped):
+    """The same with a ReLU between the two, which has no name."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.get_submodule(self.name)(torch.relu(self.backbone(x)))
+
+
 def network(head: nn.Module) -> nn.Module:
     """A WideResNet with another last layer."""
     module = WideResNet(10, 1)
@@ -79,6 +86,8 @@ def test_a_last_layer_of_another_name(module: nn.Module, last: str) -> None:
         Wrapped(network(nn.Identity()), "classifier", two(nn.ReLU())),
         # The network's own last layer, and another behind it.
         Wrapped(network(nn.Linear(WIDTH, 12)), "outer", nn.Sequential(nn.ReLU(), nn.Linear(12, 7))),
+        # Both of one name.
+        Activated(network(nn.Linear(WIDTH, 12)), "fc", nn.Linear(12, 7)),
         network(nn.Sequential(nn.Linear(WIDTH, 12), nn.ReLU(), nn.BatchNorm1d(12), nn.Linear(12, 9), nn.ReLU(),
                               nn.Linear(9, 7))),
         network(nn.Sequential(nn.Linear(WIDTH, 12), nn.Linear(12, 7))),

@@ -33,12 +33,6 @@ class Head(NamedTuple):
     slots: plain_layers.Slots
     tensors: published.Tensors
 
-    @property
-    def description(self) -> str:
-        """The widths of the layers, for rows."""
-        widths = "+".join(str(layer.width) for layer in (self.first, *self.layers))
-        return f", new head {widths}" if self.layers else ""
-
     def around(self, network: Any) -> NewHead:
         """The network with the other layers behind it."""
         activation = "identity" if self.slots.bare else "relu"
@@ -90,20 +84,20 @@ def attached(tensors: published.Tensors, leaves: published.Tensors, last: str) -
       leaves: that may be the head, under their names in the file.
       last: name of the architecture's last layer; "" where it is not one linear layer.
     """
-    own = f"{last}.weight"
     if not last:
         return None
-    shapes = {key: tuple(tensor.shape) for key, tensor in leaves.items()}
-    if own in tensors:
-        mine = {key: tuple(tensors[key].shape) for key in (own, f"{last}.bias") if key in tensors}
-        shapes = mine | shapes
+    own = {part: tensors[f"{last}.{part}"] for part in ("weight", "bias") if f"{last}.{part}" in tensors}
+    # The new layers may have its name, too.
+    name = last if f"{last}.weight" not in leaves else model.NETWORK + last
+    shapes = {f"{name}.{part}": tuple(tensor.shape) for part, tensor in own.items()}
+    shapes |= {key: tuple(tensor.shape) for key, tensor in leaves.items()}
     chain = plain_layers.read(shapes)
     if chain is None or chain[1]:
         return None
     first, *others = chain[2]
     kept = {key: tensor for key, tensor in leaves.items() if key not in (f"{first.name}.weight", f"{first.name}.bias")}
-    if own in tensors:
-        if first.name != last or not others:
+    if own:
+        if first.name != name or not others:
             return None
     else:
         parts = ("weight", "bias") if first.bias else ("weight",)
