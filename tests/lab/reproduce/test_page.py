@@ -110,6 +110,18 @@ def test_the_paper_is_averaged_over_the_attacks_that_we_have(tmp_path: Path) -> 
         assert found == f"{np.mean(part):.3f}" + (f" over {len(part)} of 7" if len(part) < 7 else "")
 
 
+def test_an_attack_that_is_learned_at_another_rate_alone_is_compared_at_that(tmp_path: Path) -> None:
+    add_model(tmp_path, ModelSpec(seed=0), share=0.1)
+    add_model(tmp_path, ModelSpec(attack="bpp", target=1, seed=1), share=0.9, scanned=False)
+    for seed, rate in ((2, 0.3), (3, 0.3), (4, 0.2)):
+        add_model(tmp_path, ModelSpec(attack="bpp", target=1, seed=seed, rate=rate), share=0.9)
+    models = evidence.load(tmp_path)
+    assert [model.rate for model in tables.of_attack(models, "bpp")] == [0.3, 0.3]
+    # One usable model at the usual rate, and it is that again.
+    add_model(tmp_path, ModelSpec(attack="bpp", target=1, seed=5), share=0.9)
+    assert [model.rate for model in tables.of_attack(evidence.load(tmp_path), "bpp")] == [0.1, 0.1]
+
+
 def test_thresholds_are_judged_on_the_models_that_did_not_settle_them(folder: Path) -> None:
     models = evidence.load(folder)
     row = cells(thresholds.thresholds_table(models, page.paper()), "RE")

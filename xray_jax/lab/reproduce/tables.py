@@ -1,5 +1,6 @@
 """The paper's Tables 2 and 3 in Markdown, ours beside theirs, and the list of all models."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,9 +29,16 @@ def scores(models: Sequence[Model], name: str) -> list[float]:
 
 
 def of_attack(models: Sequence[Model], attack: str) -> list[Model]:
-    """The models of an attack with the default strategy and rate (or the attack's own)."""
-    rate = usual_rate(attack)
-    return [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY and m.rate == rate]
+    """The models of an attack with the default strategy, at the attack's usual rate.
+
+    Where no usable one is at that rate, at the one that most usable ones have: a network that does not learn the attack
+    at a tenth is taught it by more.
+    """
+    own = [m for m in models if m.attack == attack and m.strategy == DEFAULT_STRATEGY]
+    rate, rates = usual_rate(attack), Counter(m.rate for m in own if m.usable)
+    if rates and rate not in rates:
+        rate = rates.most_common(1)[0][0]
+    return [m for m in own if m.rate == rate]
 
 
 def usual_rate(attack: str) -> float:
