@@ -111,7 +111,7 @@ def folder(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_every_tutorial_is_run_below() -> None:
     named = Path(__file__).read_text()
-    prose = ["docs/tutorials/attacker.md"]
+    prose = ["docs/tutorials/attacker.md", "docs/tutorials/operations.md"]
     assert [page for page in TUTORIALS if page not in named] == []
     assert [page for page in TUTORIALS if not documents.blocks(page, "sh") + documents.blocks(page, "python")] == prose
     # What is replaced is there to be replaced.
