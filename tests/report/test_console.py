@@ -12,7 +12,7 @@ from xray_jax.report import console
 from xray_jax.report.verdict_table import VerdictTable
 from xray_jax.verdict.summary import Summary
 
-SUMMARY = Summary(3, 1, 0, 2, None, None, None, None, 0)
+SUMMARY = Summary(3, 1, 0, 2, 0, None, None, None, None, 0)
 
 
 class Terminal(io.StringIO):
@@ -172,7 +172,7 @@ def test_of_too_many_rows_the_worst_are_listed_first(log):
 
 
 def test_the_summary_has_what_is_known(log):
-    console.print_table([], Summary(4, 1, 2, 3, 0.9, 0.8, 0.7, 0.75, 4))
+    console.print_table([], Summary(4, 1, 2, 3, 0, 0.9, 0.8, 0.7, 0.75, 4))
     assert log().splitlines()[-1] == (
         "4 scanned, 3 flagged, 1 errors, 2 skipped; AUROC of RE 0.900; AUROC of ATS 0.800; AUROC of the probe 0.700; "
         "verdicts right on 75.0% of 4 with known truth"
