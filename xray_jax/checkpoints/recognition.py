@@ -84,7 +84,6 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
         raise CheckpointError(f"the names of its leaves have more than {MAX_NAMES} characters: no network's do")
     arrays, notes = reparametrised.effective(arrays)
     seen = list(itertools.islice(candidates.views(View("", *outside.without_criteria(arrays))), _MAX_VIEWS))
-    headless = list(itertools.islice(candidates.without_heads(seen), _MAX_VIEWS))
     told = FLAX if tensors.layout == "flax" and not tensors.own else ()
     found: list[Candidate] = []
     named = declared(tensors.metadata) if architecture is None else None
@@ -94,6 +93,7 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
         try:
             found = candidates.candidates(seen, asked, num_classes, told, config)
             if not found or found[-1].mismatch is not None:
+                headless = list(itertools.islice(candidates.without_heads(seen), _MAX_VIEWS))
                 found += _with_new_heads(candidates.candidates(headless, asked, num_classes, told, config))
         except ValueError as error:
             if asked == architecture:

@@ -38,8 +38,8 @@ _NOT_COUNTED = (
     "not above its threshold: let somebody look at it."
 )
 _NOT_COMPARED = (
-    "No working trigger was found. What {names} measured was not judged, because no reference models were given "
-    "(--references): look at it, or compare."
+    "No working trigger was found. What {names} measured was not judged, because it was not compared with reference "
+    "models (--references): look at it, or compare."
 )
 _NO_SEARCH = (
     "Do not deploy this model yet. The finding is a hint: have a trigger searched for "
@@ -121,7 +121,8 @@ def advice(row: Row) -> str:
     if found == CLEAN and BACKDOORED in (row.get("verdict_re"), row.get("verdict_ats")):
         return _NOT_COUNTED
     unjudged = [name for name in _ONLY_COMPARED if name in row["detectors"]]
-    if found == CLEAN and unjudged and compared(row) is None:
+    against = compared(row)
+    if found == CLEAN and unjudged and (against is None or against.p_value is None):
         return _NOT_COMPARED.format(names=" and ".join(unjudged))
     return _SEVERAL if row.get("parts") else _ADVICE[found]
 
