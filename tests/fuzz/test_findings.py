@@ -48,9 +48,9 @@ def torch_file(pickle: bytes, *more: tuple[str, bytes]) -> bytes:
     )
 
 
-def tensor(key: bytes = b"U\x010", sizes: bytes = b"K\x02") -> bytes:
+def tensor(key: bytes = b"U\x010", sizes: bytes = b"K\x02", view: bytes = b"") -> bytes:
     """Opcodes of {"w": a tensor of one dimension}."""
-    storage = b"(U\x07storagectorch\nFloatStorage\n" + key + b"U\x03cpuK\x04tQ"
+    storage = b"(U\x07storagectorch\nFloatStorage\n" + key + b"U\x03cpuK\x04" + view + b"tQ"
     return b"}U\x01wctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(" + sizes + b"t(K\x01ttRs"
 
 
@@ -74,6 +74,7 @@ def test_pickles(name, watch, tmp_path):
 TORCH_FILES = {
     "a size that is a list that holds itself": (torch_file(tensor(sizes=laughs())), "expected a size, got 'a list'"),
     "a storage called by such a list": (torch_file(tensor(key=laughs())), "key is no string"),
+    "a storage whose view is a number": (torch_file(tensor(view=b"K\x01")), "view is not what torch writes"),
     "modules that share what they hold": (
         torch_file(shared(MODULE + b"}", b"ub", b"U\x02%02x", 9, 30), PROGRAM),
         "more than 200000 values",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import torch
 
@@ -135,3 +136,18 @@ def test_what_a_row_says_of_networks_is_checked(parts: Any) -> None:
     assert row_file.parts_of({"parts": parts}) == ()
     assert row_file.parts_of({"parts": ["a", "b"]}) == ("a", "b")
     assert row_file.parts_of({"parts": ["a", "b"], "part": "c"}) == ()
+
+
+def test_train_states_in_one_orbax_folder_are_rows_of_their_own(folder: Path) -> None:
+    states = {name: factory.tiny_variables(seed) for seed, name in enumerate(("student", "teacher"))}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(str(folder / "zoo" / "flax"), {**states, "epoch": np.int32(3)})
+    batch.run(job(folder, "rows.jsonl"))
+    found = {row["id"]: row for row in rows(folder / "rows.jsonl")}
+    assert (found["flax"]["status"], found["flax"]["parts"]) == ("skipped", ["student", "teacher"])
+    for name in states:
+        assert (
+            found[f"flax#{name}"]["detectors"]["planes"]["re"] == found[f"both.pt#{name}"]["detectors"]["planes"]["re"]
+        )
+    (entry,) = collect(f"{folder / 'zoo' / 'flax'}#teacher")
+    assert (entry.id, entry.part) == ("flax#teacher", "teacher")

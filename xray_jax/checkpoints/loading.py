@@ -62,9 +62,9 @@ def load(
 
 
 def split_part(path: str | Path) -> tuple[Path, str | None]:
-    """Path and name of the network of `path#part`; no name where a file of the whole path is there."""
+    """Path and name of the network of `path#part`; no name where a file or folder of the whole path is there."""
     whole, (head, mark, name) = Path(path), str(path).rpartition("#")
-    if mark and PART.fullmatch(name) and not whole.exists() and Path(head).is_file():
+    if mark and PART.fullmatch(name) and not whole.exists() and Path(head).exists():
         return Path(head), name
     return whole, None
 

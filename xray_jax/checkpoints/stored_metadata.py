@@ -5,20 +5,16 @@ weight. The digest is written with the metadata and checked on reading.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from xray_jax.checkpoints import linen_trees
 from xray_jax.checkpoints.contents import Array, CheckpointError, Tensors, digest, flatten, parse_json
 
 KEY = "xray_jax"
 DIGEST = "sha256"
-
-_FLAX_LEAVES = ("kernel", "scale", "embedding")
-_COLLECTIONS = ("params", "batch_stats")
-"""Of linen's variables those that the networks here have."""
 
 
 def header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -35,7 +31,7 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
     """`Tensors` from arrays and whatever metadata a file stores, this package's or others'.
 
     Raises:
-      CheckpointError: when there is a digest and the arrays do not have it.
+      CheckpointError: the arrays do not have the digest that is stored, or are of more networks than any file has.
     """
     metadata = dict(stored) if isinstance(stored, Mapping) else {}
     own = isinstance(metadata.get(KEY), str)
@@ -48,39 +44,7 @@ def tensors(arrays: Mapping[str, Array], stored: Any, notes: tuple[str, ...], si
     elif "architecture" in metadata:
         # It is this package's word for a name of its registry; elsewhere it is anything.
         metadata["model_name"] = metadata.pop("architecture")
-    layout = layout_of(arrays)
-    if layout == "flax":
-        arrays, more = _collections(_without_boxes(arrays))
-        notes += more
-    return Tensors(arrays, layout, metadata, notes, size, own=own)
-
-
-def layout_of(arrays: Mapping[str, Array]) -> Any:
-    """ "flax" when names are paths of a linen tree or end in linen's leaf names, else "torch"."""
-    linen = any("/" in name or name.rsplit(".", 1)[-1] in _FLAX_LEAVES for name in arrays)
-    return "flax" if linen else "torch"
-
-
-def _without_boxes(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Names without the `value` in which nnx boxes every leaf of a state."""
-    boxed = all(name.endswith("/value") for name in arrays)
-    return {name.removesuffix("/value"): array for name, array in arrays.items()} if boxed else arrays
-
-
-def _collections(arrays: Mapping[str, Array]) -> tuple[Mapping[str, Array], tuple[str, ...]]:
-    """The collections of a network, as linen has them, from a train state or a bare tree of parameters.
-
-    Other trees beside `params`, averages of the weights or a target network, have the same names below their own: they
-    would be taken for it.
-    """
-    outers = [name[: place.start()] for name in arrays if (place := re.search(r"(?<![^/])params/", name))]
-    if not outers:
-        return {f"params/{name}": array for name, array in arrays.items()}, ("taken as a bare tree of parameters",)
-    outer = min(outers, key=len)
-    if any(name.startswith(f"{outer}params/params/") for name in arrays):
-        outer += "params/"
-    inside = {name.removeprefix(outer): array for name, array in arrays.items() if name.startswith(outer)}
-    kept = {name: array for name, array in inside.items() if name.split("/")[0] in _COLLECTIONS and "/" in name}
-    skipped = sorted({name.removeprefix(outer).split("/")[0] for name in set(arrays) - {outer + name for name in kept}})
-    note = f"read of the tree: {' and '.join(_COLLECTIONS)}; not used: {', '.join(skipped[:5])}"
-    return kept, (note,) if skipped else ()
+    if not linen_trees.are_linen(arrays):
+        return Tensors(arrays, "torch", metadata, notes, size, own=own)
+    arrays, networks, more = linen_trees.networks(arrays)
+    return Tensors(arrays, "flax", metadata, notes + more, size, networks, own)

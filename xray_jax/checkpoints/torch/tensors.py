@@ -74,6 +74,8 @@ def storage_reference(reference: Any) -> tuple[np.dtype, str, int, tuple[int, in
         raise CheckpointError("a storage's key is no string: damaged")
     view = rest[0] if rest else None
     if view is not None:
+        if not isinstance(view, tuple) or len(view) != 3:
+            raise CheckpointError("a storage's view is not what torch writes: damaged")
         _, offset, length = view
         view = (_whole(offset), _whole(length))
     return storage_dtype(kind), str(key), _whole(count), view
