@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+BATCH_NORM_EPSILON = 1e-5
+"""Added to the variance by torch's and Flax's batch norms, unless somebody says otherwise."""
 
-def batch_norm(train: bool, epsilon: float = 1e-5) -> partial[nn.BatchNorm]:
+
+def batch_norm(train: bool, epsilon: float = BATCH_NORM_EPSILON) -> partial[nn.BatchNorm]:
     """A constructor of batch norms with torch's defaults; torch's momentum 0.1 is Flax's 0.9."""
     return partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=epsilon)
 
@@ -64,6 +67,11 @@ def flatten_channels_last(x: jax.Array) -> jax.Array:
 def average(x: jax.Array) -> jax.Array:
     """Global average pool, `[B, H, W, C]` to `[B, C]`."""
     return jnp.mean(x, axis=(1, 2))
+
+
+def maximum(x: jax.Array) -> jax.Array:
+    """Global max pool, `[B, H, W, C]` to `[B, C]`."""
+    return jnp.max(x, axis=(1, 2))
 
 
 def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:

@@ -76,7 +76,7 @@ class MobileNetV3(nn.Module):
       stem_width: channels of the stem.
       blocks: of each block (width, expanded, kernel, squeezed, hard swish, stride).
       last_width: channels of the last convolution.
-      hidden: width of the linear layer before the last one.
+      hidden: width of the linear layer before the last one; 0 is none, as some have it who fine-tune the network.
       epsilon: of all norms; 1e-5 in timm.
       same: padded as TensorFlow does, and with its epsilon, 1e-3.
       stem_stride: of the stem, whose published stride is 2.
@@ -113,7 +113,8 @@ class MobileNetV3(nn.Module):
             x = block(x, train)
         last = ConvNorm(self.last_width, 1, 1, 1, epsilon, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
         x = layers.average(last(x, train))
-        x = nn.hard_swish(nn.Dense(self.hidden, name="classifier.0")(x))
+        if self.hidden:
+            x = nn.hard_swish(nn.Dense(self.hidden, name="classifier.0")(x))
         return nn.Dense(self.num_classes, name="classifier.3")(x)
 
 
@@ -180,7 +181,12 @@ ARCHITECTURE = Architecture(
     infer=infer,
     input_shape=(32, 32, 3),
     head="classifier.3",
-    namings=(_timm((1, 2, 3, 4, 2, 3), _LARGE), _timm((1, 2, 3, 2, 3), _SMALL)),
+    namings=(
+        # In front of timm's, which has the same name for its last layer, and other norms.
+        Naming("torchvision, one linear layer", ((r"^classifier\.(weight|bias)$", r"classifier.3.\1"),)),
+        _timm((1, 2, 3, 4, 2, 3), _LARGE),
+        _timm((1, 2, 3, 2, 3), _SMALL),
+    ),
     variants=padding_variants,
     open_namings=("timm",),
     unusual=unusual_stems,

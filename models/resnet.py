@@ -20,6 +20,13 @@ from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes,
 _STEMS = {"imagenet": (7, 2), "deep": (3, 2), "cifar": (3, 1), "pointwise": (1, 1)}
 """Kernel and stride of each stem; a max pool follows stride 2."""
 
+_POOLS = {
+    "average": (layers.average,),
+    "max_average": (layers.maximum, layers.average),
+    "average_max": (layers.average, layers.maximum),
+}
+"""Global pools whose features the last layer takes, side by side."""
+
 
 class ResidualBlock(nn.Module):
     """conv-BN-ReLU twice (3x3) or, in a bottleneck, three times (1x1, 3x3, 1x1 to a multiple of the width).
@@ -94,6 +101,7 @@ class ResNet(nn.Module):
         pool; "cifar": 3x3, stride 1, no pool; "pointwise": the same with 1x1.
       stem_stride: another stride of the stem; 0 is the usual one.
       stem_pool: whether a max pool follows: "max", "none", or "usual".
+      pool: of the last maps: "average", or maxima beside averages, "max_average" (fastai) or "average_max" (timm).
       stem_width: channels of the stem.
       stem_inner: channels of a deep stem's first two convolutions.
       projection: shortcuts that change shape have weights; False is option A.
@@ -123,6 +131,7 @@ class ResNet(nn.Module):
     gate_bias: bool = True
     stem_stride: int = 0
     stem_pool: str = "usual"
+    pool: str = "average"
 
     def stem_strides(self) -> tuple[int, bool]:
         """The stem's stride, and whether a max pool follows."""
@@ -159,7 +168,8 @@ class ResNet(nn.Module):
                     gate_bias=self.gate_bias,
                     name=f"layer{stage}.{block}",
                 )(x, train)
-        return nn.Dense(self.num_classes, name="fc")(layers.average(x))
+        features = [pool(x) for pool in _POOLS[self.pool]]
+        return nn.Dense(self.num_classes, name="fc")(jnp.concatenate(features, axis=-1))
 
 
 def infer(shapes: Shapes) -> Inferred | None:
@@ -179,6 +189,7 @@ def infer(shapes: Shapes) -> Inferred | None:
     shortcuts = [key for key in shapes if re.search(r"\.downsample\.[01]\.weight$", key) and len(shapes[key]) == 4]
     norm = re.sub(r"([01])\.weight$", lambda match: f"{int(match[1]) + 1}.weight", shortcuts[0]) if shortcuts else ""
     bottleneck = "layer1.0.conv3.weight" in shapes
+    features = dim(shapes, f"layer{len(sizes)}.0.conv{3 if bottleneck else 2}.weight")
     gate, gate_widths, gate_bias = gates.read(shapes, [f"layer{stage}.0" for stage in range(1, len(sizes) + 1)])
     module = ResNet(
         num_classes=dim(shapes, "fc.weight"),
@@ -197,6 +208,7 @@ def infer(shapes: Shapes) -> Inferred | None:
         gate=gate,
         gate_widths=gate_widths,
         gate_bias=gate_bias,
+        pool="max_average" if dim(shapes, "fc.weight", 1) == 2 * features > 0 else "average",
     )
     return Inferred(module, (32, 32, dim(shapes, first, 1)), (note(module),))
 
@@ -207,6 +219,8 @@ def note(module: nn.Module) -> str:
     kernel, (stride, pooled) = _STEMS[module.stem][0], module.stem_strides()
     pool = f"stride {stride}{' and a max pool' if pooled else ', no pool'}"
     text = f"assumed, weights do not show it: the {kernel}x{kernel} stem has {pool}, every later stage stride 2"
+    if module.pool != "average":
+        text += f", the last layer takes {' and then '.join(module.pool.split('_'))} pools"
     if module.gate != "none":
         text += f", the gates ({module.gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
     return text
@@ -218,6 +232,16 @@ def unusual(module: nn.Module) -> tuple[tuple[nn.Module, ...], ...]:
     stride, pooled = module.stem_strides()
     others = [(one, pool) for one in (1, 2) for pool in ("max", "none") if (one, pool == "max") != (stride, pooled)]
     return ((module, *(module.clone(stem_stride=one, stem_pool=pool) for one, pool in others)),)
+
+
+def variants(
+    module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int], usual: bool = False
+) -> tuple[tuple[nn.Module, ...], ...]:
+    """The two orders of maxima and averages, where the last layer takes both."""
+    assert isinstance(module, ResNet)
+    if module.pool == "average":
+        return ()
+    return (tuple(module.clone(pool=pool) for pool in ("max_average", "average_max")),)
 
 
 _HUGGING_FACE = (
@@ -279,6 +303,7 @@ ARCHITECTURE = Architecture(
         **{f"resnet{6 * n + 2}-cifar-b": partial(_CIFAR, stage_sizes=(n,) * 3) for n in (3, 5, 7, 9)},
     },
     infer=infer,
+    variants=variants,
     unusual=unusual,
     note=note,
     input_shape=(32, 32, 3),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.oracles.compare import assert_same_logits, state_dict
-from tests.oracles.residual import WideResNet
+from tests.oracles.compare import assert_same_logits, randomised, state_dict, torch_logits
+from tests.oracles.residual import ResNet, WideResNet
 from xray_jax import checkpoints
 from xray_jax.checkpoints import convert
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
@@ -102,20 +102,90 @@ def test_several_layers(module: nn.Module, prefix: str) -> None:
     assert found.notes[-1].endswith(found.variants.note(found.module) if found.variants else "?")
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_norm_in_front_of_the_head_is_computed_into_it(bias: bool, affine: bool) -> None:
+    norm = nn.BatchNorm1d(WIDTH, affine=affine)
+    one = nn.Sequential(norm, nn.Dropout(), nn.Linear(WIDTH, 7, bias=bias))
+    found = assert_same_logits(network(one), SHAPE, expected="wideresnet, group_sizes=(1, 1, 1)")
+    assert "its last layer is fc.2; the norm fc.0 in front is computed into it" in found.notes
+    several = nn.Sequential(
+        norm, nn.Linear(WIDTH, WIDTH, bias=bias), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Linear(WIDTH, 7)
+    )
+    found = assert_same_logits(network(several), SHAPE, expected="wideresnet, group_sizes=(1, 1, 1)")
+    assert found.num_classes == 7
+
+
+BODY = ("conv1", "bn1", "relu", "pool", "layer1", "layer2")
+
+
+class ConcatPool(nn.Module):
+    def __init__(self, maxima_first: bool = True) -> None:
+        super().__init__()
+        self.maxima_first = maxima_first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pools = x.amax((2, 3)), x.mean((2, 3))
+        return torch.cat(pools if self.maxima_first else pools[::-1], 1)
+
+
+def fastai(bottleneck: bool) -> nn.Module:
+    """The body of a ResNet and fastai's head, as its `vision_learner` puts them together."""
+    net = ResNet([1, 1], [8, 8], bottleneck=bottleneck, imagenet=True, skip="downsample", head="fc")
+    net.add_module("relu", nn.ReLU())
+    width = int(net.get_submodule("fc").in_features)
+    body = nn.Sequential(*map(net.get_submodule, BODY))
+    first = nn.BatchNorm1d(2 * width), nn.Dropout(), nn.Linear(2 * width, 12, bias=False), nn.ReLU()
+    head = nn.Sequential(
+        ConcatPool(), nn.Flatten(), *first, nn.BatchNorm1d(12), nn.Dropout(), nn.Linear(12, 7, bias=False)
+    )
+    return nn.Sequential(body, head)
+
+
+@pytest.mark.parametrize("bottleneck", [True, False])
+def test_resnets_of_fastai(bottleneck: bool) -> None:
+    found = assert_same_logits(fastai(bottleneck), (32, 32, 3), expected="resnet")
+    assert "its last layer is 1.4, then 1.8; the norm 1.2 in front is computed into it" in found.notes
+    assert "the last layer takes max and then average pools" in found.notes[-1]
+    assert not any("came before it" in note for note in found.notes)
+
+
+def test_the_order_of_maxima_and_averages_is_open() -> None:
+    """timm's `catavgmax` has averages first."""
+    net = ResNet([1, 1], [8, 8], imagenet=True, skip="downsample", head="fc")
+    net.add_module("relu", nn.ReLU())
+    body = nn.Sequential(*map(net.get_submodule, BODY))
+    module = randomised(nn.Sequential(body, ConcatPool(maxima_first=False), nn.Sequential(nn.Linear(16, 7))))
+    found = recognise(Tensors(state_dict(module)))
+    assert found.variants is not None
+    ((first, second),) = found.variants.alternatives(found.module, (32, 32, 3))
+    images = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+    assert first == found.module
+    wanted = torch_logits(module, images)
+    np.testing.assert_allclose(second.apply(found.variables, images), wanted, atol=1e-4 * np.abs(wanted).max())
+    assert np.abs(first.apply(found.variables, images) - wanted).max() > 0.01 * np.abs(wanted).max()
+
+
 @pytest.mark.parametrize(
     "beside",
     [
         # It takes what no layer gives; a projection beside the classes.
         nn.Sequential(nn.Linear(20, 12), nn.ReLU(), nn.Linear(12, 9)),
-        # A layer in front of the first one.
+        # A layer in front of the first one, beside the network's own.
         nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Linear(WIDTH, 7)),
     ],
 )
 def test_what_is_no_head_is_not_dropped(beside: nn.Module) -> None:
     with pytest.raises(CheckpointError):
         recognise(Tensors(state_dict(Wrapped(network(nn.Linear(WIDTH, 7)), "projector", beside))))
-    with pytest.raises(CheckpointError):
-        recognise(Tensors(state_dict(network(nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Linear(WIDTH, 7))))))
+
+
+def test_a_norm_is_first_by_the_order_of_the_file() -> None:
+    """Where names have no numbers, and both sides of the first layer are as wide."""
+    layers = OrderedDict(bn=nn.BatchNorm1d(WIDTH), fc=nn.Linear(WIDTH, WIDTH), relu=nn.ReLU(), out=nn.Linear(WIDTH, 7))
+    head = nn.Sequential(layers)
+    found = assert_same_logits(network(head), SHAPE, expected="wideresnet, group_sizes=(1, 1, 1)")
+    assert any("the norm fc.bn in front" in note for note in found.notes)
 
 
 def saved(path: Path, module: nn.Module) -> Path:

@@ -1,3 +1,4 @@
+import pytest
 from torch import nn
 
 from tests.oracles.compare import assert_recognised, assert_same_logits, renamed, state_dict
@@ -65,6 +66,14 @@ def test_other_widths_under_the_names_of_timm() -> None:
 
 def test_names_of_timms_large_net() -> None:
     keys = state_dict(MobileNetV3(LARGE, 16, 960, 1280))
-    names, naming = timm_names(LARGE, (1, 2, 3, 4, 2, 3)), ARCHITECTURE.namings[0]
+    names, naming = timm_names(LARGE, (1, 2, 3, 4, 2, 3)), ARCHITECTURE.namings[1]
     assert {key: naming.rename(renamed(key, names)) for key in keys} == {key: key for key in keys}
     assert renamed("features.5.block.2.fc1.weight", names) == "blocks.2.1.se.conv_reduce.weight"
+
+
+@pytest.mark.parametrize("head", [nn.Linear(30, 5), nn.Sequential(nn.Dropout(), nn.Linear(30, 5))])
+def test_a_classifier_without_its_hidden_layer(head: nn.Module) -> None:
+    network = MobileNetV3([(8, max(e // 4, 8), k, s // 4, h, t) for _, e, k, s, h, t in SMALL], 8, 30, 20)
+    network.classifier = head
+    found = assert_same_logits(network, (40, 40, 3), expected="mobilenetv3")
+    assert (found.num_classes, found.module.hidden) == (5, 0)

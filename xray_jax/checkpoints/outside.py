@@ -100,7 +100,8 @@ def notes(outside: Tensors, inside: Tensors, prefix: str, uncalled: tuple[str, .
       CheckpointError: a copy of the network differs from it.
     """
     found = [f"the prefix {prefix!r} was removed from every leaf"] if prefix else []
-    if re.search(r"(^|\.)\d+\.$", prefix):
+    # Before the first of a Sequential nothing comes.
+    if re.search(r"(^|\.)\d+\.$", prefix) and re.search(r"(^|\.)[1-9]\d*\.", prefix):
         before = "what else came before it (a resize)" if applied else "what came before it (a resize, a normalisation)"
         found.append(f"the network ran inside a Sequential: {before} is not here")
     unused = list(uncalled)

@@ -180,7 +180,7 @@ def _read(candidate: Candidate, num_classes: int | None, notes: tuple[str, ...])
     preprocess = outside.normalisation(view.outside, found.input_shape[2])
     around = outside.notes(view.outside, view.tensors, view.prefix, candidate.uncalled, preprocess is not None)
     if head is not None:
-        around += (f"its last layer is {', then '.join(layer.name for layer in (head.first, *head.layers))}",)
+        around += (head.note(),)
     recognised = Recognised(
         module,
         variables,

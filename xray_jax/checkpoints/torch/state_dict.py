@@ -152,7 +152,8 @@ def _networks(value: Any, known: Known) -> list[str]:
 
 
 def _is_training(name: str) -> bool:
-    return name.startswith(_TRAINING) or "optim" in name.lower() or "sched" in name.lower()
+    lower = name.lower()
+    return name.startswith(_TRAINING) or name == "opt" or "optim" in lower or "sched" in lower
 
 
 def _is_flat(value: Any, known: Known) -> bool:
