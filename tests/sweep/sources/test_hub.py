@@ -13,7 +13,7 @@ from xray_jax.sweep.checkpoint_list import ManifestError, collect
 from xray_jax.sweep.sources import hub as hubs
 from xray_jax.sweep.sources.address import SourceError
 
-pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
 
 WEIGHTS = b"weights" * 1000
 
@@ -92,20 +92,25 @@ def test_a_name_that_is_no_text_is_a_problem_of_its_own(hub: HubServer) -> None:
     assert fetches.content("hf://owner/one/b.pth") == b"b"
 
 
+class Endless(HubServer):
+    """Pages of an owner's models without end; `each` models a page."""
+
+    each = 10
+
+    def pages(self) -> int:
+        return [asked.path for asked in self.log].count("/api/models")
+
+    def find(self, path: str, query: Mapping[str, list[str]]) -> Served | None:
+        if path != "/api/models":
+            return super().find(path, query)
+        models = [{"id": f"owner/{self.pages()}-{number}"} for number in range(self.each)]
+        link = f'<{self.url}/api/models?author=owner&cursor={self.pages()}>; rel="next"'
+        # A hundred pages at most, so that a test that fails ends too.
+        headers = {"Link": link} if self.pages() < 100 else {}
+        return Served(json.dumps(models).encode(), None, False, headers=headers)
+
+
 def test_a_listing_of_models_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Endless(HubServer):
-        def pages(self) -> int:
-            return [asked.path for asked in self.log].count("/api/models")
-
-        def find(self, path: str, query: Mapping[str, list[str]]) -> Served | None:
-            if path != "/api/models":
-                return super().find(path, query)
-            models = [{"id": f"owner/{self.pages()}-{number}"} for number in range(10)]
-            link = f'<{self.url}/api/models?author=owner&cursor={self.pages()}>; rel="next"'
-            # A hundred pages at most, so that a test that fails ends too.
-            headers = {"Link": link} if self.pages() < 100 else {}
-            return Served(json.dumps(models).encode(), None, False, headers=headers)
-
     monkeypatch.setattr(hubs, "MOST_MODELS", 30)
     with serve(Endless({})) as server:
         assert isinstance(server, Endless)
@@ -113,6 +118,19 @@ def test_a_listing_of_models_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SourceError, match="hf://owner: the hub lists more than 30 models"):
             fetches.listed("hf://owner")
         assert server.pages() == 4
+
+
+def test_a_listing_of_empty_pages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "MOST_ANSWERS", 7)
+    monkeypatch.setattr(Endless, "each", 0)
+    hooks = huggingface_hub.utils.get_session().event_hooks
+    with serve(Endless({})) as server:
+        assert isinstance(server, Endless)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        with pytest.raises(SourceError, match="hf://owner: the hub's list has no end"):
+            fetches.listed("hf://owner")
+        assert server.pages() == 8
+    assert huggingface_hub.utils.get_session().event_hooks == hooks
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ T = TypeVar("T")
 EXTRA = "pip install 'xray-jax[hub]'"
 MOST_MODELS = 100_000
 """Of one owner; a listing may go on for ever."""
+MOST_ANSWERS = 1_000
+"""To one listing, of which the hub's own holds a thousand models each; pages may be empty."""
 
 
 class Hub:
@@ -39,9 +41,12 @@ class Hub:
 
     def repositories(self, address: Address) -> list[str]:
         """The names "owner/name" of all models of an owner, sorted."""
-        found = self._ask(
-            address, lambda api: [each.id for each in islice(api.list_models(author=address.owner), MOST_MODELS + 1)]
-        )
+
+        def listed(api: Any) -> list[str]:
+            with self._answers_counted(address):
+                return [each.id for each in islice(api.list_models(author=address.owner), MOST_MODELS + 1)]
+
+        found = self._ask(address, listed)
         if len(found) > MOST_MODELS:
             raise SourceError(
                 f"{address.shown}: the hub lists more than {MOST_MODELS} models; name the ones to scan in a manifest"
@@ -83,6 +88,27 @@ class Hub:
                 yield found
         except web.WebError as error:
             raise SourceError(f"{address.shown}: {_status(error.status)}") from error
+
+    @contextmanager
+    def _answers_counted(self, address: Address) -> Iterator[None]:
+        """Within it the hub's library gets no more than `MOST_ANSWERS`, and none once the run is over."""
+        count = 0
+
+        def counted(response: object) -> None:
+            nonlocal count
+            count += 1
+            if self._stop.is_set():
+                raise SourceError("the run is over")
+            if count > MOST_ANSWERS:
+                raise SourceError(f"{address.shown}: the hub's list has no end; name the models to scan in a manifest")
+
+        client = self._library.utils.get_session()
+        before = client.event_hooks
+        client.event_hooks = {**before, "response": [*before.get("response", ()), counted]}
+        try:
+            yield
+        finally:
+            client.event_hooks = before
 
     def _ask(self, address: Address, action: Callable[[Any], T]) -> T:
         def attempt() -> T:
