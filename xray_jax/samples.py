@@ -113,7 +113,8 @@ def read(path: str | Path) -> Samples:
     """
     name, path = str(path), Path(path).expanduser()
     if name in SHIPPED and not path.exists():
-        return _read_npz(Path(str(resources.files("xray_jax"))) / SHIPPED[name])
+        shipped = _read_npz(Path(str(resources.files("xray_jax"))) / SHIPPED[name])
+        return dataclasses.replace(shipped, source=name)
     try:
         if path.is_dir():
             return _read_folder(path)

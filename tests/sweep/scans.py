@@ -19,7 +19,7 @@ from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.options import BatchScanOptions
 
 OPTIONS = PlanesOptions(planes=2, density=12)
-VOLATILE = ("seconds", "device", "path")
+VOLATILE = ("seconds", "scanned_at", "samples", "device", "path")
 
 
 def run(

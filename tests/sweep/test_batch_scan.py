@@ -30,6 +30,7 @@ from xray_jax.rows import file as row_file
 from xray_jax.rows.names import file_name
 from xray_jax.rows.row import VERDICTS
 from xray_jax.samples import SamplesError
+from xray_jax.sweep import provenance
 from xray_jax.sweep.batch_scan import BatchScan, _shares
 from xray_jax.sweep.checkpoint_list import Entry
 from xray_jax.sweep.options import BatchScanOptions
@@ -47,7 +48,11 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
 
 
 def test_a_row_says_everything(zoo: list[Entry]) -> None:
-    first = run(zoo[:1], calibration=PAPER)[0]
+    begun = provenance.now()
+    samples = dataclasses.replace(factory.tiny_samples(), source="/data/samples.npz")
+    first = run(zoo[:1], samples=samples, calibration=PAPER)[0]
+    assert begun <= first["scanned_at"] <= provenance.now()
+    assert first["samples"] == "/data/samples.npz"
     assert first["status"] == "ok"
     assert len(first["sha256"]) == 64
     assert first["format"] == "safetensors"

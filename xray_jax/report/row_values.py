@@ -192,6 +192,8 @@ COLUMNS: Mapping[str, tuple[type, Callable[[Row], Value]]] = {
     "true_target": (int, _whole_of("target")),
     "reason": (str, _text_of("reason")),
     "queries": (int, _whole_of("queries")),
+    "samples": (str, _text_of("samples")),
+    "scanned_at": (str, _text_of("scanned_at")),
     "seconds": (float, total_seconds),
     "path": (str, _text_of("path")),
     "sha256": (str, _text_of("sha256")),

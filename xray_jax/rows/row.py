@@ -213,6 +213,8 @@ class Row(TypedDict):
       settings_hash: of `settings`.
       notes: what was assumed.
       queries: hard labels asked for, all in all.
+      samples: where the clean samples came from; what they are, by their hash, is in `settings`.
+      scanned_at: when the scan of this checkpoint began, ISO 8601 in UTC, by the machine's clock.
       seconds: by stage.
       device: what it ran on.
       versions: of the packages that numbers may depend on.
@@ -254,6 +256,8 @@ class Row(TypedDict):
     settings_hash: str
     notes: list[str]
     queries: NotRequired[int]
+    samples: NotRequired[str]
+    scanned_at: NotRequired[str]
     seconds: NotRequired[dict[str, float]]
     device: str
     versions: dict[str, str]

@@ -309,6 +309,8 @@ class BatchScan:
             "settings": settings,
             "settings_hash": settings_hash(settings),
             "notes": list(self._notes),
+            "samples": self.samples.source,
+            "scanned_at": provenance.now(),
             "device": provenance.device_name(self.inference.resolve().devices),
             "versions": provenance.versions(),
             "version": provenance.VERSION,

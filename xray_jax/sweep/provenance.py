@@ -1,7 +1,8 @@
-"""Where a row comes from: tool and package versions, device, samples."""
+"""Where a row comes from: tool and package versions, device, samples, time."""
 
 import hashlib
 import platform
+from datetime import UTC, datetime
 from importlib import metadata
 
 import jax
@@ -24,6 +25,11 @@ def samples_hash(samples: Samples) -> str:
 def device_name(devices: tuple[jax.Device, ...]) -> str:
     """Count, kind and host architecture."""
     return f"{len(devices)} x {devices[0].device_kind} ({platform.machine()})"
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def versions() -> dict[str, str]:

@@ -55,6 +55,12 @@ def test_defaults_are_left_out() -> None:
     assert "their hash is 0000000000000000" in scan(settings()).note
 
 
+def test_samples_are_named_as_the_row_names_them() -> None:
+    made = commands.of(rows.row(settings=settings(), path="a model.pth", samples="/data/my samples.npz"))[0]
+    assert "--samples='/data/my samples.npz' " in made.line
+    assert made.note == ""
+
+
 def test_the_samples_that_ship_with_the_package_are_named() -> None:
     made = scan(settings(samples="8f6c371ce5f37da0"))
     assert "--samples=cifar10 " in made.line

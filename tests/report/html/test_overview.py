@@ -1,4 +1,4 @@
-"""What the overview gathers of rows: which come first."""
+"""What the overview gathers of rows: which come first, what they were scanned with, and what columns mean."""
 
 from tests.report import rows
 from xray_jax.report.html.overview import Overview
@@ -19,3 +19,19 @@ def test_what_stands_out_furthest_comes_first_within_a_verdict() -> None:
         overview.add(row, "")
     overview.sort()
     assert [entry.name for entry in overview.entries] == ["z", "b", "a", "c", "d", "fine"]
+
+
+def test_it_says_when_and_with_which_samples() -> None:
+    overview = Overview()
+    for day in ("27", "27", "28"):
+        overview.add(rows.row(scanned_at=f"2026-11-{day}T23:59:01Z", samples="/data/cifar10.npz"), "")
+    assert overview.said["Scanned on"] == {"2026-11-27": 2, "2026-11-28": 1}
+    assert overview.said["Clean samples"] == {"/data/cifar10.npz": 3}
+
+
+def test_columns_of_statistics_say_what_they_are() -> None:
+    overview = Overview()
+    overview.add(rows.row(), "")
+    table = overview.table()
+    assert table["hints"]["planes re"] == "Spread of labels between clean images"
+    assert set(table["hints"]) < set(table["columns"])

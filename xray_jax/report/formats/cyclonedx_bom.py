@@ -77,6 +77,7 @@ def _properties(row: Row) -> Iterator[tuple[str, str]]:
         "architecture": text(row["architecture"]),
         "format": text(row["format"]),
         "clean_accuracy": number(row.get("clean_accuracy")),
+        "scanned_at": text(row.get("scanned_at")),
         "settings_hash": text(row["settings_hash"]),
         "settings": printable(json.dumps(row["settings"], sort_keys=True, separators=(",", ":"))),
     }

@@ -50,7 +50,7 @@ class Command:
 def of(row: Row, file: Path | None = None) -> list[Command]:
     """What repeats the scan of a row and, where there is a stamp, puts it on fresh images; `file` holds it."""
     settings = row["settings"]
-    name, note = _samples(settings)
+    name, note = _samples(row)
     flags: dict[str, Any] = {"checkpoints": _checkpoint(row), "samples": name}
     notes = [note] if note else []
     if not row["path"]:
@@ -113,12 +113,14 @@ def _line(command: str, flags: Mapping[str, Any]) -> str:
     return " ".join([command, *(f"--{name}={shell_word(str(value))}" for name, value in flags.items())])
 
 
-def _samples(settings: Mapping[str, Any]) -> tuple[str, str]:
+def _samples(row: Row) -> tuple[str, str]:
     """What to give as --samples, and a note where the row does not know."""
-    known = settings.get("samples")
+    known, where = row["settings"].get("samples"), row.get("samples")
     for name in samples.SHIPPED:
         if known == _shipped_hash(name):
             return name, ""
+    if isinstance(where, str) and where:
+        return where, ""
     return SAMPLES, f"{SAMPLES} stands for the clean images of the scan (their hash is {printable(str(known))})."
 
 

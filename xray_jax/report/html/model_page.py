@@ -257,6 +257,8 @@ def _reading(row: Row) -> Iterator[tuple[str, str | None]]:
 def _record(row: Row) -> Iterator[tuple[str, str | None]]:
     yield "File", printable(row["path"])
     yield "SHA-256", text(row["sha256"])
+    yield "Scanned at", text(row.get("scanned_at"))
+    yield "Clean samples", text(row.get("samples"))
     yield "Settings (hash)", printable(row["settings_hash"])
     yield "Version", printable(row["version"])
     packages = ", ".join(f"{name} {version}" for name, version in row["versions"].items())

@@ -77,6 +77,7 @@ function head() {
     if (!isText(title)) cell.className = "number";
     const button = element("button", title, cell);
     button.type = "button";
+    if (data.hints[title]) button.title = data.hints[title];
     button.addEventListener("click", () => {
       shown.down = shown.column === column && !shown.down;
       shown.column = column;

@@ -7,7 +7,7 @@ from typing import Any
 
 from xray_jax.report.html.compare import Change, Comparison
 from xray_jax.report.html.strips import Strips
-from xray_jax.report.html.wording import ORDER
+from xray_jax.report.html.wording import ORDER, meaning
 from xray_jax.report.row_values import compared, kind_of_reason, number, statistics, text, total_seconds, whole
 from xray_jax.report.sentences import explanation, outcome
 from xray_jax.report.terminal_text import cut_end, printable
@@ -51,6 +51,7 @@ class Overview:
       strips: of all statistics.
       queries, seconds: in all.
       settings: settings_hash -> how many rows.
+      hints: what statistics are, in words.
       said: what was scanned with: calibration, false-positive rates, references, devices, versions, detectors.
       right, judged: verdicts that agree with the known truth, of how many.
       comparison: with an earlier run.
@@ -64,6 +65,7 @@ class Overview:
     seconds: float = 0.0
     settings: Counter[str] = field(default_factory=Counter)
     said: dict[str, Counter[str]] = field(default_factory=dict)
+    hints: dict[str, str] = field(default_factory=dict)
     right: int = 0
     judged: int = 0
     comparison: Comparison | None = None
@@ -85,6 +87,7 @@ class Overview:
             "reason": reason,
         }
         values |= {f"{each.detector} {each.name}": each.value for each in numbers}
+        self.hints |= {f"{each.detector} {each.name}": meaning(each).title for each in numbers}
         standout = -math.inf if against is None else max(against.standout.values(), default=-math.inf)
         said = cut_end(printable(explanation(row)), _LONGEST_SENTENCE)
         entry = Entry(href, name, found, said, standout, values)
@@ -108,13 +111,15 @@ class Overview:
         calibration = row["settings"].get("calibration")
         source = calibration.get("source") if isinstance(calibration, dict) else None
         detectors = row["settings"].get("detectors")
-        against = compared(row)
+        against, when = compared(row), text(row.get("scanned_at"))
         said = {
             "Detectors": ", ".join(printable(name) for name in detectors) if isinstance(detectors, dict) else None,
             "Calibration": "none" if calibration is None else text(source),
             "False-positive rate": None if against is None else text(against.fpr),
             "Reference models": None if against is None else f"{against.models} ({against.source})",
+            "Clean samples": text(row.get("samples") or None),
             "Samples (hash)": text(row["settings"].get("samples")),
+            "Scanned on": None if when is None else when.partition("T")[0],
             "Device": printable(row["device"]),
             "Version": printable(row["version"]),
         }
@@ -144,7 +149,7 @@ class Overview:
         return "; ".join([first, *parts]) + "."
 
     def table(self) -> dict[str, Any]:
-        """The table as JSON values: titles of the columns, and a list for each entry."""
+        """The table as JSON values: titles of the columns, what they mean, and a list for each entry."""
         optional = list(dict.fromkeys(name for entry in self.entries for name in entry.values))
         held = [name for name in optional if any(entry.values.get(name) is not None for entry in self.entries)]
         fixed = [name for name in held if name in _FIXED]
@@ -154,7 +159,9 @@ class Overview:
             [entry.href, entry.name, entry.outcome, entry.said, *(entry.values.get(name) for name in columns)]
             for entry in self.entries
         ]
-        return {"columns": columns, "texts": [name for name in columns if name in _TEXTS], "rows": rows}
+        hints = {name: self.hints[name] for name in columns if name in self.hints}
+        texts = [name for name in columns if name in _TEXTS]
+        return {"columns": columns, "texts": texts, "hints": hints, "rows": rows}
 
 
 _TEXTS = ("architecture", "data set", "truth", "reason")
