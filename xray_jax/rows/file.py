@@ -336,6 +336,7 @@ def _earlier(row: Row) -> EarlierRow:
     }
     if row.get("revision") is not None:
         earlier["source"], earlier["revision"] = row.get("source"), row["revision"]
+        earlier["declared"] = row.get("declared")
     return earlier
 
 

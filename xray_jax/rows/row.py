@@ -185,6 +185,7 @@ class Row(TypedDict):
       parts: of a file that was skipped because it holds several classifiers: their names. Each has a row of its own.
       source: the address that it was fetched from, without credentials; None where it was on this machine.
       revision: of the content at that address: the commit, version, ETag or generation; None where there is none.
+      declared: a hash of what a hub declares of the files at that address; None elsewhere.
       sha256: of its content; None where it could not be read, and of a model in memory.
       format: of the file; "memory" for a model that comes from none.
       architecture: as recognised or declared.
@@ -228,6 +229,7 @@ class Row(TypedDict):
     parts: NotRequired[list[str]]
     source: NotRequired[str | None]
     revision: NotRequired[str | None]
+    declared: NotRequired[str | None]
     sha256: str | None
     format: str | None
     architecture: str | None
@@ -277,6 +279,7 @@ class EarlierRow(TypedDict):
     reason: str | None
     source: NotRequired[str | None]
     revision: NotRequired[str | None]
+    declared: NotRequired[str | None]
 
 
 def by_id(rows: Mapping[tuple[Any, ...], EarlierRow]) -> dict[str, dict[tuple[Any, ...], EarlierRow]]:

@@ -295,6 +295,7 @@ class BatchScan:
             "part": entry.part,
             "source": None if entry.remote is None else entry.where,
             "revision": None if entry.remote is None else entry.remote.revision,
+            "declared": None if entry.remote is None else entry.remote.declared,
             "sha256": None,
             "format": None,
             "architecture": None,

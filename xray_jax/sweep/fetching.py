@@ -65,9 +65,11 @@ class Fetching:
         self._done, self.key, self._failed = done, key, failed
         # A row without a content hash is of a checkpoint that never came.
         self._have = {
-            (row["id"], row["settings_hash"], row["version"], row.get("source"), row.get("revision"))
+            (row["id"], row["settings_hash"], row["version"], row.get("source"), content)
             for row in done.values()
-            if row.get("revision") is not None and row["sha256"] is not None
+            if row["sha256"] is not None
+            for content in (row.get("revision"), row.get("declared"))
+            if content is not None
         }
 
     def turn(self, entry: Entry) -> int | None:
@@ -99,8 +101,10 @@ class Fetching:
         if declared is not None and (checkpoint_id, declared, *settings) in self._done:
             return True
         # Rows do not say what the query was: its ETag may be that of other content.
-        known = remote.revision is not None and not remote.address.has_query
-        return known and (*key, remote.address.shown, remote.revision) in self._have
+        return not remote.address.has_query and any(
+            content is not None and (*key, remote.address.shown, content) in self._have
+            for content in (remote.revision, remote.declared)
+        )
 
     def new_rows(self, fetched: Fetched) -> list[Row]:
         """The error row of what could not be fetched, unless an earlier run says the same."""

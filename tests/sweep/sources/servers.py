@@ -179,6 +179,7 @@ class HubServer(Server):
     Attributes:
       models: "owner/name" -> file name -> what is there.
       gated: models that need `TOKEN`.
+      commit: of all models.
     """
 
     TOKEN = "hf_secret"
@@ -187,6 +188,7 @@ class HubServer(Server):
         super().__init__()
         self.models = models
         self.gated: set[str] = set()
+        self.commit = COMMIT
 
     def find(self, path: str, query: Mapping[str, list[str]]) -> Served | None:
         if path == "/api/models":
@@ -196,10 +198,10 @@ class HubServer(Server):
             return self._info(match[1], match[2])
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             found = self._file(match[1], match[3])
-            if found is None or match[2] != COMMIT:
+            if found is None or match[2] != self.commit:
                 return None
             target = f"/cdn/{match[1]}/{match[3]}"
-            redirect = (302, {"Location": target, "X-Repo-Commit": COMMIT})
+            redirect = (302, {"Location": target, "X-Repo-Commit": self.commit})
             return Served(answers=[redirect], token=self.TOKEN if match[1] in self.gated else None)
         if match := re.fullmatch(r"/cdn/([^/]+/[^/]+)/(.+)", path):
             return self._file(match[1], match[2])
@@ -211,17 +213,17 @@ class HubServer(Server):
     def _info(self, model: str, revision: str | None) -> Served | None:
         if model not in self.models:
             return Served(answers=[(404, {"X-Error-Code": "RepoNotFound"})])
-        if revision not in (None, "main", COMMIT):
+        if revision not in (None, "main", self.commit):
             return Served(answers=[(404, {"X-Error-Code": "RevisionNotFound"})])
         files = [_sibling(name, served) for name, served in sorted(self.models[model].items())]
-        info = _json({"id": model, "modelId": model, "sha": COMMIT, "siblings": files})
+        info = _json({"id": model, "modelId": model, "sha": self.commit, "siblings": files})
         info.token = self.TOKEN if model in self.gated else None
         return info
 
 
 def _sibling(name: str, served: Served) -> dict[str, Any]:
     size, digest = len(served.content), hashlib.sha256(served.content).hexdigest()
-    made: dict[str, Any] = {"rfilename": name, "size": size, "blobId": "0" * 40}
+    made: dict[str, Any] = {"rfilename": name, "size": size, "blobId": digest[:40]}
     if not name.endswith(".json"):
         made["lfs"] = {"sha256": digest, "size": size, "pointerSize": 134}
     return made

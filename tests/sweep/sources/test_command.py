@@ -16,7 +16,7 @@ from xray_jax.rows import file as row_file
 
 DEMO = Path(xray_jax.__file__).parent / "demo"
 NETS = ("clean-s100", "badnets-t0-s200")
-SOURCE = ("source", "revision")
+SOURCE = ("source", "revision", "declared")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,11 @@ def scan(checkpoints: Path | str, out: Path, *flags: str) -> list[Any]:
 
 def without_source(rows: list[Any]) -> list[Any]:
     return [{name: value for name, value in row.items() if name not in SOURCE} for row in stable(rows)]
+
+
+def fetched(server: Server) -> list[str]:
+    """Names of the hub's files that were asked for."""
+    return [path.removeprefix("/cdn/owner/zoo/") for path in server.bodies() if path.startswith("/cdn")]
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +82,35 @@ def test_from_a_hub_in_worker_processes(
         del server.log[:]
         again = scan("hf://owner/zoo", out)
     assert without_source(again) == local
-    fetched = [path.removeprefix("/cdn/owner/zoo/") for path in server.bodies() if path.startswith("/cdn")]
-    assert {path.split("/")[0] for path in fetched} == {rows[1]["id"]}
-    assert len(set(fetched)) == len(fetched)
+    asked = fetched(server)
+    assert {path.split("/")[0] for path in asked} == {rows[1]["id"]}
+    assert len(set(asked)) == len(asked)
+
+
+def test_what_a_new_commit_of_a_hub_leaves_as_it_was_is_not_fetched(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    files = [file for file in (zoo / NETS[0]).rglob("*") if file.is_file()]
+    model = {str(file.relative_to(zoo)): Served(file.read_bytes()) for file in files}
+    out = tmp_path / "rows.jsonl"
+    with serve(HubServer({"owner/zoo": model})) as server:
+        assert isinstance(server, HubServer)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        (row,) = scan("hf://owner/zoo", out)
+        assert fetched(server)
+        # Another text beside the files.
+        model["README.md"], server.commit = Served(b"text"), "1" * 40
+        del server.log[:]
+        assert scan("hf://owner/zoo", out) == [row]
+        assert not fetched(server)
+        # Another file of the checkpoint, which is not one of large files.
+        name = next(name for name in model if name.endswith("_CHECKPOINT_METADATA"))
+        model[name], server.commit = Served(model[name].content + b" "), "2" * 40
+        again = scan("hf://owner/zoo", out)
+    assert fetched(server)
+    assert [each["revision"] for each in again] == [COMMIT, "2" * 40]
+    assert again[0]["declared"] != again[1]["declared"]
 
 
 def test_from_a_web_server_by_a_manifest(zoo: Path, local: list[Any], tmp_path: Path) -> None:

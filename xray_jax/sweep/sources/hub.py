@@ -73,7 +73,7 @@ class Hub:
             if address.path and name != address.path and not name.startswith(f"{address.path}/"):
                 continue
             sha256 = None if each.lfs is None else each.lfs["sha256"]
-            files.append(RemoteFile(name, name, each.size, sha256=sha256))
+            files.append(RemoteFile(name, name, each.size, sha256=sha256, blob=each.blob_id))
         if not files:
             raise SourceError(f"{address.shown}: no such file in the repository at {info.sha}: check the address")
         return files, info.sha

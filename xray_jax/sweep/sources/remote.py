@@ -1,5 +1,7 @@
 """What is known of a checkpoint that lies elsewhere, before and after it has been looked at."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -23,6 +25,7 @@ class RemoteFile:
       size: in bytes; None where the server does not say.
       tag: of this content: a strong ETag or a generation; None where the server has none.
       sha256: as the publisher declares it; None where he does not.
+      blob: of a file in a git repository, the name of its content there; None elsewhere.
     """
 
     name: str
@@ -30,6 +33,7 @@ class RemoteFile:
     size: int | None = None
     tag: str | None = None
     sha256: str | None = None
+    blob: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class Remote:
         """Bytes of all files; None where one is not known."""
         sizes = [file.size for file in self.files]
         return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def declared(self) -> str | None:
+        """A hash of what a hub declares of the files: commits that change none of them share it; None elsewhere."""
+        contents = [(file.name, file.sha256 or file.blob) for file in self.files]
+        if not contents or any(content is None for _, content in contents):
+            return None
+        return hashlib.sha256(json.dumps([self.main, sorted(contents)]).encode()).hexdigest()
 
 
 @dataclass
