@@ -11,7 +11,7 @@ from xray_jax.report.html.wording import ORDER, meaning
 from xray_jax.report.row_values import compared, kind_of_reason, number, statistics, text, total_seconds, whole
 from xray_jax.report.sentences import explanation, outcome
 from xray_jax.report.terminal_text import cut_end, printable
-from xray_jax.rows.row import BACKDOORED, ERROR, SKIPPED, SUSPECT, Row, is_backdoored, is_flagged
+from xray_jax.rows.row import BACKDOORED, ERROR, SKIPPED, SUSPECT, Row, is_backdoored, is_flagged, network
 
 _MOST_COLUMNS = 6
 _LONGEST_SENTENCE = 400
@@ -81,7 +81,7 @@ class Overview:
             "target": whole(row.get("target_label")) if is_flagged(row) else None,
             "p-value": None if against is None else against.p_value,
             "clean accuracy": number(row.get("clean_accuracy")),
-            "architecture": text(row.get("architecture")),
+            "architecture": None if row.get("architecture") is None else text(network(row["architecture"])),
             "data set": text(data_set),
             "truth": text(row["label"]),
             "reason": reason,
