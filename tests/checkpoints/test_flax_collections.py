@@ -106,3 +106,11 @@ def test_more_trees_than_networks_of_one_training_are_refused(tmp_path: Path) ->
     path = _save(tmp_path / "a.msgpack", {f"member{k}": TREE for k in range(9)})
     with pytest.raises(CheckpointError, match=r"9 trees with `params` \(member0, .*save the one to scan alone"):
         checkpoints.load(path)
+
+
+@pytest.mark.parametrize("second", [{"a.b": TREE}, {"a.b.c": TREE}])
+def test_names_that_run_into_each_other_are_refused(tmp_path: Path, second: dict[str, Any]) -> None:
+    """One network would take the other's arrays, and nobody would look at its own."""
+    path = _save(tmp_path / "a.msgpack", {"a": {"b": {"params": OTHER}}, **second})
+    with pytest.raises(CheckpointError, match="run into each other"):
+        checkpoints.load(path)

@@ -6,6 +6,7 @@ its numbers into allocations live here too.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -117,6 +118,14 @@ class Tensors:
     size: int = 0
     networks: tuple[str, ...] = ()
     own: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `CheckpointError`: an array could be of two networks by its name."""
+        for one, other in itertools.permutations(self.networks, 2):
+            if f"{other}.".startswith(f"{one}."):
+                raise CheckpointError(
+                    f"names of its networks, {one[:80]!r} and {other[:80]!r}, run into each other: rename one"
+                )
 
     def network(self, name: str) -> "Tensors":
         """One of several networks, as if it were alone in the file.

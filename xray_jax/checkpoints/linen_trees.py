@@ -45,6 +45,7 @@ def networks(arrays: Mapping[str, Array]) -> tuple[Mapping[str, Array], tuple[st
     if len(outers) > _MAX_NETWORKS:
         listed = ", ".join(_name(outer) for outer in outers[:_LISTED])
         raise CheckpointError(f"it holds {len(outers)} trees with `params` ({listed}, ...); save the one to scan alone")
+    names = tuple(map(_name, outers)) if len(outers) > 1 else ()
     kept: dict[str, Array] = {}
     used: set[str] = set()
     for outer in outers:
@@ -59,7 +60,6 @@ def networks(arrays: Mapping[str, Array]) -> tuple[Mapping[str, Array], tuple[st
     around = outers[0] if len(outers) == 1 else ""
     skipped = sorted({name.removeprefix(around).split("/")[0] for name in arrays.keys() - used})
     note = f"read of the tree: {' and '.join(_COLLECTIONS)}; not used: {', '.join(skipped[:_LISTED])}"
-    names = tuple(map(_name, outers)) if len(outers) > 1 else ()
     return kept, names, (note,) if skipped else ()
 
 

@@ -290,6 +290,8 @@ def test_several_classifiers_or_none_are_refused(save):
     deeper = {"a": {"b": torch.ones(2)}}
     with pytest.raises(CheckpointError, match="several entries hold tensors"):
         formats.read(save({"generator": deeper, "critic": deeper}))
+    with pytest.raises(CheckpointError, match=r"'net' and 'net\.b', run into each other"):
+        formats.read(save({"net": tiny_state_dict(), "net.b": tiny_state_dict()}))
 
 
 @pytest.mark.skipif(not FOREIGN.is_dir(), reason="the shared foreign checkpoints are not on this machine")
