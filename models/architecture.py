@@ -94,6 +94,8 @@ class Architecture:
         samples: each costs a compilation and queries; None when there are none.
       note: what is assumed of a network where weights do not show it, for rows; None with `variants` None.
       config: key of a config.json beside the weights -> field of the linen module that it gives.
+      assumed: key of a config.json -> the one value that all networks here have.
+      others: pattern of the names of networks that have the same weights and compute something else; "" is none.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Architecture:
     unusual: Callable[[nn.Module], tuple[tuple[nn.Module, ...], ...]] | None = None
     note: Callable[[nn.Module], str] | None = None
     config: Mapping[str, str] = field(default_factory=dict)
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    others: str = ""
 
 
 def count_children(shapes: Shapes, prefix: str) -> int:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes, dim
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Shape, Shapes, dim
 from xray_jax.models.mbconv import (
     SAME_EPSILON,
     ConvNorm,
@@ -68,6 +68,11 @@ def _narrowed(blocks: tuple[Block, ...], factor: float) -> tuple[Block, ...]:
     )
 
 
+_HEAD_ACTIVATIONS = {"hard_swish": nn.hard_swish, "relu": nn.relu}
+_PUBLISHED_HIDDEN = (0, 1024, 1280)
+_TIMM_EPSILON = 1e-5
+
+
 class MobileNetV3(nn.Module):
     """`apply(variables, images[B, H, W, C]) -> logits[B, num_classes]`.
 
@@ -80,6 +85,7 @@ class MobileNetV3(nn.Module):
       epsilon: of all norms; 1e-5 in timm.
       same: padded as TensorFlow does, and with its epsilon, 1e-3.
       stem_stride: of the stem, whose published stride is 2.
+      head_activation: behind the linear layer before the last one, "hard_swish" or "relu".
     """
 
     num_classes: int = 10
@@ -90,6 +96,7 @@ class MobileNetV3(nn.Module):
     epsilon: float = 1e-3
     same: bool = False
     stem_stride: int = 2
+    head_activation: str = "hard_swish"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -114,7 +121,7 @@ class MobileNetV3(nn.Module):
         last = ConvNorm(self.last_width, 1, 1, 1, epsilon, nn.hard_swish, name=f"features.{len(self.blocks) + 1}")
         x = layers.average(last(x, train))
         if self.hidden:
-            x = nn.hard_swish(nn.Dense(self.hidden, name="classifier.0")(x))
+            x = _HEAD_ACTIVATIONS[self.head_activation](nn.Dense(self.hidden, name="classifier.0")(x))
         return nn.Dense(self.num_classes, name="classifier.3")(x)
 
 
@@ -139,7 +146,27 @@ def infer(shapes: Shapes) -> Inferred | None:
         last_width=dim(shapes, f"features.{len(table) + 1}.0.weight"),
         hidden=dim(shapes, "classifier.0.weight"),
     )
-    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (padding_note(module),))
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (note(module),))
+
+
+def note(module: nn.Module) -> str:
+    """What is assumed of a `MobileNetV3`, for rows."""
+    assert isinstance(module, MobileNetV3)
+    said = padding_note(module)
+    if module.hidden in _PUBLISHED_HIDDEN:
+        return said
+    return f"{said}; {module.head_activation.replace('_', ' ')} between its last two layers"
+
+
+def variants(module: nn.Module, own: Shape, shown: Shape, usual: bool = False) -> tuple[tuple[nn.Module, ...], ...]:
+    """Padding, of timm's networks; and what lies between the last two layers, where these are somebody's own."""
+    assert isinstance(module, MobileNetV3)
+    axes: tuple[tuple[nn.Module, ...], ...] = ()
+    if module.same or module.epsilon == _TIMM_EPSILON:
+        axes += padding_variants(module, own, shown, usual)
+    if module.hidden not in _PUBLISHED_HIDDEN:
+        axes += (tuple(module.clone(head_activation=each) for each in _HEAD_ACTIVATIONS),)
+    return axes
 
 
 def _timm(stage_sizes: tuple[int, ...], table: tuple[Block, ...]) -> Naming:
@@ -163,7 +190,7 @@ def _timm(stage_sizes: tuple[int, ...], table: tuple[Block, ...]) -> Naming:
         (r"^classifier\.(weight|bias)$", r"classifier.3.\1"),
         (r"^conv_head\.", "classifier.0."),
     ]
-    return Naming("timm", tuple(renames), fields=(("epsilon", 1e-5),))
+    return Naming("timm", tuple(renames), fields=(("epsilon", _TIMM_EPSILON),))
 
 
 ARCHITECTURE = Architecture(
@@ -171,8 +198,8 @@ ARCHITECTURE = Architecture(
     presets={
         "mobilenet_v3_large": MobileNetV3,
         "mobilenet_v3_small": _SMALL_NET,
-        "tf_mobilenetv3_large_100": partial(MobileNetV3, epsilon=1e-5, same=True),
-        "tf_mobilenetv3_small_100": partial(_SMALL_NET, epsilon=1e-5, same=True),
+        "tf_mobilenetv3_large_100": partial(MobileNetV3, epsilon=_TIMM_EPSILON, same=True),
+        "tf_mobilenetv3_small_100": partial(_SMALL_NET, epsilon=_TIMM_EPSILON, same=True),
         # A fifth of the widths: what CPUs train by the dozen. The classifier, which holds most weights, is a tenth.
         "mobilenet_v3_large_x0_2": partial(
             MobileNetV3, stem_width=4, blocks=_narrowed(_LARGE, 0.2), last_width=192, hidden=128
@@ -181,14 +208,8 @@ ARCHITECTURE = Architecture(
     infer=infer,
     input_shape=(32, 32, 3),
     head="classifier.3",
-    namings=(
-        # In front of timm's, which has the same name for its last layer, and other norms.
-        Naming("torchvision, one linear layer", ((r"^classifier\.(weight|bias)$", r"classifier.3.\1"),)),
-        _timm((1, 2, 3, 4, 2, 3), _LARGE),
-        _timm((1, 2, 3, 2, 3), _SMALL),
-    ),
-    variants=padding_variants,
-    open_namings=("timm",),
+    namings=(_timm((1, 2, 3, 4, 2, 3), _LARGE), _timm((1, 2, 3, 2, 3), _SMALL)),
+    variants=variants,
     unusual=unusual_stems,
-    note=padding_note,
+    note=note,
 )

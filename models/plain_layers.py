@@ -71,14 +71,21 @@ def read(shapes: Shapes) -> Chain | None:
     found = {name: shape for key, shape in shapes.items() if (name := key.removesuffix(".weight")) != key}
     if not found or len(found) > MAX_LAYERS or _adds(found):
         return None
-    for names in (list(found), sorted(found, key=_natural)):
+    orders = [list(found), sorted(found, key=_natural)]
+    # In a file that sorts its names, 10 comes behind 1.
+    for names in orders[::-1] if orders[0] == sorted(found) else orders:
         if chain := _chain(names, shapes):
             return chain
     return None
 
 
 def _adds(found: Shapes) -> bool:
-    """Whether names say of convolutions that give what they take, together, that this is added to what they give."""
+    """Whether names say of convolutions that give what they take, together, that this is added to what they give.
+
+    Or say nothing but that they are several groups of the same names, each of which gives what it takes.
+    """
+    if _repeat(found):
+        return True
     groups: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
     for name in sorted(found, key=_natural):
         parts = name.split(".")
@@ -86,6 +93,21 @@ def _adds(found: Shapes) -> bool:
         if marked and len(found[name]) == 4:
             groups.setdefault(tuple(parts[: marked[-1] + 1]), []).append(found[name])
     return any(kernels[0][1] == kernels[-1][0] for kernels in groups.values())
+
+
+def _repeat(found: Shapes) -> bool:
+    groups: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name in sorted(found, key=_natural):
+        parent, _, own = name.rpartition(".")
+        if len(found[name]) == 4:
+            groups.setdefault(parent, {})[own] = found[name]
+    several = [group for group in groups.values() if len(group) > 1]
+    kernels = [list(group.values()) for group in several]
+    return (
+        len(several) > 1
+        and all(group.keys() == several[0].keys() for group in several)
+        and all(group[0][1] == group[-1][0] for group in kernels)
+    )
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -308,6 +308,9 @@ ARCHITECTURE = Architecture(
     note=note,
     input_shape=(32, 32, 3),
     head="fc",
+    assumed={"hidden_act": "relu", "downsample_in_bottleneck": False},
+    # timm's with pools against aliasing.
+    others=r"resne[tx]t?(aa|blur)\d",
     namings=(
         Naming("torchvision, with gates", gates.RENAMES),
         Naming("pytorch-cifar: linear, shortcut", _KUANGLIU),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xray_jax.checkpoints import stored_metadata
-from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.contents import CONFIG, CheckpointError, Tensors
 from xray_jax.checkpoints.recognition import recognise
 from xray_jax.models import build, expected_shapes, published
 
@@ -77,3 +77,25 @@ def test_names_that_are_unknown_here_are_called_so() -> None:
         note for note in recognise(Tensors(RESNET, metadata={"model_name": "vgg16"})).notes if "calls itself" in note
     )
     assert note == "the file calls itself 'vgg16', which does not fit its weights: recognised from them instead"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "what"),
+    [
+        ({"model_name": "resnetaa50.a1h_in1k"}, "name 'resnetaa50.a1h_in1k'"),
+        ({"model_name": "seresnextaa101d_32x8d"}, "name 'seresnextaa101d_32x8d'"),
+        ({"model_name": "resnetblur18"}, "name 'resnetblur18'"),
+        ({CONFIG: {"hidden_act": "gelu"}}, "hidden_act 'gelu'"),
+        ({CONFIG: {"hidden_act": "relu", "downsample_in_bottleneck": True}}, "downsample_in_bottleneck 'True'"),
+    ],
+)
+def test_another_network_of_the_same_weights_is_refused(metadata: dict[str, Any], what: str) -> None:
+    with pytest.raises(CheckpointError, match=f"weights are those of a resnet, but it says {what}, which is another"):
+        recognise(Tensors(RESNET, metadata=metadata))
+    # Who says otherwise knows better.
+    assert recognise(Tensors(RESNET, metadata=metadata), architecture="resnet").name.startswith("resnet")
+
+
+@pytest.mark.parametrize("metadata", [{"model_name": "resnet50d"}, {CONFIG: {"hidden_act": "relu"}}])
+def test_what_a_resnet_says_of_itself_is_no_other_network(metadata: dict[str, Any]) -> None:
+    assert recognise(Tensors(RESNET, metadata=metadata)).name.startswith("resnet")

@@ -195,6 +195,25 @@ def test_a_msgpack_array_in_an_array(watch, tmp_path):
     refused("msgpack", nested(2000), "more than 64 levels", watch, tmp_path)
 
 
+def msgpack(leaf: bytes) -> bytes:
+    return b"\x81\xa6params" + leaf
+
+
+def test_a_msgpack_array_whose_length_is_true(watch, tmp_path):
+    triple = b"\x93\x91\xc3\xa7float32\xc4\x04" + bytes(4)
+    refused("msgpack", msgpack(b"\xc7" + bytes((len(triple), 1)) + triple), "an array of shape", watch, tmp_path)
+
+
+CHUNKED = b"\x83\xb9__msgpack_chunked_array__\xc3"
+
+
+@pytest.mark.parametrize("chunks", [b"\x80", b"\x81\xa10\x01", b"\x81\xa11\x90"])
+@pytest.mark.parametrize("shape", [b"\x80", b"\x81\xa10\xc3", b"\x81\xa11\x01"])
+def test_msgpack_chunks_that_are_none(chunks, shape, watch, tmp_path):
+    leaf = CHUNKED + b"\xa6chunks" + chunks + b"\xa5shape" + shape
+    refused("msgpack", msgpack(leaf), "chunks are no flat arrays", watch, tmp_path)
+
+
 @pytest.mark.parametrize(
     "config", [{"id2label": 3}, {"label_names": "abc"}, {"architectures": {"a": 1}}, {"image_size": True}]
 )

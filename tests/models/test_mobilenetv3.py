@@ -1,8 +1,18 @@
+import numpy as np
 import pytest
 from torch import nn
 
-from tests.oracles.compare import assert_recognised, assert_same_logits, renamed, state_dict
+from tests.oracles.compare import (
+    assert_recognised,
+    assert_same_logits,
+    randomised,
+    renamed,
+    state_dict,
+    torch_logits,
+)
 from tests.oracles.mobile import MobileNetV3
+from xray_jax.checkpoints.contents import Tensors
+from xray_jax.checkpoints.recognition import recognise
 from xray_jax.models.mobilenetv3 import ARCHITECTURE
 
 LARGE = [
@@ -66,7 +76,7 @@ def test_other_widths_under_the_names_of_timm() -> None:
 
 def test_names_of_timms_large_net() -> None:
     keys = state_dict(MobileNetV3(LARGE, 16, 960, 1280))
-    names, naming = timm_names(LARGE, (1, 2, 3, 4, 2, 3)), ARCHITECTURE.namings[1]
+    names, naming = timm_names(LARGE, (1, 2, 3, 4, 2, 3)), ARCHITECTURE.namings[0]
     assert {key: naming.rename(renamed(key, names)) for key in keys} == {key: key for key in keys}
     assert renamed("features.5.block.2.fc1.weight", names) == "blocks.2.1.se.conv_reduce.weight"
 
@@ -77,3 +87,20 @@ def test_a_classifier_without_its_hidden_layer(head: nn.Module) -> None:
     network.classifier = head
     found = assert_same_logits(network, (40, 40, 3), expected="mobilenetv3")
     assert (found.num_classes, found.module.hidden) == (5, 0)
+
+
+def test_what_lies_between_the_last_two_layers_is_open_where_they_are_somebodys_own() -> None:
+    network = MobileNetV3([(8, max(e // 4, 8), k, s // 4, h, t) for _, e, k, s, h, t in SMALL], 8, 30, 20)
+    network.classifier[1] = nn.ReLU()
+    found = recognise(Tensors(state_dict(randomised(network))))
+    assert found.variants is not None
+    ((first, second),) = found.variants.alternatives(found.module, (40, 40, 3))
+    assert (first, second.head_activation) == (found.module, "relu")
+    assert found.notes[-1].endswith("hard swish between its last two layers")
+    images = np.random.default_rng(0).normal(size=(2, 40, 40, 3)).astype(np.float32)
+    wanted = torch_logits(network, images)
+    np.testing.assert_allclose(second.apply(found.variables, images), wanted, atol=1e-4 * np.abs(wanted).max())
+    # Published widths leave nothing open.
+    own = recognise(Tensors(state_dict(MobileNetV3(SMALL, 16, 576, 1024))))
+    assert own.variants is not None
+    assert own.variants.alternatives(own.module, (32, 32, 3)) == ()

@@ -3,7 +3,7 @@ import pytest
 from torch import nn
 
 from tests.oracles.compare import assert_same_logits, randomised, state_dict, torch_logits
-from tests.oracles.plain import PlainCNN, SequentialBadNet
+from tests.oracles.plain import PlainCNN, PlainMLP, SequentialBadNet
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.checkpoints.recognition import recognise
 from xray_jax.models import plain
@@ -94,3 +94,13 @@ def test_what_makes_images_is_no_classifier() -> None:
     network = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 8), nn.ReLU(), conv(8, 3, 1))
     with pytest.raises(CheckpointError, match="no known architecture"):
         recognise(Tensors(state_dict(network)))
+
+
+def test_layers_of_one_width_are_in_their_order_though_a_file_sorts_their_names() -> None:
+    """Where 10 comes behind 1, as in safetensors."""
+    widths = {f"fc{number}": (12, 12) for number in range(2, 12)}
+    network = randomised(PlainMLP({"fc1": (64, 12), **widths, "out": (12, 10)}))
+    found = recognise(Tensors(dict(sorted(state_dict(network).items()))))
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    wanted = torch_logits(network, images)
+    np.testing.assert_allclose(found.module.apply(found.variables, images), wanted, atol=1e-4 * np.abs(wanted).max())

@@ -41,7 +41,16 @@ FLAT = _holder(conv1=_conv(3, 4), res1_conv1=_conv(4, 4), res1_conv2=_conv(4, 4)
 ONE_BLOCK = _holder(stem=_conv(3, 4), skip_block=_holder(first=_conv(4, 6), second=_conv(6, 4)), fc=nn.Linear(4, 10))
 
 
-@pytest.mark.parametrize("network", [PAIRS, SEQUENCE, FLAT, ONE_BLOCK])
+def _block(inside: int, outside: int) -> nn.Module:
+    return _holder(conv1=_conv(inside, outside)[0], conv2=_conv(outside, outside)[0])
+
+
+# Nothing but the repetition tells of additions.
+BLOCKS = _holder(stem=_conv(3, 4), block1=_block(4, 4), block2=_block(4, 4), fc=nn.Linear(4, 10))
+SEQUENTIAL = _holder(stem=_conv(3, 4), blocks=nn.Sequential(*(_block(4, 4) for _ in range(3))), fc=nn.Linear(4, 10))
+
+
+@pytest.mark.parametrize("network", [PAIRS, SEQUENCE, FLAT, ONE_BLOCK, BLOCKS, SEQUENTIAL])
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])
 def test_chains_with_additions_are_refused(network: nn.Module, prefix: str) -> None:
     arrays = {prefix + key: array for key, array in state_dict(network).items()}
@@ -69,3 +78,8 @@ def test_chains_without_additions_open(names: tuple[str, str]) -> None:
     arrays = {f"{convs.format(n)}.weight": np.ones((*shape, 3, 3), np.float32) for n, shape in PLAIN.items()}
     found = recognise(Tensors({**arrays, f"{last}.weight": np.ones((10, 6 * 64), np.float32)}))
     assert found.name.startswith("plain:")
+
+
+def test_blocks_of_growing_width_are_a_chain() -> None:
+    network = _holder(block1=_block(3, 4), block2=_block(4, 8), block3=_block(8, 8), fc=nn.Linear(8, 10))
+    assert recognise(Tensors(state_dict(network))).name.startswith("plain:")

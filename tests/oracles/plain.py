@@ -94,3 +94,19 @@ class SequentialBadNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc2(self.fc1(self.conv2(self.conv1(x)).flatten(1)))
+
+
+class PlainMLP(nn.Module):
+    """Linear layers under given names, ReLU between them."""
+
+    def __init__(self, layers: dict[str, tuple[int, int]]) -> None:
+        super().__init__()
+        self.names = list(layers)
+        for name, (inside, outside) in layers.items():
+            self.add_module(name, nn.Linear(inside, outside))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        for name in self.names[:-1]:
+            x = torch.relu(self.get_submodule(name)(x))
+        return self.get_submodule(self.names[-1])(x)

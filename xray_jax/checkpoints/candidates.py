@@ -154,18 +154,24 @@ def candidates(
 
 
 def _renamed(tensors: published.Tensors, naming: Naming) -> tuple[published.Tensors, tuple[str, ...]] | None:
-    """(tensors under this package's names, keys of layers that are never called); None where two keys become one."""
+    """(tensors under this package's names, keys of layers that are never called); None where the naming is another's.
+
+    Two keys that become one are another's, and so is a naming that says what weights do not show and renames a single
+    layer here: the last one, which people call as they like.
+    """
     renamed: dict[str, published.Tensor] = {}
-    uncalled = []
+    uncalled, layers = [], set()
     for key, tensor in tensors.items():
         name = naming.rename(key)
+        if name != key:
+            layers.add(key.rpartition(".")[0])
         if naming.drops(name):
             uncalled.append(key)
         elif name in renamed:
             return None
         else:
             renamed[name] = tensor
-    return renamed, tuple(uncalled)
+    return None if naming.fields and len(layers) == 1 else (renamed, tuple(uncalled))
 
 
 def _inferred(family: Architecture, preset: Any, shapes: Shapes, num_classes: int | None) -> Iterator[Inferred]:

@@ -101,12 +101,32 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             found = []
         if found and found[-1].mismatch is None:
             chosen = found[-1]
+            if architecture is None:
+                _refuse_another(chosen.family, named, config or {})
             if asked != architecture and not tensors.own:
                 # What a file calls itself is no word on what weights leave open.
                 chosen = chosen._replace(preset="")
             return _read(chosen, num_classes, notes)
         notes += (f"the file calls itself {asked!r}, {_why_not(asked)}",)
     raise CheckpointError(unrecognised.message(seen, found, architecture, tensors.layout))
+
+
+def _refuse_another(family: Architecture, named: str | None, config: Mapping[str, Any]) -> None:
+    """Refuses weights of which the file says that another network computes with them.
+
+    Raises:
+      CheckpointError: saying which.
+    """
+    said = [
+        f"{key} {str(config[key])[:80]!r}" for key, value in family.assumed.items() if config.get(key, value) != value
+    ]
+    if family.others and named is not None and re.search(family.others, named):
+        said.append(f"name {named[:80]!r}")
+    if said:
+        raise CheckpointError(
+            f"its weights are those of a {family.name}, but it says {', '.join(said)}, which is another network, not "
+            "known here: export it to ONNX, or name the network to read it as (--architecture)"
+        )
 
 
 def _with_new_heads(found: list[Candidate]) -> list[Candidate]:

@@ -152,9 +152,7 @@ def _array(body: memoryview, depth: int) -> np.ndarray:
     dtype = _DTYPES.get("bfloat16" if name == "V2" else name) if isinstance(name, str) else None
     if dtype is None:
         raise CheckpointError(f"an array has the dtype {str(name)[:40]!r}; known: {', '.join(_DTYPES)}")
-    if not isinstance(raw, memoryview) or not isinstance(shape, list) or any(
-        not isinstance(n, int) or n < 0 for n in shape
-    ):  # fmt: skip
+    if not isinstance(raw, memoryview) or not isinstance(shape, list) or not _are_sizes(shape):
         raise CheckpointError(f"an array of shape {str(shape)[:80]} has no bytes: damaged")
     return np.frombuffer(raw, dtype).reshape(shape)
 
@@ -164,5 +162,13 @@ def _join_chunks(entries: Mapping[str, Any]) -> np.ndarray:
     chunks, shape = entries.get("chunks"), entries.get("shape")
     if not isinstance(chunks, Mapping) or not isinstance(shape, Mapping):
         raise CheckpointError("a chunked array lacks its chunks or its shape: damaged")
-    parts = [chunks[str(k)] for k in range(len(chunks))]
-    return np.concatenate([np.asarray(part) for part in parts]).reshape([shape[str(k)] for k in range(len(shape))])
+    parts: list[Any] = [chunks.get(str(k)) for k in range(len(chunks))]
+    sizes: list[Any] = [shape.get(str(k)) for k in range(len(shape))]
+    if not parts or not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts) or not _are_sizes(sizes):
+        raise CheckpointError("a chunked array's chunks are no flat arrays, or its shape is none: damaged")
+    return np.concatenate(parts).reshape(sizes)
+
+
+def _are_sizes(shape: list[Any]) -> bool:
+    # A bool is an int to Python, and no size to numpy.
+    return all(type(length) is int and length >= 0 for length in shape)
