@@ -1,7 +1,7 @@
 """EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming; others are renamed.
 
 EfficientNet-PyTorch and Hugging Face count the blocks through, without stages: which they belong to follows from how
-many there are. Both pad as TensorFlow does.
+many there are. Both pad images of any size as TensorFlow pads those of the size that the network was published for.
 """
 
 import math
@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from xray_jax.models import layers
-from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, count_children, dim
+from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shape, Shapes, count_children, dim
 from xray_jax.models.mbconv import (
     PARTS,
     SAME_EPSILON,
@@ -53,6 +53,7 @@ class EfficientNet(nn.Module):
       epsilon: of all norms; torchvision has 1e-3 in B5 to B7.
       same: padded as TensorFlow does, and with its epsilon, 1e-3.
       flat: blocks are counted through, and their parts have names.
+      padded_for: side of the images that all are padded for when `same`; 0 is their own.
       stem_stride: of the stem, whose published stride is 2.
     """
 
@@ -63,14 +64,18 @@ class EfficientNet(nn.Module):
     epsilon: float = 1e-5
     same: bool = False
     flat: bool = False
+    padded_for: int = 0
     stem_stride: int = 2
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         epsilon = SAME_EPSILON if self.same else self.epsilon
-        stem = ConvNorm(self.stem_width, 3, self.stem_stride, 1, epsilon, nn.silu, self.same, name="features.0")
+        shape, side = x.shape, self.padded_for
+        conv = partial(ConvNorm, epsilon=epsilon, activation=nn.silu)
+        stem = conv(self.stem_width, 3, self.stem_stride, same=self.same, padded_for=side, name="features.0")
         x = stem(x, train)
-        before = 0
+        # Who gives the stem another stride leaves the layers behind it as they were padded.
+        before, side = 0, _halved(side)
         for stage, blocks in enumerate(self.stages, 1):
             for number, (width, expanded, kernel, squeezed, stride) in enumerate(blocks):
                 block = silu_residual(
@@ -81,14 +86,23 @@ class EfficientNet(nn.Module):
                     squeezed,
                     epsilon=epsilon,
                     same=self.same,
+                    padded_for=side,
                     named=self.flat,
                     name=f"blocks.{before + number}" if self.flat else f"features.{stage}.{number}",
                 )
                 x = block(x, train)
+                side = side if stride == 1 else _halved(side)
             before += len(blocks)
-        last = ConvNorm(self.last_width, 1, 1, 1, epsilon, nn.silu, name=f"features.{len(self.stages) + 1}")
+        if not x.size:
+            raise ValueError(f"images of {shape[1:3]} are too small for padding that is for {self.padded_for} pixels")
+        last = conv(self.last_width, 1, name=f"features.{len(self.stages) + 1}")
         x = layers.average(last(x, train))
         return nn.Dense(self.num_classes, name="classifier.1")(x)
+
+
+def _halved(side: int, times: int = 1) -> int:
+    """A side behind so many layers of stride 2."""
+    return -(-side // 2**times)
 
 
 def _divisible(width: float) -> int:
@@ -115,12 +129,15 @@ _PRESETS = {
     for number, scale in enumerate(_SCALES)
 }
 
+_SIDES = dict(zip(_PRESETS, (224, 240, 260, 300, 380, 456, 528, 600), strict=True))
+"""Of the images that each was published for."""
+
 _DEPTHS = {sum(sizes): sizes for sizes in (tuple(map(len, p.keywords["stages"])) for p in _PRESETS.values())}
 """Blocks in all -> blocks of each stage."""
 
 
 def infer(shapes: Shapes) -> Inferred | None:
-    """Reads all sizes; strides are those of the paper's stages, and the norms' epsilon that of the preset."""
+    """Reads all sizes; strides are those of the paper's stages; epsilon and side are those of the preset, or of B0."""
     flat = "blocks.0.block.depthwise.0.weight" in shapes
     # Version 2 has larger kernels there.
     staged = dim(shapes, "features.2.0.block.0.0.weight", 2) == 1
@@ -139,18 +156,40 @@ def infer(shapes: Shapes) -> Inferred | None:
         tuple((*read_block(shapes, name), stride if n == 0 else 1) for n, name in enumerate(blocks))
         for (_, _, stride, _, _), blocks in zip(_STAGES, names, strict=True)
     )
+    preset = next((name for name in _PRESETS if _PRESETS[name].keywords["stages"] == stages), "efficientnet_b0")
     module = EfficientNet(
         num_classes=dim(shapes, "classifier.1.weight"),
         stem_width=dim(shapes, "features.0.0.weight"),
         stages=stages,
         flat=flat,
         last_width=dim(shapes, f"features.{len(_STAGES) + 1}.0.weight"),
+        epsilon=_PRESETS[preset].keywords["epsilon"],
+        padded_for=_SIDES[preset] if flat else 0,
     )
-    for preset in _PRESETS.values():
-        published = preset(num_classes=module.num_classes)
-        if published.stages == module.stages:
-            module = module.clone(epsilon=published.epsilon)
-    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (padding_note(module),))
+    return Inferred(module, (32, 32, dim(shapes, "features.0.0.weight", 1)), (note(module),))
+
+
+def note(module: nn.Module) -> str:
+    """What is assumed of an `EfficientNet`, for rows."""
+    assert isinstance(module, EfficientNet)
+    if not (module.same and module.padded_for):
+        return padding_note(module)
+    return f"{padding_note(module)} for images of {module.padded_for} pixels a side, at every size"
+
+
+def variants(module: nn.Module, own: Shape, shown: Shape, usual: bool = False) -> tuple[tuple[nn.Module, ...], ...]:
+    """Torch's padding or TensorFlow's; where blocks are counted through, that for one side or by the images' own."""
+    assert isinstance(module, EfficientNet)
+    if not module.flat:
+        return padding_variants(module, own, shown, usual)
+    if not module.padded_for or all(_odd(side) == _odd(module.padded_for) for side in shown[:2]):
+        return ()
+    return ((module, module.clone(padded_for=0)),)
+
+
+def _odd(side: int) -> list[bool]:
+    """Whether the side is odd in front of each layer of stride 2, all that padding depends on."""
+    return [_halved(side, times) % 2 == 1 for times in range(5)]
 
 
 _TIMM = (
@@ -228,9 +267,10 @@ ARCHITECTURE = Architecture(
         Naming("EfficientNet-PyTorch", _EFFICIENTNET_PYTORCH, fields=_SAME),
         Naming("Hugging Face", _HUGGING_FACE, fields=_SAME),
     ),
-    variants=padding_variants,
-    # timm has networks of its own and those that it took from TensorFlow, as `tf_efficientnet_b0`.
-    open_namings=("timm",),
+    variants=variants,
+    # timm has networks of its own and those that it took from TensorFlow, as `tf_efficientnet_b0`;
+    # EfficientNet-PyTorch takes an `image_size` to pad for, or None.
+    open_namings=("timm", "EfficientNet-PyTorch"),
     unusual=unusual_stems,
-    note=padding_note,
+    note=note,
 )

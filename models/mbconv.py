@@ -32,6 +32,7 @@ class ConvNorm(nn.Module):
       epsilon: of the norm.
       activation: None is none.
       same: padded as TensorFlow does, on a stride of 2 more below and to the right.
+      padded_for: side of the images that it is padded for when `same`, whatever they have; 0 is their own.
     """
 
     width: int
@@ -41,14 +42,17 @@ class ConvNorm(nn.Module):
     epsilon: float = 1e-5
     activation: Function | None = None
     same: bool = False
+    padded_for: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        kernel, strides = (self.kernel, self.kernel), (self.stride, self.stride)
+        sides = (self.padded_for, self.padded_for) if self.padded_for else x.shape[1:3]
         x = nn.Conv(
             self.width,
-            (self.kernel, self.kernel),
-            self.stride,
-            padding="SAME" if self.same else self.kernel // 2,
+            kernel,
+            strides,
+            padding=jax.lax.padtype_to_pads(sides, kernel, strides, "SAME") if self.same else self.kernel // 2,
             feature_group_count=self.groups,
             use_bias=False,
             name="0",
@@ -95,6 +99,7 @@ class InvertedResidual(nn.Module):
       gate: of the squeeze-excitation, to [0, 1].
       epsilon: of the norms.
       same: padded as TensorFlow does.
+      padded_for: side of the images that the depthwise convolution is padded for when `same`; 0 is their own.
       named: its parts are called by `PARTS`, not by numbers.
     """
 
@@ -108,6 +113,7 @@ class InvertedResidual(nn.Module):
     gate: Function
     epsilon: float
     same: bool = False
+    padded_for: int = 0
     named: bool = False
 
     @nn.compact
@@ -126,6 +132,7 @@ class InvertedResidual(nn.Module):
             self.expanded,
             activation=self.activation,
             same=self.same,
+            padded_for=self.padded_for,
             name=names["depthwise"],
         )
         out = depthwise(out, train)

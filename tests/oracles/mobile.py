@@ -1,5 +1,6 @@
 """MobileNetV3 and EfficientNet as torchvision has them: the same block, other activations, gates and epsilons."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -91,3 +92,26 @@ class EfficientNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+def pad_for(network: EfficientNet, side: int | None) -> EfficientNet:
+    """Pads as EfficientNet-PyTorch does: at every size as "SAME" pads images of `side`; None is by their own size."""
+
+    def widths(kernel: int, side: int) -> list[int]:
+        pad = max((math.ceil(side / 2) - 1) * 2 + kernel - side, 0)
+        return [pad // 2, pad - pad // 2]
+
+    def padded(conv: nn.Conv2d, side: int | None) -> None:
+        def before(_: nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
+            height, width = (side, side) if side else images[0].shape[2:]
+            kernel = conv.kernel_size[0]
+            return F.pad(images[0], widths(kernel, width) + widths(kernel, height))
+
+        conv.padding = (0, 0)
+        conv.register_forward_pre_hook(before)
+
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv2d) and conv.stride == (2, 2):
+            padded(conv, side)
+            side = math.ceil(side / 2) if side else None
+    return network
