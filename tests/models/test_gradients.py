@@ -51,7 +51,10 @@ NETWORKS: dict[str, list[nn.Module]] = {
         ResNet9(3, (4, 6, 6, 4), strided=True, pool_after=(3,), head="avg", activation="celu"),
         NewHead(ResNet9(6, (4, 4, 6, 6), pool="avg"), (Layer("fc", 3),), "norm", "tanh"),
     ],
-    "wideresnet": [WideResNet(3, (1, 1), (4, 4, 8))],
+    "wideresnet": [
+        WideResNet(3, (1, 1), (4, 4, 8)),
+        WideResNet(3, (1, 1), (4, 6, 8), "leaky_relu", raw=True, bias=True, epsilon=1e-3),
+    ],
     "vgg": [VGG(3, (4, "M", 8, "M"), hidden=(8,)), VGG(3, (4, "M"), "after", "elu", True, ())],
     "alexnet": [AlexNet(3, (4, 6, 6, 6, 6), ()), AlexNet(3, (4, 6, 6, 6, 6), (8, 8))],
     "squeezenet": [SqueezeNet(3, 4, 3, ((3, 2, 4, 6), (5, 2, 4, 4)))],
