@@ -1,7 +1,8 @@
 """DenseNet (Huang et al. 2016, arXiv:1608.06993): torchvision's form and naming, which timm shares, and the CIFAR form.
 
 The CIFAR form has a 3x3 stem, mostly three blocks, and comes under hand-written names. pytorch-cifar puts the new
-channels before the old ones; pytorch-cifar100 has no ReLU in its transitions.
+channels before the old ones; pytorch-cifar100 has no ReLU in its transitions; PyTorch_CIFAR10 has torchvision's names,
+and its max pool behind the 3x3 stem.
 """
 
 import re
@@ -13,6 +14,9 @@ import jax.numpy as jnp
 
 from xray_jax.models import layers
 from xray_jax.models.architecture import Architecture, Inferred, Naming, Renames, Shapes, dim
+
+_POOLED = {"imagenet": "stride 2 and a max pool", "cifar-pool": "stride 1 and a max pool"}
+"""Stems with a max pool, and what is assumed of them."""
 
 
 class DenseLayer(nn.Module):
@@ -46,7 +50,8 @@ class DenseNet(nn.Module):
       growth: channels that each layer adds.
       bottleneck: channels of its 1x1 convolution; 0 without one.
       stem_width: channels of the stem.
-      stem: "imagenet": 7x7, stride 2, a norm, then a max pool; "cifar": 3x3, stride 1, neither; "cifar-norm": a norm.
+      stem: "imagenet": 7x7, stride 2, a norm, then a max pool; "cifar": 3x3, stride 1, neither; "cifar-norm": a norm;
+        "cifar-pool": both.
       halved: transitions halve the width too.
       newest_first: a layer's channels come before those it was given.
       transition_relu: transitions have a ReLU behind their norm.
@@ -73,7 +78,7 @@ class DenseNet(nn.Module):
         x = stem(x)
         if self.stem != "cifar":
             x = nn.relu(norm(name="features.norm0")(x))
-        if self.stem == "imagenet":
+        if self.stem in _POOLED:
             x = layers.max_pool(x, 3, 2, padding=1)
         for block, size in enumerate(self.block_sizes, 1):
             for layer in range(1, size + 1):
@@ -122,7 +127,7 @@ def note(module: nn.Module) -> str:
     assert isinstance(module, DenseNet)
     where = "before" if module.newest_first else "behind"
     relu = "a" if module.transition_relu else "no"
-    stem = "stride 2 and a max pool" if module.stem == "imagenet" else "stride 1, no pool"
+    stem = _POOLED.get(module.stem, "stride 1, no pool")
     return (
         f"assumed, weights do not show it: each layer's channels come {where} those it was given, "
         f"{relu} ReLU in the transitions, the stem has {stem}"
@@ -132,15 +137,19 @@ def note(module: nn.Module) -> str:
 def variants(
     module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int], usual: bool = False
 ) -> tuple[tuple[nn.Module, ...], ...]:
-    """The order of the channels and the transitions' ReLU, in the CIFAR form, which everybody writes anew."""
+    """The stem's pool, the order of the channels and the transitions' ReLU, in the CIFAR form, written anew by many."""
     assert isinstance(module, DenseNet)
     if module.stem == "imagenet":
         return ()
     orders = (module.newest_first, not module.newest_first)
-    return (
+    written = (
         tuple(module.clone(newest_first=order) for order in orders),
         tuple(module.clone(transition_relu=relu) for relu in (module.transition_relu, not module.transition_relu)),
     )
+    if module.stem == "cifar":
+        return written
+    # Asked first: whoever kept torchvision's norm behind the stem mostly kept its order and transitions, too.
+    return (tuple(module.clone(stem=stem) for stem in ("cifar-norm", "cifar-pool")), *written)
 
 
 def _counted_from_0(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.oracles.compare import assert_same_logits, randomised, state_dict
+from tests.oracles.compare import assert_same_logits, randomised, state_dict, torch_logits
 from tests.oracles.dense import CifarDenseNet, DenseNet
 from xray_jax.checkpoints.contents import Tensors
 from xray_jax.checkpoints.recognition import recognise
@@ -28,6 +28,29 @@ def test_names_before_torchvision_0_3() -> None:
     np.testing.assert_array_equal(
         old.variables["params"][kernel]["conv1"]["kernel"], new.variables["params"][kernel]["conv1"]["kernel"]
     )
+
+
+def test_whether_a_pool_follows_a_small_stem_is_open() -> None:
+    """PyTorch_CIFAR10 keeps torchvision's names and its pool, others leave that out."""
+    found = assert_same_logits(DenseNet((1, 2), 4, 2, 8, small=True, pool=False), (18, 17, 3), expected="densenet,")
+    assert "the stem has stride 1, no pool" in found.notes[0]
+    true = randomised(DenseNet((1, 2), 4, 2, 8, small=True))
+    found = recognise(Tensors(state_dict(true)))
+    assert found.variants is not None
+    stems, orders, transitions = found.variants.alternatives(found.module, (18, 17, 3))
+    usual, pooled = stems
+    assert usual == orders[0] == transitions[0] == found.module
+    images = np.random.default_rng(0).normal(size=(2, 18, 17, 3)).astype(np.float32)
+    wanted = torch_logits(true, images)
+    np.testing.assert_allclose(pooled.apply(found.variables, images), wanted, atol=1e-4 * np.abs(wanted).max())
+    assert np.abs(usual.apply(found.variables, images) - wanted).max() > 0.01 * np.abs(wanted).max()
+    assert "the stem has stride 1 and a max pool" in found.variants.note(pooled)
+    # Asked again of the other, the same two: and what the user says is not asked.
+    assert set(found.variants.alternatives(pooled, (18, 17, 3))[0]) == {usual, pooled}
+    told = recognise(Tensors(state_dict(true)), architecture="densenet:stem=cifar-pool")
+    assert told.module == pooled
+    assert told.variants is not None
+    assert len(told.variants.alternatives(told.module, (18, 17, 3))) == 2
 
 
 PYTORCH_CIFAR = {"norm": "bn", "head": "linear", "newest_first": True}

@@ -1,4 +1,4 @@
-"""DenseNet as torchvision has it."""
+"""DenseNet as torchvision has it, as PyTorch_CIFAR10 does, and the CIFAR form."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,13 +21,17 @@ class Layer(nn.Module):
 
 
 class DenseNet(nn.Module):
-    def __init__(self, blocks: Sequence[int], growth: int, factor: int, stem: int) -> None:
+    """`small`: a 3x3 stem of stride 1; `pool`: the max pool behind it, which PyTorch_CIFAR10 keeps."""
+
+    def __init__(
+        self, blocks: Sequence[int], growth: int, factor: int, stem: int, small: bool = False, pool: bool = True
+    ) -> None:
         super().__init__()
         parts: OrderedDict[str, nn.Module] = OrderedDict(
-            conv0=nn.Conv2d(3, stem, 7, 2, 3, bias=False),
+            conv0=nn.Conv2d(3, stem, 3, 1, 1, bias=False) if small else nn.Conv2d(3, stem, 7, 2, 3, bias=False),
             norm0=nn.BatchNorm2d(stem),
             relu0=nn.ReLU(),
-            pool0=nn.MaxPool2d(3, 2, 1),
+            pool0=nn.MaxPool2d(3, 2, 1) if pool else nn.Identity(),
         )
         width = stem
         for block, size in enumerate(blocks, 1):

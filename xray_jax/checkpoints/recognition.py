@@ -230,7 +230,7 @@ def _headed(recognised: Recognised, family: Architecture, module: NewHead) -> Re
     """The same with what a new head adds to description, assumptions and what is open."""
     inner = recognised.variants
     assert not isinstance(inner, HeadVariants)
-    variants = HeadVariants(family.name, recognised.description, inner)
+    variants = HeadVariants(family.name, module.network, recognised.description, inner)
     note = family.note(module.network) if family.note else ""
     notes = (*(each for each in recognised.notes if each != note), variants.note(module))
     return recognised._replace(description=variants.describe(module), notes=notes, variants=variants)

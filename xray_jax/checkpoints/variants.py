@@ -73,11 +73,13 @@ class HeadVariants:
 
     Attributes:
       family: name of the network's architecture.
-      name: what rows call it, up to the new head.
+      read: the network without the new head, as it was read.
+      name: what rows call that.
       inner: what is open of the network itself; None when nothing is.
     """
 
     family: str
+    read: Any
     name: str
     inner: NetworkVariants | None
 
@@ -96,7 +98,9 @@ class HeadVariants:
         return dataclasses.replace(self, inner=self.inner and self.inner.of_images(shape))
 
     def describe(self, network: Any) -> str:
-        name = self.inner.describe(network.network) if self.inner else self.name
+        name = self.name
+        if self.inner and network.network != self.read:
+            name = self.inner.describe(network.network)
         widths = "+".join(str(layer.width) for layer in network.layers)
         return f"{name}, new head {network.network.num_classes}+{widths} ({network.activation})"
 
