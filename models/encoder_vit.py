@@ -2,10 +2,11 @@
 
 The encoder's own names show its depth and widths; the leaves beside it are told by their shapes: a convolution or a
 linear layer that embeds patches, a class token, a position embedding, norms, the head. Weights do not show the number
-of heads, whether norms come first (torch's default is last), the activation (torch's is ReLU) and what the head reads:
-these are `variants`, and clean images tell them apart.
+of heads, whether norms come first (torch's default is last), the activation (torch's is ReLU), what the head reads and
+where a norm beside the encoder is called: these are `variants`, and clean images tell them apart.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -22,6 +23,13 @@ from xray_jax.models.vit import HEADS, SelfAttention
 _EPSILON = 1e-5
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "gelu": layers.gelu}
 _ORDERS = ("channels", "pixels")
+_PLACES = {
+    "encoder": "behind the encoder",
+    "pooled": "behind the pooling",
+    "embedding": "behind the embedding of the patches",
+    "positions": "behind the positions",
+}
+_READ = {"token": "class token", "mean": "mean of the tokens", "patches": "mean of the tokens but the class token"}
 
 
 class TorchEncoderLayer(nn.Module):
@@ -74,11 +82,13 @@ class EncoderViT(nn.Module):
       position_axes: axes of the stored position embedding, 2 or 3.
       tokens: positions that it is stored for.
       final_norm: published name of the encoder's last norm; "" without one.
-      norm: published name of another one behind it; "" without one.
+      norm: published name of another one beside it; "" without one.
+      norm_place: where that is called: behind the "encoder", of the "embedding" of the patches, of the sum with the
+        "positions", or of what is "pooled".
       head_norm: published name of a norm of what the head reads; "" without one.
       head: published name of the last linear layer.
       head_bias: whether it has one.
-      pool: what the head reads: "token", or the "mean" of all tokens.
+      pool: what the head reads: "token", the "mean" of all tokens, or that of the "patches", without the class token.
       heads: of the attention.
       norm_first: as in `TorchEncoderLayer`.
       activation: as in `TorchEncoderLayer`.
@@ -100,6 +110,7 @@ class EncoderViT(nn.Module):
     tokens: int = 65
     final_norm: str = ""
     norm: str = ""
+    norm_place: str = "encoder"
     head_norm: str = ""
     head: str = "head"
     head_bias: bool = True
@@ -110,7 +121,12 @@ class EncoderViT(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        x = self._embedded(x)
+        norm = layers.layer_norm(_EPSILON)(name=self.norm) if self.norm else None
+
+        def normed(tokens: jax.Array, place: str) -> jax.Array:
+            return norm(tokens) if norm is not None and place == self.norm_place else tokens
+
+        x = normed(self._embedded(x), "embedding")
         if self.token:
             token = self.param(self.token, nn.initializers.zeros, (1, 1, self.width))
             x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, self.width)), x], axis=1)
@@ -118,14 +134,16 @@ class EncoderViT(nn.Module):
             lengths = (1, self.tokens, self.width)[3 - self.position_axes :]
             position = self.param(self.position, nn.initializers.normal(0.02), lengths)
             x = x + position.reshape(1, self.tokens, self.width)
+        x = normed(x, "positions")
         for number in range(self.depth):
             layer = TorchEncoderLayer(
                 self.heads, self.hidden, self.norm_first, self.activation, name=f"{self.encoder}.layers.{number}"
             )
             x = layer(x)
-        for name in (self.final_norm, self.norm):
-            x = layers.layer_norm(_EPSILON)(name=name)(x) if name else x
-        x = x[:, 0] if self.pool == "token" else jnp.mean(x, axis=1)
+        x = layers.layer_norm(_EPSILON)(name=self.final_norm)(x) if self.final_norm else x
+        x = normed(x, "encoder")
+        x = x[:, 0] if self.pool == "token" else jnp.mean(x[:, 1:] if self.pool == "patches" else x, axis=1)
+        x = normed(x, "pooled")
         x = layers.layer_norm(_EPSILON)(name=self.head_norm)(x) if self.head_norm else x
         return nn.Dense(self.num_classes, use_bias=self.head_bias, name=self.head)(x)
 
@@ -215,29 +233,65 @@ def note(module: nn.Module) -> str:
     """What is assumed of an `EncoderViT`, for rows."""
     assert isinstance(module, EncoderViT)
     norms = "first" if module.norm_first else "last"
-    read = "class token" if module.pool == "token" else "mean of the tokens"
+    read = _READ[module.pool]
+    place = f", {module.norm} {_PLACES[module.norm_place]}" if module.norm else ""
     order = f", {module.order} first in the patches" if module.linear else ""
     return (
         f"assumed, weights do not show it: {module.heads} attention heads, norms {norms}, {module.activation.upper()}, "
-        f"the head reads the {read}{order}"
+        f"the head reads the {read}{place}{order}"
     )
 
 
 def variants(
     module: nn.Module, own: tuple[int, int, int], shown: tuple[int, int, int], usual: bool = False
 ) -> tuple[tuple[nn.Module, ...], ...]:
-    """Networks that the same weights fit: heads and the place of norms together, then activation, pooling, order."""
+    """Networks that the same weights fit: the orders of the layers' norms and of a patch's numbers together, then what
+    the head reads, the place of the norm beside the encoder, heads, activation.
+
+    Under a wrong order nothing else shows; with wrong heads much still does.
+    """
     assert isinstance(module, EncoderViT)
-    counts = [number for number in HEADS if module.width % number == 0]
+    orders = _ORDERS if module.linear else (module.order,)
+    both = itertools.product((False, True), orders)
     axes: list[list[dict[str, Any]]] = [
-        [{"norm_first": first, "heads": count} for first in (False, True) for count in counts],
+        [{"norm_first": first, "order": order} for first, order in both],
+        [reading for reading in _readings(module) if reading["norm_place"] == module.norm_place],
+        [reading for reading in _readings(module) if reading["pool"] == module.pool],
+        [{"heads": count} for count in _head_counts(module)],
         [{"activation": activation} for activation in _ACTIVATIONS],
     ]
-    if module.token:
-        axes.append([{"pool": pool} for pool in ("token", "mean")])
-    if module.linear:
-        axes.append([{"order": order} for order in _ORDERS])
-    return tuple(tuple(module.clone(**fields) for fields in axis) for axis in axes)
+    return tuple(tuple(module.clone(**fields) for fields in axis) for axis in axes if len(axis) > 1)
+
+
+def unusual(module: nn.Module) -> tuple[tuple[nn.Module, ...], ...]:
+    """Networks that differ in two or three questions at once, where each answer alone labels nothing: the order of the
+    layers' norms with what is read and the place of the norm beside them, and with the heads.
+
+    The mean of all tokens stands for that of the patches, which is asked of what labels some images.
+    """
+    assert isinstance(module, EncoderViT)
+    axes: list[list[dict[str, Any]]] = [
+        [reading for reading in _readings(module) if reading["pool"] != "patches"],
+        [{"heads": count} for count in _head_counts(module)],
+    ]
+    firsts = (module.norm_first, not module.norm_first)
+    return tuple(
+        tuple(module.clone(norm_first=first, **fields) for first, fields in itertools.product(firsts, axis))
+        for axis in axes
+    )
+
+
+def _head_counts(module: EncoderViT) -> list[int]:
+    return [count for count in HEADS if module.width % count == 0]
+
+
+def _readings(module: EncoderViT) -> list[dict[str, Any]]:
+    """Where the norm beside the encoder may be called, with what the head may read, the most usual first."""
+    places = [place for place in _PLACES if place != "positions" or module.position] if module.norm else ["encoder"]
+    pools = list(_READ) if module.token else ["mean"]
+    both = [{"norm_place": place, "pool": pool} for place, pool in itertools.product(places, pools)]
+    # Of one token, behind the encoder and behind the pooling are the same.
+    return [reading for reading in both if reading != {"norm_place": "pooled", "pool": "token"}]
 
 
 ARCHITECTURE = Architecture(
@@ -247,5 +301,6 @@ ARCHITECTURE = Architecture(
     input_shape=(32, 32, 3),
     naming="nn.TransformerEncoder, any names beside it",
     variants=variants,
+    unusual=unusual,
     note=note,
 )
