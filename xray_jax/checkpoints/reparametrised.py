@@ -21,11 +21,9 @@ class Effective:
       shape: of the weight.
     """
 
-    def __init__(
-        self, compute: Callable[..., np.ndarray], *parts: Tensor, shape: tuple[int, ...] | None = None
-    ) -> None:
+    def __init__(self, compute: Callable[..., np.ndarray], *parts: Tensor) -> None:
         self._compute, self._parts = compute, parts
-        self.shape = tuple(parts[0].shape) if shape is None else shape
+        self.shape = tuple(parts[0].shape)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         # In double precision: what torch computes in single is nearer to it than another order of single sums.
