@@ -1,6 +1,6 @@
 """The process that looks at programs of `jax.export` first, kept from input to input: a fresh one takes seconds.
 
-What it says is what `jax_export.check_stdin` says; an input that ends it counts as one that crashes MLIR's parser.
+What it says is what `jax_export.check_stdin` says; an input that ends it, or at which the system ends it, is refused.
 """
 
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from xray_jax.checkpoints.contents import CheckpointError
+from xray_jax.checkpoints.programs.jax_export import ended
 
 _LENGTH = struct.Struct(">I")
 
@@ -42,8 +43,7 @@ class Rehearsal:
         self._process.stdin.flush()
         head = self._process.stdout.read(_LENGTH.size)
         if not head:
-            status = self._process.wait()
-            raise CheckpointError(f"MLIR's parser crashed on it (exit {status}): damaged or hostile; copy it again")
+            raise CheckpointError(ended(self._process.wait(), len(data)))
         if reason := self._process.stdout.read(_LENGTH.unpack(head)[0]).decode(errors="replace"):
             raise CheckpointError(reason.strip())
 
@@ -54,8 +54,10 @@ def main() -> None:
     import io
     from unittest import mock
 
-    from xray_jax.checkpoints.programs.jax_export import check_stdin
+    from xray_jax.checkpoints.programs import jax_export
 
+    # An endless one costs a search this much, and a new process.
+    jax_export.PARSING_SECONDS = 2
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     questions = sys.stdin.buffer
@@ -63,7 +65,7 @@ def main() -> None:
         data = io.TextIOWrapper(io.BytesIO(questions.read(_LENGTH.unpack(head)[0])))
         said = io.StringIO()
         with mock.patch("sys.stdin", data), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            check_stdin()
+            jax_export.check_stdin()
         reason = said.getvalue().encode(errors="replace")
         answers.write(_LENGTH.pack(len(reason)) + reason)
         answers.flush()

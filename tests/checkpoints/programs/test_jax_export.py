@@ -1,6 +1,7 @@
 """`jax.export` artefacts against the function that was exported."""
 
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -207,4 +208,23 @@ def test_a_parser_that_crashes_in_the_rehearsal_is_an_error(tmp_path, monkeypatc
     path = write(tmp_path / "a.jaxexport", batch=2)
     monkeypatch.setattr(jax_export.sys, "executable", str(crash))
     with pytest.raises(CheckpointError, match=r"parser crashed on it \(exit -11\)"):
+        load(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_a_parser_that_does_not_end_in_the_rehearsal_is_an_error(tmp_path, monkeypatch):
+    endless = tmp_path / "endless"
+    endless.write_text(f"""#!{sys.executable}
+import collections, itertools
+from xray_jax.checkpoints.programs import jax_export
+jax_export.PARSING_SECONDS = 1
+# In C, as MLIR's parser is: Python never comes to look at a signal.
+jax_export.export.deserialize = lambda data: collections.deque(itertools.repeat(data), maxlen=0)
+jax_export.check_stdin()
+""")
+    endless.chmod(0o755)
+    path = write(tmp_path / "a.jaxexport", batch=2)
+    monkeypatch.setattr(jax_export.sys, "executable", str(endless))
+    monkeypatch.setattr(jax_export, "PARSING_SECONDS", 1)
+    with pytest.raises(CheckpointError, match="more than 1 s of the processor: damaged or hostile; refused"):
         load(path)

@@ -10,8 +10,10 @@ or never end. The format has no checksum: a damaged weight can go unnoticed.
 import hashlib
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,9 @@ SUM_TOLERANCE = 1e-2
 """How far the sum of probabilities may be from 1: half precision rounds."""
 
 REHEARSAL_SECONDS = 120
+"""Of the clock, for the process that looks at a program first; most of it is the start of Python and JAX."""
+PARSING_SECONDS = 10
+"""Of the processor, in that process, and one more for each MiB: a network of 1,000 layers needs a third of a second."""
 _REFUSAL = 3
 
 _BYTECODE = b"ML\xefR"
@@ -165,15 +170,22 @@ def _rehearse(data: bytes) -> None:
     if done.returncode == _REFUSAL:
         raise CheckpointError(done.stdout.decode(errors="replace").strip())
     if done.returncode:
-        raise CheckpointError(
-            f"MLIR's parser crashed on it (exit {done.returncode}): damaged or hostile; copy it again"
-        )
+        raise CheckpointError(ended(done.returncode, len(data)))
+
+
+def ended(status: int, size: int) -> str:
+    """What it says of a program of `size` bytes that the process which looked at it ended with `status`."""
+    if status == -getattr(signal, "SIGXCPU", 0):
+        return f"parsing it took more than {_parsing_seconds(size)} s of the processor: damaged or hostile; refused"
+    return f"MLIR's parser crashed on it (exit {status}): damaged or hostile; copy it again"
 
 
 def check_stdin() -> None:
     """The other process of `_rehearse`: an artefact on stdin; exits 0, or says on stdout why it is refused."""
+    data = sys.stdin.buffer.read()
+    _bound_processor_time(_parsing_seconds(len(data)))
     try:
-        _check_program(export.deserialize(bytearray(sys.stdin.buffer.read())))
+        _check_program(export.deserialize(bytearray(data)))
     except CheckpointError as error:
         print(error)
     except Exception as error:
@@ -181,6 +193,23 @@ def check_stdin() -> None:
     else:
         return
     sys.exit(_REFUSAL)
+
+
+def _parsing_seconds(size: int) -> int:
+    return PARSING_SECONDS + (size >> 20)
+
+
+def _bound_processor_time(seconds: int) -> None:
+    """Lets the system end this process after so many seconds more of the processor, where it can (not on Windows).
+
+    Damaged programs of 2 KB were met at which MLIR's parser does not end.
+    """
+    try:
+        import resource  # of Unix only
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + seconds, hard))
 
 
 def _check_program(exported: export.Exported) -> None:
