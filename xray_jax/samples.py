@@ -1,11 +1,14 @@
 """Clean labelled images: read and checked."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MAX_BYTES = 8 << 30
@@ -136,13 +139,25 @@ def _read_npz(path: Path) -> Samples:
             declared = sum(info.file_size for info in archive.zip.infolist())
             if declared > MAX_BYTES:
                 raise SamplesError(f"samples {path}: unpacks to {declared} bytes, more than {MAX_BYTES}")
-            return from_arrays(archive["images"], archive["labels"], str(path))
+            return from_arrays(_array(archive, "images"), _array(archive, "labels"), str(path))
     except SamplesError:
         raise
     except FileNotFoundError as error:
         raise SamplesError(f"samples {path}: no such file, and {_SETS}") from error
     except Exception as error:  # numpy and zipfile raise many kinds for broken archives
         raise SamplesError(f"samples {path}: not a readable .npz ({type(error).__name__}: {error})") from error
+
+
+def _array(archive: Any, name: str) -> np.ndarray:
+    """An array of numpy's archive, of which all is there: numpy takes the memory that a header asks for first."""
+    member = name if name in archive.zip.namelist() else f"{name}.npy"
+    with archive.zip.open(member) as file:
+        version = npy.read_magic(file)
+        parse = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = parse(file)
+    if math.prod(shape) * dtype.itemsize > (there := archive.zip.getinfo(member).file_size):
+        raise ValueError(f"{name} say that they are {shape} of {dtype}, in {there} bytes: damaged")
+    return np.asarray(archive[name])
 
 
 def _read_folder(path: Path) -> Samples:

@@ -278,6 +278,14 @@ def test_manifests(name, watch, tmp_path):
     refused("manifest", *MANIFESTS[name], watch, tmp_path)
 
 
+def test_samples_of_which_little_is_there(watch, tmp_path):
+    stream = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (1 << 29, 4, 4, 3)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    files = [("images.npy", stream.getvalue()), ("labels.npy", b"")]
+    refused("samples", bundle.join(files), "images say that they are .* damaged", watch, tmp_path)
+
+
 def refused(reader: str, data: bytes, message: str, watch: Watch, folder) -> None:
     target = TARGETS[reader]
     assert not watch.examine(target, data)
