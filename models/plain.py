@@ -58,6 +58,8 @@ class PlainNet(nn.Module):
       activation: after every layer but the last; "identity" is none.
       norm: whether batch norms lie "before" or "after" the activation.
       flatten: the order of the features before the first linear layer, "channels_first" or "channels_last".
+      same: whether a padding that keeps the side before strides is Flax's and TensorFlow's "SAME": an even side that is
+        halved has its zeros at the end alone.
     """
 
     num_classes: int = 10
@@ -72,12 +74,13 @@ class PlainNet(nn.Module):
     activation: str = "relu"
     norm: str = "before"
     flatten: str = "channels_first"
+    same: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         for number, layer in enumerate(self.convs, 1):
             sizes = (layer.kernel, layer.kernel), self.stride[number - 1]
-            padding = self.padding[number - 1]
+            padding = "SAME" if number in _strided(self) and self.same else self.padding[number - 1]
             conv = nn.Conv(layer.width, *sizes, padding=padding, use_bias=layer.bias, name=layer.name)
             x = self._activate(conv(x), layer, train)
             if number in self.pool_after:
@@ -149,6 +152,8 @@ def note(module: nn.Module) -> str:
         parts.append(f"padding {'+'.join(map(str, module.padding))}")
         if set(module.stride) != {1}:
             parts.append(f"strides {'+'.join(map(str, module.stride))}")
+        if _strided(module):
+            parts.append("their zeros at the end, as Flax has them" if module.same else "their zeros on every side")
         if module.average:
             parts.append(f"average over the image, to {module.average}x{module.average}")
     if module.dense[-1].active:
@@ -158,6 +163,12 @@ def note(module: nn.Module) -> str:
     if any(layer.norm for layer in (*module.convs, *module.dense)):
         parts.append(f"norms {module.norm} the activation")
     return f"assumed, weights do not show it: {', '.join(parts)}"
+
+
+def _strided(module: PlainNet) -> list[int]:
+    """Numbers of convolutions with a stride that lies behind a padding that keeps the side."""
+    steps = zip(module.convs, module.padding, module.stride, strict=True)
+    return [n for n, (conv, pad, step) in enumerate(steps, 1) if step > 1 and pad and conv.kernel == 2 * pad + 1]
 
 
 def variants(
@@ -182,9 +193,10 @@ def variants(
         pools = (module.pool, *(pool for pool in _POOLS if pool != module.pool))
         axes.append(
             [
-                {**variant.fields, "pool": pool}
+                {**variant.fields, "pool": pool, "same": same}
                 for variant in found[:_SPATIAL_VARIANTS]
                 for pool in (pools if variant.fields["pool_after"] else pools[:1])
+                for same in ((False, True) if _strided(module.clone(**variant.fields)) else (False,))
             ]
         )
     axes.append([{"activation": activation} for activation in ACTIVATIONS])

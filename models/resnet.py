@@ -8,6 +8,7 @@ paper: every second pixel, padded with zero channels on both sides. The 3x3 conv
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -19,6 +20,10 @@ from xray_jax.models.architecture import Architecture, Inferred, Naming, Shapes,
 
 _STEMS = {"imagenet": (7, 2), "deep": (3, 2), "cifar": (3, 1), "pointwise": (1, 1)}
 """Kernel and stride of each stem; a max pool follows stride 2."""
+
+_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu, "silu": nn.silu, "gelu": layers.gelu, "leaky_relu": nn.leaky_relu, "elu": nn.elu,
+}  # fmt: skip
 
 _POOLS = {
     "average": (layers.average,),
@@ -43,6 +48,7 @@ class ResidualBlock(nn.Module):
       gate: behind the last norm (`gates.KINDS`).
       gate_width: between the gate's linear layers.
       gate_bias: whether these have one.
+      activation: behind the norms, of the last one with the shortcut.
     """
 
     width: int
@@ -56,19 +62,20 @@ class ResidualBlock(nn.Module):
     gate: str = "none"
     gate_width: int = 0
     gate_bias: bool = True
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        norm = layers.batch_norm(train)
+        norm, activate = layers.batch_norm(train), _ACTIVATIONS[self.activation]
         conv = partial(nn.Conv, use_bias=False)
         width_out = int(self.expansion * self.width) if self.bottleneck else self.width
         if self.bottleneck:
-            out = nn.relu(norm(name="bn1")(conv(self.width, (1, 1), name="conv1")(x)))
+            out = activate(norm(name="bn1")(conv(self.width, (1, 1), name="conv1")(x)))
             grouped = partial(conv, feature_group_count=self.groups, padding=1, name="conv2")
-            out = nn.relu(norm(name="bn2")(grouped(self.width, (3, 3), self.stride)(out)))
+            out = activate(norm(name="bn2")(grouped(self.width, (3, 3), self.stride)(out)))
             out = norm(name="bn3")(conv(width_out, (1, 1), name="conv3")(out))
         else:
-            out = nn.relu(norm(name="bn1")(conv(self.width, (3, 3), self.stride, padding=1, name="conv1")(x)))
+            out = activate(norm(name="bn1")(conv(self.width, (3, 3), self.stride, padding=1, name="conv1")(x)))
             out = norm(name="bn2")(conv(self.width, (3, 3), padding=1, name="conv2")(out))
         out = gates.apply(out, self.gate, self.gate_width, self.gate_bias, train)
         if self.stride != 1 or x.shape[-1] != width_out:
@@ -84,7 +91,7 @@ class ResidualBlock(nn.Module):
                 added = width_out - x.shape[-1]
                 x = x[:, :: self.stride, :: self.stride]
                 x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (added // 2, added - added // 2)))
-        return nn.relu(out + x)
+        return activate(out + x)
 
 
 class ResNet(nn.Module):
@@ -111,6 +118,7 @@ class ResNet(nn.Module):
       gate: behind each block's last norm (`gates.KINDS`).
       gate_widths: between the linear layers of each stage's gates; () without gates.
       gate_bias: whether these layers have one.
+      activation: everywhere, the gates' own ones apart.
     """
 
     num_classes: int = 10
@@ -132,6 +140,7 @@ class ResNet(nn.Module):
     stem_stride: int = 0
     stem_pool: str = "usual"
     pool: str = "average"
+    activation: str = "relu"
 
     def stem_strides(self) -> tuple[int, bool]:
         """The stem's stride, and whether a max pool follows."""
@@ -141,15 +150,16 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         kernel, (stride, pooled) = _STEMS[self.stem][0], self.stem_strides()
+        activate = _ACTIVATIONS[self.activation]
         conv = partial(nn.Conv, kernel_size=(kernel, kernel), padding=kernel // 2, use_bias=False)
         name = "conv1"
         if self.stem == "deep":
             for number, width in enumerate(self.stem_inner):
                 x = conv(width, strides=1 if number else stride, name=f"conv1.{3 * number}")(x)
-                x = nn.relu(layers.batch_norm(train)(name=f"conv1.{3 * number + 1}")(x))
+                x = activate(layers.batch_norm(train)(name=f"conv1.{3 * number + 1}")(x))
             stride, name = 1, f"conv1.{3 * len(self.stem_inner)}"
         x = conv(self.stem_width, strides=stride, name=name)(x)
-        x = nn.relu(layers.batch_norm(train)(name="bn1")(x))
+        x = activate(layers.batch_norm(train)(name="bn1")(x))
         if pooled:
             x = layers.max_pool(x, 3, 2, padding=1)
         for stage, (size, width) in enumerate(zip(self.stage_sizes, self.widths, strict=True), 1):
@@ -166,6 +176,7 @@ class ResNet(nn.Module):
                     gate=self.gate,
                     gate_width=self.gate_widths[stage - 1] if self.gate_widths else 0,
                     gate_bias=self.gate_bias,
+                    activation=self.activation,
                     name=f"layer{stage}.{block}",
                 )(x, train)
         features = [pool(x) for pool in _POOLS[self.pool]]
@@ -223,15 +234,22 @@ def note(module: nn.Module) -> str:
         text += f", the last layer takes {' and then '.join(module.pool.split('_'))} pools"
     if module.gate != "none":
         text += f", the gates ({module.gate}) lie behind the last norm of each block, with ReLU and a sigmoid"
+    if module.activation != "relu":
+        text += f", {module.activation} everywhere"
     return text
 
 
 def unusual(module: nn.Module) -> tuple[tuple[nn.Module, ...], ...]:
-    """Stems of other strides: networks for large images whose owners fitted them to small ones do not agree on them."""
+    """Stems of other strides, on which those who fit networks for large images to small ones do not agree; activations.
+
+    One question: a stem that is better by luck under the wrong activation would hide the right one.
+    """
     assert isinstance(module, ResNet)
     stride, pooled = module.stem_strides()
     others = [(one, pool) for one in (1, 2) for pool in ("max", "none") if (one, pool == "max") != (stride, pooled)]
-    return ((module, *(module.clone(stem_stride=one, stem_pool=pool) for one, pool in others)),)
+    stems = (module.clone(stem_stride=one, stem_pool=pool) for one, pool in others)
+    activations = (module.clone(activation=name) for name in _ACTIVATIONS if name != module.activation)
+    return ((module, *stems, *activations),)
 
 
 def variants(
@@ -308,7 +326,8 @@ ARCHITECTURE = Architecture(
     note=note,
     input_shape=(32, 32, 3),
     head="fc",
-    assumed={"hidden_act": "relu", "downsample_in_bottleneck": False},
+    config={"hidden_act": "activation"},
+    assumed={"downsample_in_bottleneck": False},
     # timm's with pools against aliasing.
     others=r"resne[tx]t?(aa|blur)\d",
     namings=(

@@ -1,8 +1,9 @@
 import pytest
+import torch.nn.functional as F
 from torch import nn
 
 from tests.oracles.compare import assert_recognised, assert_same_logits
-from tests.oracles.residual import ResNet
+from tests.oracles.residual import Activation, ResNet
 
 TORCHVISION = {"skip": "downsample", "head": "fc"}
 CIFAR = {"skip": "shortcut", "head": "linear"}
@@ -50,3 +51,12 @@ def test_stems_that_weights_do_not_show_can_be_given(imagenet: bool, pool: str, 
     shown = f"stem has stride {stride}{' and a max pool' if pool == 'max' else ', no pool'}"
     assert any(shown in note for note in found.notes)
     assert f":stem_stride={stride}:stem_pool={pool}" in found.description
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu", "leaky_relu", "elu"])
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_activations_that_weights_do_not_show_can_be_given(name: str, bottleneck: bool) -> None:
+    activation: Activation = getattr(F, name)
+    network = ResNet([1, 1], [8, 12], bottleneck=bottleneck, imagenet=True, activation=activation, **TORCHVISION)
+    found = assert_same_logits(network, (32, 32, 3), architecture=f"resnet:activation={name}")
+    assert any(f"{name} everywhere" in note for note in found.notes)

@@ -1,8 +1,12 @@
 """PreActResNet (BackdoorBench), ResNet (torchvision and CIFAR forms), WideResNet (NAD)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+Activation = Callable[[torch.Tensor], torch.Tensor]
 
 
 def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -57,8 +61,11 @@ class PreActResNet(nn.Module):
 class ResidualBlock(nn.Module):
     """`skip` names the shortcut; "pad" is option A: strided pixels between zero channels."""
 
-    def __init__(self, inside: int, width: int, stride: int, bottleneck: bool, skip: str) -> None:
+    def __init__(
+        self, inside: int, width: int, stride: int, bottleneck: bool, skip: str, activation: Activation = F.relu
+    ) -> None:
         super().__init__()
+        self.activation = activation
         plan = (
             [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
             if bottleneck
@@ -77,20 +84,29 @@ class ResidualBlock(nn.Module):
         out = x
         for number in range(1, self.parts + 1):
             out = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(out))
-            out = F.relu(out) if number < self.parts else out
+            out = self.activation(out) if number < self.parts else out
         if self.skip == "pad":
             side = self.added // 2
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, side, side))
         elif hasattr(self, self.skip):
             x = getattr(self, self.skip)(x)
-        return F.relu(out + x)
+        return self.activation(out + x)
 
 
 class ResNet(nn.Module):
     def __init__(
-        self, sizes: list[int], widths: list[int], *, bottleneck: bool = False, imagenet: bool, skip: str, head: str
+        self,
+        sizes: list[int],
+        widths: list[int],
+        *,
+        bottleneck: bool = False,
+        imagenet: bool,
+        skip: str,
+        head: str,
+        activation: Activation = F.relu,
     ) -> None:
         super().__init__()
+        self.activation = activation
         before, self.stages, self.head = widths[0], len(sizes), head
         self.conv1 = conv(3, before, 7, 2) if imagenet else conv(3, before)
         self.pool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
@@ -98,13 +114,14 @@ class ResNet(nn.Module):
         for stage, (size, width) in enumerate(zip(sizes, widths, strict=True), 1):
             blocks = []
             for block in range(size):
-                blocks.append(ResidualBlock(before, width, 2 if stage > 1 and block == 0 else 1, bottleneck, skip))
+                stride = 2 if stage > 1 and block == 0 else 1
+                blocks.append(ResidualBlock(before, width, stride, bottleneck, skip, activation))
                 before = width * (4 if bottleneck else 1)
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
         self.add_module(head, nn.Linear(before, 7))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.pool(F.relu(self.bn1(self.conv1(x))))
+        x = self.pool(self.activation(self.bn1(self.conv1(x))))
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
         return getattr(self, self.head)(x.mean((2, 3)))
