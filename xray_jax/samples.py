@@ -12,6 +12,8 @@ from numpy.lib import format as npy
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MAX_BYTES = 8 << 30
+MAX_PIXELS = 1 << 24
+"""Of one image, 4096 x 4096: a few bytes can ask for any number."""
 SHIPPED = {"cifar10": "demo/samples.npz"}
 """Sets that ship with the package, by the name that `read` takes: 200 CIFAR-10 test images."""
 _MAX_LABEL = 2**31 - 1
@@ -182,6 +184,9 @@ def _read_folder(path: Path) -> Samples:
         for file in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES):
             try:
                 with Image.open(file) as image:
+                    if math.prod(image.size) > MAX_PIXELS:
+                        width, height = image.size
+                        raise SamplesError(f"{width} x {height} pixels, more than {MAX_PIXELS} in all: resize it")
                     if image.mode.startswith(_DEEP):
                         raise SamplesError(f"pixels of kind {image.mode}: save it with 8 bits a channel")
                     pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))

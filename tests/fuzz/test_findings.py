@@ -286,6 +286,11 @@ def test_samples_of_which_little_is_there(watch, tmp_path):
     refused("samples", bundle.join(files), "images say that they are .* damaged", watch, tmp_path)
 
 
+def test_an_image_of_eighty_million_pixels(watch, tmp_path):
+    data = bundle.join([("0/a.ppm", b"P4\n1\n80000000\n")])
+    refused("images", data, "1 x 80000000 pixels, more than 16777216", watch, tmp_path)
+
+
 def refused(reader: str, data: bytes, message: str, watch: Watch, folder) -> None:
     target = TARGETS[reader]
     assert not watch.examine(target, data)
