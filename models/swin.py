@@ -90,10 +90,15 @@ class PatchMerging(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
         width = 2 * x.shape[-1]
-        x = jnp.concatenate([x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], axis=-1)
-        return nn.Dense(width, use_bias=False, name="reduction")(layers.layer_norm(_EPSILON)(name="norm")(x))
+        x = layers.layer_norm(_EPSILON)(name="norm")(four_neighbours(x))
+        return nn.Dense(width, use_bias=False, name="reduction")(x)
+
+
+def four_neighbours(x: jax.Array) -> jax.Array:
+    """`[B, H, W, D]` to `[B, ceil(H / 2), ceil(W / 2), 4 D]`."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+    return jnp.concatenate([x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], axis=-1)
 
 
 class SwinTransformer(nn.Module):
@@ -191,7 +196,6 @@ def _renames(stem: str, block: str, merging: str, later: int, parts: str) -> Ren
 
 
 _QUERIES = {"q": "query", "k": "key", "v": "value"}
-_PARTS = "norm1 norm2 attn\\.proj mlp\\.fc1 mlp\\.fc2"
 _AUTHORS = partial(_renames, r"patch_embed\.proj patch_embed\.norm", r"layers\.{}\.blocks", r"layers\.{}\.downsample")
 _TRANSFORMERS: Callable[[str], Renames] = partial(
     _renames,
@@ -200,6 +204,11 @@ _TRANSFORMERS: Callable[[str], Renames] = partial(
     r"encoder\.layers\.{}\.downsample",
     0,
 )
+TIMM, AUTHORS = (_AUTHORS(later, r"norm1 norm2 attn\.proj mlp\.fc1 mlp\.fc2") for later in (1, 0))
+TRANSFORMERS = _TRANSFORMERS(
+    r"layernorm_before layernorm_after attention\.output\.dense intermediate\.dense output\.dense"
+)
+"""Names that version 2 has too."""
 
 ARCHITECTURE = Architecture(
     name="swin",
@@ -212,18 +221,9 @@ ARCHITECTURE = Architecture(
     input_shape=(224, 224, 3),
     head="head",
     namings=(
-        Naming("timm", _AUTHORS(1, _PARTS)),
-        Naming("the authors'", _AUTHORS(0, _PARTS)),
-        Naming(
-            "Hugging Face",
-            (
-                (r"^swin\.", ""),
-                (r"\.attention\.self\.", ".attn."),
-                *_TRANSFORMERS(
-                    r"layernorm_before layernorm_after attention\.output\.dense intermediate\.dense output\.dense"
-                ),
-            ),
-        ),
+        Naming("timm", TIMM),
+        Naming("the authors'", AUTHORS),
+        Naming("Hugging Face", ((r"^swin\.", ""), (r"\.attention\.self\.", ".attn."), *TRANSFORMERS)),
         Naming(
             "Hugging Face, transformers 5",
             (

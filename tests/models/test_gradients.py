@@ -32,6 +32,7 @@ from xray_jax.models.shufflenetv2 import ShuffleNetV2
 from xray_jax.models.spatial_transformer import SpatialTransformer
 from xray_jax.models.squeezenet import SqueezeNet
 from xray_jax.models.swin import SwinTransformer
+from xray_jax.models.swinv2 import SwinTransformerV2
 from xray_jax.models.vgg import VGG
 from xray_jax.models.vit import Resized, VisionTransformer
 from xray_jax.models.wideresnet import WideResNet
@@ -70,6 +71,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
     "inception": [InceptionV3(3, divisor=16, scaled=True)],
     "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
+    "swin_v2": [SwinTransformerV2(3, (2, 1), 8, (2, 2), (3,), (4, 2), 2, 2, table=False, position_hidden=4)],
     "beit": [Beit(3, 1, 8, 16, 2, 4, 4)],
     "vit": [Resized(_VIT, (20, 20)), _VIT.clone(scaled=True, patches=True)],
     "encoder-vit": [

@@ -1,13 +1,14 @@
 """Runs a torch network and what recognition makes of its state dict on the same images."""
 
 import re
+from typing import Any
 
 import jax
 import numpy as np
 import torch
 
 from tests.oracles import published
-from xray_jax.checkpoints.contents import Tensors
+from xray_jax.checkpoints.contents import CONFIG, Tensors
 from xray_jax.checkpoints.recognition import Recognised, recognise
 from xray_jax.models.architecture import Renames
 
@@ -89,14 +90,17 @@ def assert_same_logits(
     return found
 
 
-def assert_published(network: str, expected: str, *, architecture: str | None = None) -> Recognised:
+def assert_published(
+    network: str, expected: str, *, architecture: str | None = None, config: dict[str, Any] | None = None
+) -> Recognised:
     """Recognises a network of `published.jsonl` and compares its logits with those that its publisher's package gave.
 
-    Within 1e-4 of the largest logit. `expected` must be the beginning of the description.
+    Within 1e-4 of the largest logit. `expected` must be the beginning of the description, `config` is what a
+    config.json beside the weights says.
     """
     stored = published.read(network)
     arrays = {key: published.weights(key, tuple(shape)) for key, shape in stored["shapes"].items()}
-    found = recognise(Tensors(arrays), architecture=architecture)
+    found = recognise(Tensors(arrays, metadata={CONFIG: config} if config else {}), architecture=architecture)
     assert found.description.startswith(expected), found.description
     _assert_logits(found, published.images(*stored["image"]), np.array(stored["logits"]))
     return found

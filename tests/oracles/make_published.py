@@ -15,7 +15,7 @@ import torchvision.models as tv
 import transformers
 from efficientnet_pytorch import EfficientNet
 from torch import nn
-from torchvision.models import efficientnet, inception
+from torchvision.models import efficientnet, inception, swin_transformer
 from torchvision.models.regnet import BlockParams
 
 from tests.oracles.published import FILE, images, weights
@@ -40,6 +40,11 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     swin = {"embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4)}
     yield "swin-timm", "timm", lambda: timm.swin_transformer.SwinTransformer(56, num_classes=7, **swin), (56, 56)
     yield "swin-transformers", "transformers", lambda: _transformers("Swin", image_size=56, **swin), (56, 56)
+    yield "swin_v2", "torchvision", _swin_v2, (60, 52)
+    v2 = timm.swin_transformer_v2.SwinTransformerV2
+    yield "swin_v2-timm", "timm", lambda: v2(48, num_classes=7, window_size=8, **swin), (48, 48)
+    scaled = {**swin, "window_size": 4, "pretrained_window_sizes": [6, 2]}
+    yield "swin_v2-transformers", "transformers", lambda: _transformers("Swinv2", image_size=48, **scaled), (48, 48)
     yield "shufflenetv2", "torchvision", lambda: tv.ShuffleNetV2([2, 1, 2], [8, 16, 24, 32, 48], 7), (40, 36)
     regnet = BlockParams([1, 2], [8, 16], [4, 8], [1.0, 1.0], [2, 2], 0.25)
     yield "regnet-y", "torchvision", lambda: tv.RegNet(regnet, 7), (32, 28)
@@ -84,6 +89,11 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "dinov2", "timm", lambda: timm.vision_transformer.VisionTransformer(init_values=1e-5, **dino), (32, 32)
     yield "dinov2-transformers", "transformers", lambda: _transformers("Dinov2", mlp_ratio=2, **sizes), (32, 32)
     yield "mobilenetv2-transformers", "transformers", lambda: _transformers("MobileNetV2", **mobile), (40, 36)
+
+
+def _swin_v2() -> nn.Module:
+    v2 = {"block": swin_transformer.SwinTransformerBlockV2, "downsample_layer": swin_transformer.PatchMergingV2}
+    return tv.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [8, 8], num_classes=7, **v2)
 
 
 def _narrow_efficientnet_v2() -> nn.Module:

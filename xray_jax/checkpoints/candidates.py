@@ -204,12 +204,17 @@ def _of_config(
     stated = {f: config[key] for key, f in family.config.items() if key in config and hasattr(found.module, f)}
     if not stated or not _exists(found.module, tensors, found.input_shape):
         return found, ()
-    module = options.apply(found.module, {name: str(value) for name, value in stated.items()})
+    module = options.apply(found.module, {name: _as_option(value) for name, value in stated.items()})
     said = ", ".join(f"{name} {value}" for name, value in stated.items())
     if not _exists(module, tensors, found.input_shape):
         raise ValueError(f"its config.json says {said}: no {family.name} here has that; export the network to ONNX")
     notes = (family.note(module),) if family.note else found.notes
     return Inferred(module, found.input_shape, (*notes, f"config.json says {said}")), tuple(stated)
+
+
+def _as_option(value: Any) -> str:
+    numbers = isinstance(value, list) and value and all(type(each) is int for each in value)
+    return "+".join(map(str, value)) if numbers else str(value)
 
 
 def _exists(module: nn.Module, tensors: published.Tensors, shape: tuple[int, int, int]) -> bool:
