@@ -7,6 +7,7 @@ import flax.linen as nn
 from xray_jax.models import (
     alexnet,
     beit,
+    clip,
     convnext,
     densenet,
     efficientnet,
@@ -56,6 +57,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     swinv2.ARCHITECTURE,
     beit.ARCHITECTURE,
     vit.ARCHITECTURE,
+    clip.ARCHITECTURE,
     encoder_vit.ARCHITECTURE,
     spatial_transformer.ARCHITECTURE,
     plain.ARCHITECTURE,

@@ -11,6 +11,7 @@ from tests import gradients
 from xray_jax.models import ARCHITECTURES
 from xray_jax.models.alexnet import AlexNet
 from xray_jax.models.beit import Beit
+from xray_jax.models.clip import ImageTower
 from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
 from xray_jax.models.efficientnet import EfficientNet
@@ -74,6 +75,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "swin_v2": [SwinTransformerV2(3, (2, 1), 8, (2, 2), (3,), (4, 2), 2, 2, table=False, position_hidden=4)],
     "beit": [Beit(3, 1, 8, 16, 2, 4, 4)],
     "vit": [Resized(_VIT, (20, 20)), _VIT.clone(scaled=True, patches=True)],
+    "clip": [ImageTower(3, kind, 1, 8, 16, 2, 4) for kind in ("clip", "siglip")],
     "encoder-vit": [
         EncoderViT(3, 1, 8, 16, 4, token="", linear=True, pool="mean", heads=2, tokens=16, norm_first=True, norm="n"),
     ],
@@ -112,7 +114,7 @@ def test_gradient(name: str, network: nn.Module) -> None:
         return random.normal(size=like.shape) / np.sqrt(max(np.prod(like.shape[:-1]), 1))
 
     # Attention computes its softmax in single precision, so differences need a longer step.
-    step, tolerance = (1e-2, 2e-2) if "vit" in name else (1e-6, 1e-5)
+    step, tolerance = (1e-2, 2e-2) if "vit" in name or "clip" in name else (1e-6, 1e-5)
     if "inception" in name:
         # Its derivatives by single pixels are near 1e-8, so differences need a longer step too.
         step, tolerance = 1e-4, 1e-3

@@ -27,7 +27,8 @@ PUBLISHED = {
 BIG = {f"efficientnet_b{n}" for n in (1, 2, 4, 5, 6)} | {
     *(f"tf_efficientnet_b{n}" for n in range(1, 8)),
     *(f"{name}_{size}" for name in ("efficientnet_v2", "efficientnetv2", "tf_efficientnetv2") for size in "ml"),
-    "densenet169", "densenet201", "convnext_base", "convnextv2_base", "vit_l_32", "swin_s", "swin_v2_s", "swin_v2_b",
+    "densenet169", "densenet201", "convnext_base", "convnextv2_base", "vit_l_32", "swin_s", "clip-vit-large-patch14",
+    "siglip-large-patch16", "siglip-so400m-patch14", "swin_v2_s", "swin_v2_b",
     "beit_large_patch16_224",
 }  # fmt: skip
 PRESETS = [name for name in names() if lookup(name)[1] is not None and name not in BIG]
@@ -37,7 +38,7 @@ _BUFFERS = re.compile(r"running_|relative_coords_table")
 
 
 def _shapes(name: str) -> dict[str, tuple[int, ...]]:
-    large = name.startswith(("vit", "beit", "swin", "inception"))
+    large = name.startswith(("vit", "beit", "swin", "clip", "siglip", "inception"))
     side, channels = (28, 1) if "mnist" in name else (224, 3) if large else (32, 3)
     return expected_shapes(build(name, 1000), (side, side, channels))
 

@@ -74,6 +74,10 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "deit-transformers", "transformers", lambda: _transformers("DeiT", **deit), (16, 16)
     distilled = {"img_size": 16, "patch_size": 8, "embed_dim": 128, "depth": 1, "num_heads": 2, "num_classes": 7}
     yield "deit-distilled", "timm", lambda: timm.deit.VisionTransformerDistilled(**distilled), (16, 16)
+    towers = {"vision_config": {"image_size": 32, "patch_size": 8, "hidden_size": 128, "num_hidden_layers": 2}}
+    towers["vision_config"] |= {"intermediate_size": 32, "num_attention_heads": 2}
+    yield "clip", "transformers", lambda: _transformers("CLIP", **towers), (32, 32)
+    yield "siglip", "transformers", lambda: _transformers("Siglip", **towers), (32, 32)
     mobile = {"depth_multiplier": 0.35}
     next_v2 = {"depths": (1, 2, 1, 1), "use_grn": True, "ls_init_value": None}
     yield "convnextv2", "timm", lambda: timm.convnext.ConvNeXt(num_classes=7, dims=(8, 8, 12, 16), **next_v2), (64, 48)
