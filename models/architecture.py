@@ -93,8 +93,7 @@ class Architecture:
       unusual: networks that they fit too and few people train, to be asked only where none of the usual ones labels the
         samples: each costs a compilation and queries; None when there are none.
       note: what is assumed of a network where weights do not show it, for rows; None where nothing is.
-      config: key of a config.json beside the weights, with dots where it lies in another one, -> field of the linen
-        module that it gives.
+      config: key of a config.json beside the weights -> field of the linen module that it gives.
       assumed: key of a config.json -> the one value that all networks here have.
       others: pattern of the names of networks that have the same weights and compute something else; "" is none.
     """

@@ -156,11 +156,7 @@ ARCHITECTURE = Architecture(
     input_shape=(224, 224, 3),
     head="classifier",
     naming="this package",
-    config={
-        "vision_config.num_attention_heads": "heads",
-        "vision_config.hidden_act": "activation",
-        "vision_config.layer_norm_eps": "epsilon",
-    },
+    config={"num_attention_heads": "heads", "hidden_act": "activation", "layer_norm_eps": "epsilon"},
     namings=(
         Naming("Hugging Face, CLIP", _NAMES, unused=r"^post_layernorm\."),
         Naming("Hugging Face, SigLIP", _NAMES, unused=r"^head\."),

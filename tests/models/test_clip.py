@@ -1,11 +1,19 @@
 """Image towers of CLIP and SigLIP with a classifier, against what transformers computes."""
 
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.oracles import published
 from tests.oracles.compare import assert_published
-from xray_jax.checkpoints.contents import CONFIG, CheckpointError, Tensors
+from xray_jax.checkpoints.contents import CheckpointError, Tensors
+from xray_jax.checkpoints.loading import load
 from xray_jax.checkpoints.recognition import Recognised, recognise
+from xray_jax.classifier import Classifier
 from xray_jax.models.clip import ARCHITECTURE, ImageTower, settings
 
 
@@ -30,15 +38,15 @@ def test_what_is_usual_of_each_kind(network: str, expected: tuple[float, str]) -
     assert any(f"activation {expected[1]}" in note for note in found.notes)
 
 
-def test_a_config_says_what_weights_do_not_show() -> None:
+def test_a_config_says_what_weights_do_not_show(tmp_path: Path) -> None:
+    """Beside what it says of the text."""
     said = {"hidden_act": "gelu", "layer_norm_eps": 1e-4, "num_attention_heads": 4}
-    found = _recognised("clip", {"vision_config": said, "text_config": {"hidden_act": "relu"}})
-    assert isinstance(found.module, ImageTower)
-    assert (*settings(found.module), found.module.heads) == (1e-4, "gelu", 4)
+    found = _saved(tmp_path, {"vision_config": said, "text_config": {"hidden_act": "relu"}, "hidden_act": "silu"})
+    assert (*settings(found), found.heads) == (1e-4, "gelu", 4)
     with pytest.raises(CheckpointError, match="activation mish: no clip here has that"):
-        _recognised("clip", {"vision_config": {"hidden_act": "mish"}})
+        _saved(tmp_path, {"vision_config": {"hidden_act": "mish"}})
     # What is no config inside of one says nothing.
-    assert _recognised("clip", {"vision_config": 3}).module == _recognised("clip").module
+    assert _saved(tmp_path, {"vision_config": 3}) == _recognised("clip").module
 
 
 def test_what_few_people_train() -> None:
@@ -50,7 +58,18 @@ def test_what_few_people_train() -> None:
     assert {vars(each)["heads"] for each in heads} == {1, 2, 4, 8, 16}
 
 
-def _recognised(network: str, config: dict[str, object] | None = None) -> Recognised:
-    shapes = published.read(network)["shapes"]
-    arrays = {key: published.weights(key, tuple(shape)) for key, shape in shapes.items()}
-    return recognise(Tensors(arrays, metadata={CONFIG: config} if config else {}))
+def _arrays(network: str) -> dict[str, np.ndarray]:
+    return {key: published.weights(key, tuple(shape)) for key, shape in published.read(network)["shapes"].items()}
+
+
+def _recognised(network: str) -> Recognised:
+    return recognise(Tensors(_arrays(network)))
+
+
+def _saved(folder: Path, config: dict[str, Any]) -> ImageTower:
+    save_file(_arrays("clip"), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    model = load(folder)
+    assert isinstance(model, Classifier)
+    assert isinstance(model.network, ImageTower)
+    return model.network

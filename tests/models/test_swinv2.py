@@ -1,12 +1,18 @@
 """Swin transformers of version 2, against what their publishers' packages compute."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.oracles import published
 from tests.oracles.compare import assert_published, renamed
 from xray_jax.checkpoints.contents import CONFIG, CheckpointError, Tensors
+from xray_jax.checkpoints.loading import load
 from xray_jax.checkpoints.recognition import recognise
+from xray_jax.classifier import Classifier
 from xray_jax.models.swinv2 import SwinTransformerV2
 
 SIZES = "stage_sizes=(2, 2), width=16, heads=(2, 4)"
@@ -31,6 +37,15 @@ def test_hugging_face() -> None:
     found = assert_published("swin_v2-transformers", "swin_v2:windows=4:pretrained=6+2", config=HUGGING_FACE)
     assert "(naming: Hugging Face)" in found.description
     assert any("windows of 4 patches a side, distances scaled by 6+2" in note for note in found.notes)
+
+
+def test_a_config_with_a_number_for_each_stage(tmp_path: Path) -> None:
+    save_file(_weights("swin_v2-transformers").arrays, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(HUGGING_FACE))
+    model = load(tmp_path)
+    assert isinstance(model, Classifier)
+    assert isinstance(model.network, SwinTransformerV2)
+    assert (model.network.windows, model.network.pretrained) == ((4,), (6, 2))
 
 
 def test_what_weights_do_not_show_is_asked_of_the_samples() -> None:

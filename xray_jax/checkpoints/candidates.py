@@ -201,8 +201,7 @@ def _of_config(
     family: Architecture, found: Inferred, config: Mapping[str, Any], tensors: published.Tensors
 ) -> tuple[Inferred, tuple[str, ...]]:
     """The network as a config.json beside its weights has it, and the fields that are said there."""
-    said_there = ((f, _entry(config, key)) for key, f in family.config.items() if hasattr(found.module, f))
-    stated = {name: value for name, value in said_there if value is not None}
+    stated = {f: config[key] for key, f in family.config.items() if key in config and hasattr(found.module, f)}
     if not stated or not _exists(found.module, tensors, found.input_shape):
         return found, ()
     module = options.apply(found.module, {name: _as_option(value) for name, value in stated.items()})
@@ -213,16 +212,8 @@ def _of_config(
     return Inferred(module, found.input_shape, (*notes, f"config.json says {said}")), tuple(stated)
 
 
-def _entry(config: Any, key: str) -> Any:
-    """What a config says; parts of a key are keys of configs inside of it. None where it does not."""
-    for part in key.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config
-
-
 def _as_option(value: Any) -> str:
-    numbers = isinstance(value, list) and value and all(type(each) is int for each in value)
-    return "+".join(map(str, value)) if numbers else str(value)
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _exists(module: nn.Module, tensors: published.Tensors, shape: tuple[int, int, int]) -> bool:

@@ -12,6 +12,8 @@ from xray_jax.checkpoints.torch import stream_file, zip_file
 
 NAME = "hugging-face"
 _SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
+_PARTS = ("model_args", "vision_config")
+_MAX_STAGES = 64
 _WEIGHTS = ("model.safetensors", f"model{safetensors.INDEX_SUFFIX}", "pytorch_model.bin")
 
 
@@ -59,7 +61,7 @@ def _weights(folder: Path) -> Path | None:
 def _config(folder: Path) -> dict[str, Any]:
     """What a config.json declares: the architecture's name, class count, image size, and under its own name the rest.
 
-    timm's has its network's arguments in `model_args`.
+    timm's has its network's arguments in `model_args`, those of networks for images and text in `vision_config`.
     """
     if not (folder / CONFIG).is_file():
         return {}
@@ -78,7 +80,14 @@ def _config(folder: Path) -> dict[str, Any]:
     if isinstance(config.get("image_size"), int):
         channels = config.get("num_channels", 3)
         found["input_shape"] = [config["image_size"], config["image_size"], channels]
-    arguments = config.get("model_args")
-    stated = {**config, **(arguments if isinstance(arguments, dict) else {})}
-    found[CONFIG] = {key: value for key, value in stated.items() if isinstance(value, str | int | float)}
+    stated = config
+    for part in _PARTS:
+        inner = config.get(part)
+        stated = {**stated, **(inner if isinstance(inner, dict) else {})}
+    found[CONFIG] = {key: value for key, value in stated.items() if isinstance(value, str | int | float) or _few(value)}
     return found
+
+
+def _few(value: Any) -> bool:
+    """A number for each stage of a network."""
+    return isinstance(value, list) and 0 < len(value) <= _MAX_STAGES and all(type(each) is int for each in value)
