@@ -163,7 +163,7 @@ def _part(match: re.Match[str]) -> str:
 
 
 _HUGGING_FACE: Renames = (
-    (r"^beit\.", ""),
+    (r"^(?:beit|data2vec_vision)\.", ""),
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^(?:encoder\.layer|layers)\.(\d+)\.", r"blocks.\1."),

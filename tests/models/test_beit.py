@@ -23,6 +23,7 @@ OLDER = (
     [
         ("beit", "beit, depth=2, width=16, hidden=64, heads=2, patch=8, side=4", "timm"),
         ("beit-transformers", "beit:epsilon=1e-12, depth=2, width=128, hidden=32, heads=2, patch=8", "Hugging Face"),
+        ("data2vec", "beit:epsilon=1e-12, depth=2, width=128, hidden=32, heads=2, patch=8", "Hugging Face"),
     ],
 )
 def test_published(network: str, expected: str, naming: str) -> None:

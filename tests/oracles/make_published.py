@@ -89,6 +89,7 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 128, "num_attention_heads": 2, "num_hidden_layers": 2}
     beit = {**sizes, "intermediate_size": 32, "use_relative_position_bias": True}
     yield "beit-transformers", "transformers", lambda: _transformers("Beit", **beit), (32, 32)
+    yield "data2vec", "transformers", lambda: _transformers("Data2VecVision", **beit), (32, 32)
     dino = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "num_classes": 7, "depth": 2, "num_heads": 2}
     yield "dinov2", "timm", lambda: timm.vision_transformer.VisionTransformer(init_values=1e-5, **dino), (32, 32)
     yield "dinov2-transformers", "transformers", lambda: _transformers("Dinov2", mlp_ratio=2, **sizes), (32, 32)
