@@ -7,18 +7,27 @@ import os
 import struct
 import subprocess
 import sys
+import time
 
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.programs.jax_export import ended
 
 _LENGTH = struct.Struct(">I")
+_ANSWER = struct.Struct(">Id")
+"""Bytes of what it says, and seconds of the processor that it has had."""
 
 
 class Rehearsal:
-    """Starts a process when there is none, and asks it."""
+    """Starts a process when there is none, and asks it.
+
+    Attributes:
+      seconds: of the processor, that it and those before it have had.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._of_others = 0.0
+        self.seconds = 0.0
 
     def start(self) -> None:
         """Makes sure that there is a process to ask."""
@@ -36,15 +45,22 @@ class Rehearsal:
 
     def __call__(self, data: bytes) -> None:
         """In place of `jax_export._rehearse`."""
+        import resource  # of Unix only
+
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(_LENGTH.pack(len(data)) + data)
         self._process.stdin.flush()
-        head = self._process.stdout.read(_LENGTH.size)
+        head = self._process.stdout.read(_ANSWER.size)
         if not head:
-            raise CheckpointError(ended(self._process.wait(), len(data)))
-        if reason := self._process.stdout.read(_LENGTH.unpack(head)[0]).decode(errors="replace"):
+            status = self._process.wait()
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.seconds = self._of_others = usage.ru_utime + usage.ru_stime
+            raise CheckpointError(ended(status, len(data)))
+        length, seconds = _ANSWER.unpack(head)
+        self.seconds = self._of_others + seconds
+        if reason := self._process.stdout.read(length).decode(errors="replace"):
             raise CheckpointError(reason.strip())
 
 
@@ -67,5 +83,5 @@ def main() -> None:
         with mock.patch("sys.stdin", data), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             jax_export.check_stdin()
         reason = said.getvalue().encode(errors="replace")
-        answers.write(_LENGTH.pack(len(reason)) + reason)
+        answers.write(_ANSWER.pack(len(reason), time.process_time()) + reason)
         answers.flush()
