@@ -19,6 +19,7 @@ from xray_jax.models.efficientnetv2 import EfficientNetV2
 from xray_jax.models.encoder_vit import EncoderViT
 from xray_jax.models.googlenet import GoogLeNet
 from xray_jax.models.inceptionv3 import InceptionV3
+from xray_jax.models.mnasnet import MNASNet
 from xray_jax.models.mobilenetv1 import MobileNetV1
 from xray_jax.models.mobilenetv2 import MobileNetV2
 from xray_jax.models.mobilenetv3 import MobileNetV3
@@ -29,6 +30,7 @@ from xray_jax.models.preactresnet import PreActResNet
 from xray_jax.models.regnet import RegNet
 from xray_jax.models.resnet import ResNet
 from xray_jax.models.resnet9 import ResNet9
+from xray_jax.models.shufflenet import ShuffleNet
 from xray_jax.models.shufflenetv2 import ShuffleNetV2
 from xray_jax.models.spatial_transformer import SpatialTransformer
 from xray_jax.models.squeezenet import SqueezeNet
@@ -63,11 +65,16 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "mobilenetv1": [MobileNetV1(3, 8, (12, 16, 16, 12), small=False, clipped=True, bias=True, same=True)],
     "mobilenetv2": [MobileNetV2(3, 4, ((4, 0, False), (4, 8, False), (6, 8, True)), 8, small=True, same=True)],
     "mobilenetv3": [MobileNetV3(3, 4, ((4, 8, 3, 4, True, 2), (4, 8, 5, 0, False, 1)), 8, 8)],
+    "mnasnet": [MNASNet(3, 4, (4, 6, 6, 6, 6, 6, 6), (1, 0, 0, 2, 0, 0), 8, stem_stride=1)],
     "efficientnet": [EfficientNet(3, 4, (((4, 4, 3, 2, 1),), ((4, 8, 5, 2, 2), (4, 8, 3, 2, 1))), 8, same=True)],
     "efficientnetv2": [EfficientNetV2(3, 4, (((4, 0, 3, 0),), ((4, 8, 3, 0),), ((6, 8, 3, 2),)), 8, same=True)],
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4), DenseNet(3, (1, 2), 4, 8, 4, "cifar-pool")],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8)), ConvNeXt(3, (1, 1), (4, 8), response=True)],
+    "shufflenet": [
+        ShuffleNet(3, (2, 1), (16, 24), stem_width=8),
+        ShuffleNet(3, (2, 1), (16, 28), ungrouped=0, inner=(4, 4), stem_width=4, stem_kernel=3, paper=True, bias=True),
+    ],
     "shufflenetv2": [ShuffleNetV2(3, (2, 1), (8, 12), stem_width=4, last_width=8, small=True, bias=True)],
     "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
     "inception": [InceptionV3(3, divisor=16, scaled=True)],

@@ -14,6 +14,7 @@ PUBLISHED = "the published strides, of the stem too"
     ("name", "note"),
     [
         ("mobilenet_v3_small", PUBLISHED),
+        ("mnasnet0_5", PUBLISHED),
         ("efficientnet_b0", PUBLISHED),
         ("efficientnet_v2_s", PUBLISHED),
         ("convnext_tiny", PUBLISHED),
