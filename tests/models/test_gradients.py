@@ -68,7 +68,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "efficientnetv2": [EfficientNetV2(3, 4, (((4, 0, 3, 0),), ((4, 8, 3, 0),), ((6, 8, 3, 2),)), 8, same=True)],
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4), DenseNet(3, (1, 2), 4, 8, 4, "cifar-pool")],
-    "dla": [DLA(3, (4, 4, 4), (4, 6), (1, 2)), DLA(3, (4, 4, 4), (4, 6), (1, 2), simple=True)],
+    "dla": [DLA(3, (4, 4, 4), (4, 6), (1, 2)), DLA(3, (4, 4, 4), (6, 8), (1, 2), simple=True)],
     "dpn": [DPN(3, (2, 1), (4, 6), (6, 8), (2, 3), 2, 4)],
     "pnasnet": [PNASNet(3, (1, 1), (4, 8)), PNASNet(3, (1, 1), (4, 8), pairs=True)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8)), ConvNeXt(3, (1, 1), (4, 8), response=True)],
