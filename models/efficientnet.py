@@ -1,7 +1,8 @@
 """EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) in torchvision's form and naming; others are renamed.
 
-EfficientNet-PyTorch and Hugging Face count the blocks through, without stages: which they belong to follows from how
-many there are. Both pad images of any size as TensorFlow pads those of the size that the network was published for.
+EfficientNet-PyTorch, Hugging Face and pytorch-cifar count the blocks through, without stages: which they belong to
+follows from how many there are. The first two pad images of any size as TensorFlow pads those of the size that the
+network was published for; the last has a stem of stride 1 and no convolution behind the blocks.
 """
 
 import math
@@ -49,7 +50,7 @@ class EfficientNet(nn.Module):
       num_classes: number of labels.
       stem_width: channels of the stem.
       stages: of each stage its blocks, each (width, expanded, kernel, squeezed, stride).
-      last_width: channels of the last convolution.
+      last_width: channels of the last convolution; 0 is none.
       epsilon: of all norms; torchvision has 1e-3 in B5 to B7.
       same: padded as TensorFlow does, and with its epsilon, 1e-3.
       flat: blocks are counted through, and their parts have names.
@@ -95,9 +96,9 @@ class EfficientNet(nn.Module):
             before += len(blocks)
         if not x.size:
             raise ValueError(f"images of {shape[1:3]} are too small for padding that is for {self.padded_for} pixels")
-        last = conv(self.last_width, 1, name=f"features.{len(self.stages) + 1}")
-        x = layers.average(last(x, train))
-        return nn.Dense(self.num_classes, name="classifier.1")(x)
+        if self.last_width:
+            x = conv(self.last_width, 1, name=f"features.{len(self.stages) + 1}")(x, train)
+        return nn.Dense(self.num_classes, name="classifier.1")(layers.average(x))
 
 
 def _halved(side: int, times: int = 1) -> int:
@@ -250,6 +251,16 @@ _HUGGING_FACE = (
         ),
     ),
 )
+_PYTORCH_CIFAR = _flat(
+    "layers",
+    "conv1 bn1",
+    "conv2 bn2",
+    r"se\.se1 se\.se2",
+    "conv3 bn3",
+    ((r"^conv1\.", "features.0.0."), (r"^bn1\.", "features.0.1."), (r"^linear\.", "classifier.1.")),
+)
+_NEVER_CALLED = r"^blocks\.0\.block\.expand\."
+"""Layers of pytorch-cifar's first block, which does not expand."""
 _SAME = (("epsilon", 1e-5), ("same", True))
 
 ARCHITECTURE = Architecture(
@@ -257,6 +268,7 @@ ARCHITECTURE = Architecture(
     # B3 comes first: the one that backdoor benchmarks train.
     presets={
         **{name: _PRESETS[name] for name in sorted(_PRESETS, key=lambda name: name != "efficientnet_b3")},
+        "efficientnet_b0-cifar": partial(_PRESETS["efficientnet_b0"], last_width=0, flat=True, stem_stride=1),
         **{f"tf_{name}": partial(preset, epsilon=1e-5, same=True) for name, preset in _PRESETS.items()},
     },
     infer=infer,
@@ -266,6 +278,7 @@ ARCHITECTURE = Architecture(
         Naming("timm", _TIMM, fields=(("epsilon", 1e-5),)),
         Naming("EfficientNet-PyTorch", _EFFICIENTNET_PYTORCH, fields=_SAME),
         Naming("Hugging Face", _HUGGING_FACE, fields=_SAME),
+        Naming("pytorch-cifar", _PYTORCH_CIFAR, _NEVER_CALLED, (("stem_stride", 1), ("padded_for", 0))),
     ),
     variants=variants,
     # timm has networks of its own and those that it took from TensorFlow, as `tf_efficientnet_b0`;

@@ -1,7 +1,8 @@
 """RegNet X and Y (Radosavovic et al. 2020, arXiv:2003.13678) in torchvision's form and naming.
 
-timm's and Hugging Face's are renamed. Bottlenecks without a narrow middle, whose 3x3 convolutions have groups; in Y
-with a squeeze-and-excitation behind them. Stem and the first block of each stage have stride 2.
+timm's, Hugging Face's and pytorch-cifar's are renamed. Bottlenecks without a narrow middle, whose 3x3 convolutions have
+groups; in Y with a squeeze-and-excitation behind them. Stem and the first block of each stage have stride 2; of
+pytorch-cifar's not the stem and the first two stages.
 """
 
 import re
@@ -13,6 +14,9 @@ import jax
 from xray_jax.models import layers
 from xray_jax.models.architecture import STRIDES, Architecture, Inferred, Naming, Renames, Shapes, dim
 from xray_jax.models.mbconv import ConvNorm, SqueezeExcitation
+
+_SMALL_STAGES = 2
+"""Of stride 1, in the form for small images."""
 
 
 class RegNetBlock(nn.Module):
@@ -56,6 +60,7 @@ class RegNet(nn.Module):
       group: channels of a group of these convolutions, by stage.
       squeezed: widths of the squeeze-and-excitations, of each stage's first block and of its others; () without.
       stem_width: channels of the stem.
+      small: pytorch-cifar's form: the stem and the first two stages have stride 1.
     """
 
     num_classes: int = 10
@@ -65,18 +70,20 @@ class RegNet(nn.Module):
     group: tuple[int, ...] = (8, 8, 8, 8)
     squeezed: tuple[tuple[int, int], ...] = ()
     stem_width: int = 32
+    small: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        x = ConvNorm(self.stem_width, 3, 2, activation=nn.relu, name="stem")(x, train)
+        x = ConvNorm(self.stem_width, 3, 1 if self.small else 2, activation=nn.relu, name="stem")(x, train)
         for stage, size in enumerate(self.stage_sizes):
+            first = 1 if self.small and stage < _SMALL_STAGES else 2
             for number in range(size):
                 block = RegNetBlock(
                     self.widths[stage],
                     self.inner[stage],
                     self.group[stage],
                     self.squeezed[stage][min(number, 1)] if self.squeezed else 0,
-                    stride=1 if number else 2,
+                    stride=1 if number else first,
                     name=f"trunk_output.block{stage + 1}.block{stage + 1}-{number}",
                 )
                 x = block(x, train)
@@ -95,6 +102,11 @@ def infer(shapes: Shapes) -> Inferred | None:
             size += 1
         sizes.append(size)
     firsts = [partial(block.format, stage, 0) for stage in range(1, len(sizes) + 1)]
+    inner = tuple(dim(shapes, first("f.b.0")) for first in firsts)
+    group = tuple(dim(shapes, first("f.b.0"), 1) for first in firsts)
+    if inner == group:
+        # Bottlenecks of another network, whose strides are its own.
+        return None
     squeezed = tuple(
         (dim(shapes, block.format(stage, 0, "f.se.fc1")), dim(shapes, block.format(stage, 1, "f.se.fc1")))
         for stage in range(1, len(sizes) + 1)
@@ -103,12 +115,20 @@ def infer(shapes: Shapes) -> Inferred | None:
         num_classes=dim(shapes, "fc.weight"),
         stage_sizes=tuple(sizes),
         widths=tuple(dim(shapes, first("f.c.0")) for first in firsts),
-        inner=tuple(dim(shapes, first("f.b.0")) for first in firsts),
-        group=tuple(dim(shapes, first("f.b.0"), 1) for first in firsts),
+        inner=inner,
+        group=group,
         squeezed=squeezed if any(map(any, squeezed)) else (),
         stem_width=dim(shapes, "stem.0.weight"),
     )
-    return Inferred(module, (32, 32, dim(shapes, "stem.0.weight", 1)), (STRIDES,))
+    return Inferred(module, (32, 32, dim(shapes, "stem.0.weight", 1)), (note(module),))
+
+
+def note(module: nn.Module) -> str:
+    """What is assumed of a `RegNet`, for rows."""
+    assert isinstance(module, RegNet)
+    if module.small:
+        return "assumed, weights do not show it: stride 1 in the stem and the first two stages, stride 2 in later ones"
+    return STRIDES
 
 
 def _parts(parts: dict[str, str]) -> Renames:
@@ -141,6 +161,17 @@ _HUGGING_FACE: Renames = (
     (r"^classifier\.1\.", "fc."),
 )
 
+_PYTORCH_CIFAR: Renames = (
+    (r"^layer(\d)\.(\d+)\.", r"trunk_output.block\1.block\1-\2."),
+    *((rf"\.conv{n}\.", f".f.{part}.0.") for n, part in enumerate("abc", 1)),
+    *((rf"\.bn{n}\.", f".f.{part}.1.") for n, part in enumerate("abc", 1)),
+    (r"\.se\.se([12])\.", r".f.se.fc\1."),
+    (r"\.shortcut\.", ".proj."),
+    (r"^conv1\.", "stem.0."),
+    (r"^bn1\.", "stem.1."),
+    (r"^linear\.", "fc."),
+)
+
 _Y_400 = ((8, 0), (12, 26), (26, 52), (52, 110))
 
 ARCHITECTURE = Architecture(
@@ -158,5 +189,10 @@ ARCHITECTURE = Architecture(
     infer=infer,
     input_shape=(32, 32, 3),
     head="fc",
-    namings=(Naming("timm", _TIMM), Naming("Hugging Face", _HUGGING_FACE)),
+    namings=(
+        Naming("timm", _TIMM),
+        Naming("Hugging Face", _HUGGING_FACE),
+        Naming("pytorch-cifar", _PYTORCH_CIFAR, fields=(("small", True),)),
+    ),
+    note=note,
 )

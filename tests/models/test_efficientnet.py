@@ -1,5 +1,7 @@
 from tests.oracles.compare import assert_recognised, assert_same_logits, assert_same_weights
 from tests.oracles.mobile import EfficientNet
+from tests.oracles.small_images import CifarEfficientNet
+from xray_jax.models import build
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 KERNELS = (3, 3, 5, 3, 5, 5, 3)
@@ -52,3 +54,16 @@ def test_names_of_timm() -> None:
         (r"^classifier\.1\.", "classifier."),
     ]
     assert_same_weights(EfficientNet(SMALL, 8, 40), names, "timm")
+
+
+def test_pytorch_cifar() -> None:
+    """Which has a stem of stride 1, no last convolution, and layers in its first block that it never calls."""
+    small = stages((4, 6, 8, 8, 10, 12, 16), (1, 2, 2, 3, 3, 4, 1), 8)
+    expected = "efficientnet:padded_for=0:stem_stride=1, stem_width=8, "
+    found = assert_same_logits(CifarEfficientNet(small, 8), (18, 18, 3), expected=expected)
+    assert found.description.endswith("last_width=0, flat=True (naming: pytorch-cifar)")
+    assert any("not used: layers.0.conv1.weight" in note for note in found.notes)
+    assert any("but a stem of stride 1" in note for note in found.notes)
+    rows = stages((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1), 32)
+    wide = found.module.clone(stem_width=32, stages=tuple(map(tuple, rows)))
+    assert wide == build("efficientnet_b0-cifar", 7)

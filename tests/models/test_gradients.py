@@ -14,6 +14,8 @@ from xray_jax.models.beit import Beit
 from xray_jax.models.clip import ImageTower
 from xray_jax.models.convnext import ConvNeXt
 from xray_jax.models.densenet import DenseNet
+from xray_jax.models.dla import DLA
+from xray_jax.models.dpn import DPN
 from xray_jax.models.efficientnet import EfficientNet
 from xray_jax.models.efficientnetv2 import EfficientNetV2
 from xray_jax.models.encoder_vit import EncoderViT
@@ -26,6 +28,7 @@ from xray_jax.models.mobilenetv3 import MobileNetV3
 from xray_jax.models.new_head import NewHead
 from xray_jax.models.plain import ACTIVATIONS, small
 from xray_jax.models.plain_layers import Layer
+from xray_jax.models.pnasnet import PNASNet
 from xray_jax.models.preactresnet import PreActResNet
 from xray_jax.models.regnet import RegNet
 from xray_jax.models.resnet import ResNet
@@ -70,13 +73,19 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "efficientnetv2": [EfficientNetV2(3, 4, (((4, 0, 3, 0),), ((4, 8, 3, 0),), ((6, 8, 3, 2),)), 8, same=True)],
     "googlenet": [GoogLeNet(3, ((4, 4, 4, 4, 4, 4),) * 3, (4, 4, 4), scaled=True)],
     "densenet": [DenseNet(3, (1, 2), 4, 8, 4), DenseNet(3, (1, 2), 4, 8, 4, "cifar-pool")],
+    "dla": [DLA(3, (4, 4, 4), (4, 6), (1, 2)), DLA(3, (4, 4, 4), (6, 8), (1, 2), simple=True)],
+    "dpn": [DPN(3, (2, 1), (4, 6), (6, 8), (2, 3), 2, 4)],
+    "pnasnet": [PNASNet(3, (1, 1), (4, 8)), PNASNet(3, (1, 1), (4, 8), pairs=True)],
     "convnext": [ConvNeXt(3, (1, 1), (4, 8)), ConvNeXt(3, (1, 1), (4, 8), response=True)],
     "shufflenet": [
         ShuffleNet(3, (2, 1), (16, 24), stem_width=8),
         ShuffleNet(3, (2, 1), (16, 28), ungrouped=0, inner=(4, 4), stem_width=4, stem_kernel=3, paper=True, bias=True),
     ],
     "shufflenetv2": [ShuffleNetV2(3, (2, 1), (8, 12), stem_width=4, last_width=8, small=True, bias=True)],
-    "regnet": [RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4)],
+    "regnet": [
+        RegNet(3, (1, 2), (8, 12), (8, 12), (4, 6), ((4, 0), (4, 6)), 4),
+        RegNet(3, (1,), (8,), (8,), (4,), stem_width=4, small=True),
+    ],
     "inception": [InceptionV3(3, divisor=16, scaled=True)],
     "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
     "swin_v2": [SwinTransformerV2(3, (2, 1), 8, (2, 2), (3,), (4, 2), 2, 2, table=False, position_hidden=4)],

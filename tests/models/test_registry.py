@@ -64,6 +64,7 @@ def test_number_of_tensors(name: str, leaves: int) -> None:
 HIDDEN = {
     "cnn6-bn-relu", "mobilenet_v2-cifar", "tf_efficientnet_b0", "tf_mobilenetv3_large_100", "tf_mobilenetv3_small_100",
     "mobilenet_v1", "efficientnetv2_s", "tf_efficientnetv2_s", "resnet9-dawnbench", "resnet9-ffcv",
+    "efficientnet_b0-cifar",
 }  # fmt: skip
 """Presets that differ from another network only in what weights do not show."""
 

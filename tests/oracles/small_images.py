@@ -90,3 +90,88 @@ class CifarGoogLeNet(nn.Module):
             x = F.max_pool2d(x, 3, 2, 1) if place in ("a4", "a5") else x
             x = getattr(self, place)(x)
         return self.linear(x.mean((2, 3)))
+
+
+class Squeeze(nn.Module):
+    def __init__(self, width: int, squeezed: int, swish: bool) -> None:
+        super().__init__()
+        self.se1, self.se2 = nn.Conv2d(width, squeezed, 1), nn.Conv2d(squeezed, width, 1)
+        self.between = F.silu if swish else F.relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.se2(self.between(self.se1(x.mean((2, 3), keepdim=True)))).sigmoid()
+
+
+class GroupedBottleneck(nn.Module):
+    """pytorch-cifar's of RegNets; `squeezed` 0 is without squeeze-and-excitation."""
+
+    def __init__(self, inside: int, inner: int, width: int, groups: int, squeezed: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inside, inner, 1, bias=False), nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.se = Squeeze(inner, squeezed, swish=False) if squeezed else nn.Identity()
+        self.conv3, self.bn3 = nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inside != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(inside, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(self.se(out))) + self.shortcut(x))
+
+
+class CifarRegNet(nn.Module):
+    """pytorch-cifar's; `stages`: (blocks, inner, width, groups)."""
+
+    def __init__(self, stages: list[tuple[int, int, int, int]], stem: int, squeezes: bool) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem)
+        self.count, before = len(stages), stem
+        for stage, (size, inner, width, groups) in enumerate(stages, 1):
+            blocks = []
+            for number in range(size):
+                squeezed, stride = before // 4 if squeezes else 0, 2 if stage > 2 and number == 0 else 1
+                blocks.append(GroupedBottleneck(before, inner, width, groups, squeezed, stride))
+                before = width
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.linear = nn.Linear(before, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        for stage in range(1, self.count + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        return self.linear(x.mean((2, 3)))
+
+
+class CifarInverted(nn.Module):
+    """pytorch-cifar's of EfficientNets: layers that would expand are there where they are not called, too."""
+
+    def __init__(self, inside: int, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        width, expanded, kernel, squeezed, stride = sizes
+        self.expands, self.adds = expanded != inside, stride == 1 and inside == width
+        self.conv1, self.bn1 = nn.Conv2d(inside, expanded, 1, bias=False), nn.BatchNorm2d(expanded)
+        self.conv2 = nn.Conv2d(expanded, expanded, kernel, stride, kernel // 2, groups=expanded, bias=False)
+        self.bn2, self.se = nn.BatchNorm2d(expanded), Squeeze(expanded, squeezed, swish=True)
+        self.conv3, self.bn3 = nn.Conv2d(expanded, width, 1, bias=False), nn.BatchNorm2d(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = F.silu(self.bn1(self.conv1(x))) if self.expands else x
+        out = self.bn3(self.conv3(self.se(F.silu(self.bn2(self.conv2(out))))))
+        return out + x if self.adds else out
+
+
+class CifarEfficientNet(nn.Module):
+    """pytorch-cifar's; `stages`: rows of (width, expanded, kernel, squeezed, stride) of each stage's blocks."""
+
+    def __init__(self, stages: list[list[tuple[int, ...]]], stem: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem)
+        rows = [sizes for stage in stages for sizes in stage]
+        befores = [stem, *(width for width, *_ in rows)]
+        self.layers = nn.Sequential(*map(CifarInverted, befores, rows))
+        self.linear = nn.Linear(befores[-1], 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.layers(F.silu(self.bn1(self.conv1(x)))).mean((2, 3)))
