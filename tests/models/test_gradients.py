@@ -21,6 +21,7 @@ from xray_jax.models.efficientnetv2 import EfficientNetV2
 from xray_jax.models.encoder_vit import EncoderViT
 from xray_jax.models.googlenet import GoogLeNet
 from xray_jax.models.inceptionv3 import InceptionV3
+from xray_jax.models.maxvit import MaxViT
 from xray_jax.models.mnasnet import MNASNet
 from xray_jax.models.mobilenetv1 import MobileNetV1
 from xray_jax.models.mobilenetv2 import MobileNetV2
@@ -89,6 +90,7 @@ NETWORKS: dict[str, list[nn.Module]] = {
     "inception": [InceptionV3(3, divisor=16, scaled=True)],
     "swin": [SwinTransformer(3, (2, 1), 8, (2, 2), (3, 2), 2, 2)],
     "swin_v2": [SwinTransformerV2(3, (2, 1), 8, (2, 2), (3,), (4, 2), 2, 2, table=False, position_hidden=4)],
+    "maxvit": [MaxViT(3, 4, (8, 8), (1, 2), (2, 2), 2, 2, 2, 2)],
     "beit": [Beit(3, 1, 8, 16, 2, 4, 4)],
     "vit": [Resized(_VIT, (20, 20)), _VIT.clone(scaled=True, patches=True)],
     "clip": [ImageTower(3, kind, 1, 8, 16, 2, 4) for kind in ("clip", "siglip")],

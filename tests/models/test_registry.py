@@ -21,7 +21,7 @@ PUBLISHED = {
     "convnextv2_tiny": 28_635_496, "beit_base_patch16_224": 86_530_984,
     "shufflenet_v2_x0_5": 1_366_792, "shufflenet_v2_x1_0": 2_278_604, "shufflenet_v2_x1_5": 3_503_624,
     "regnet_x_400mf": 5_495_976, "regnet_y_400mf": 4_344_144, "swin_t": 28_288_354, "swin_b": 87_768_224,
-    "swin_v2_t": 28_351_570,
+    "swin_v2_t": 28_351_570, "maxvit_t": 30_919_624,
     "vit_b_16": 86_567_656, "vit_b_32": 88_224_232, "vit_l_16": 304_326_632,
 }  # fmt: skip
 # Tracing them all takes a minute and proves nothing more: the rest differ by the same formulas.
@@ -39,7 +39,7 @@ _BUFFERS = re.compile(r"running_|relative_coords_table")
 
 
 def _shapes(name: str) -> dict[str, tuple[int, ...]]:
-    large = name.startswith(("vit", "beit", "swin", "clip", "siglip", "inception"))
+    large = name.startswith(("vit", "beit", "swin", "clip", "siglip", "inception", "maxvit"))
     side, channels = (28, 1) if "mnist" in name else (224, 3) if large else (32, 3)
     return expected_shapes(build(name, 1000), (side, side, channels))
 

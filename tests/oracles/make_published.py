@@ -45,6 +45,9 @@ def _networks() -> Iterator[tuple[str, str, Callable[[], nn.Module], tuple[int, 
     yield "swin_v2-timm", "timm", lambda: v2(48, num_classes=7, window_size=8, **swin), (48, 48)
     scaled = {**swin, "window_size": 4, "pretrained_window_sizes": [6, 2]}
     yield "swin_v2-transformers", "transformers", lambda: _transformers("Swinv2", image_size=48, **scaled), (48, 48)
+    sizes = {"stem_channels": 8, "block_channels": [8, 16], "block_layers": [1, 2], "head_dim": 4}
+    maxvit = partial(tv.MaxVit, (48, 48), partition_size=3, stochastic_depth_prob=0, num_classes=7, **sizes)
+    yield "maxvit", "torchvision", maxvit, (48, 48)
     yield "shufflenetv2", "torchvision", lambda: tv.ShuffleNetV2([2, 1, 2], [8, 16, 24, 32, 48], 7), (40, 36)
     regnet = BlockParams([1, 2], [8, 16], [4, 8], [1.0, 1.0], [2, 2], 0.25)
     yield "regnet-y", "torchvision", lambda: tv.RegNet(regnet, 7), (32, 28)
