@@ -11,6 +11,11 @@ OUTSIDE = -100.0
 """Added to the attention between patches that only the moved window brought together."""
 
 
+MAX_SIDE = 48
+"""Of a window, in patches: published ones have 32 at most. Memory grows with its fourth power, the file's part of it
+with the second."""
+
+
 def split(x: jax.Array, side: int, shift: Shift) -> jax.Array:
     """`[B, H, W, D]`, both multiples of `side`, to `[B, windows, side^2, D]`."""
     batch, height, width, depth = x.shape
@@ -27,7 +32,13 @@ def join(x: jax.Array, height: int, width: int, side: int, shift: Shift) -> jax.
 
 
 def relative_positions(side: int) -> np.ndarray:
-    """`[side^2, side^2]`: row of a table of `(2 side - 1)^2` for each pair of patches in a window."""
+    """`[side^2, side^2]`: row of a table of `(2 side - 1)^2` for each pair of patches in a window.
+
+    Raises:
+      ValueError: the window is larger than any that is published.
+    """
+    if side > MAX_SIDE:
+        raise ValueError(f"windows of {side} patches a side, more than {MAX_SIDE}")
     places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
     down, right = np.moveaxis(places[:, None] - places[None] + side - 1, -1, 0)
     return down * (2 * side - 1) + right

@@ -5,6 +5,7 @@ A search found some of them, reading the readers with a search in mind the other
 
 import io
 import json
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from tests.fuzz import bundle
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watch import Watch
+from tests.oracles import published
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds are watched through Linux's /proc")
 
@@ -276,6 +278,17 @@ MANIFESTS = {
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests(name, watch, tmp_path):
     refused("manifest", *MANIFESTS[name], watch, tmp_path)
+
+
+@pytest.mark.parametrize("network", ["swin", "swin_v2", "beit", "maxvit"])
+def test_windows_whose_pairs_of_patches_are_too_many(network, watch, tmp_path):
+    """Ten thousand patches: a table of a megabyte, and eight hundred for their pairs."""
+    shapes = published.read(network)["shapes"]
+    far = {2: [199**2, 2], 4: [1, 199, 199, 2]}
+    tables = {key: far[len(shape)] for key, shape in shapes.items() if re.search("bias_table|coords_table", key)}
+    watch.warm(TARGETS["recognition"], [json.dumps({"arrays": shapes, "metadata": {}}).encode()])
+    data = json.dumps({"arrays": {**shapes, **tables}, "metadata": {}}).encode()
+    refused("recognition", data, "no known architecture has these", watch, tmp_path)
 
 
 def test_samples_of_which_little_is_there(watch, tmp_path):
