@@ -1,10 +1,13 @@
-"""The state dict in what a torch file's pickle holds: wrappers opened, everything else left alone and listed."""
+"""The state dict in what a torch file's pickle holds: wrappers opened, everything else left alone and listed.
+
+Modules that were pickled whole are looked into where there is no state dict beside them.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
-from xray_jax.checkpoints.torch import tensors
+from xray_jax.checkpoints.torch import pickled_module, tensors
 from xray_jax.checkpoints.torch.pickle_values import Call, Name, Persistent, Pickle
 from xray_jax.checkpoints.torch.tensors import Container
 from xray_jax.preprocess import PRESETS
@@ -47,19 +50,23 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
     """The state dict of a torch file, its tensors lazy, with what the file declares about itself.
 
     Raises:
-      CheckpointError: for a pickle that asks for dangerous calls, a whole pickled module, or no weights.
+      CheckpointError: for a pickle that asks for dangerous calls, an object that is no module, or no weights.
     """
     refuse_malice(pickle.names)
-    known: Known = {}
-    path, networks = _find(pickle.value, (), container, known)
-    notes: list[str] = []
+    known = _Known(modules=None)
+    try:
+        path, networks = _find(pickle.value, (), container, known)
+    except CheckpointError:
+        known = _Known(pickled_module.Modules())
+        path, networks = _find(pickle.value, (), container, known)
+    notes = [known.modules.note(module) for module in known.opened[:1] if known.modules is not None]
     if path:
         notes.append(f"weights read from entry {'.'.join(path)}")
     if path and (others := [name for name in _networks(pickle.value, known) if name != path[0]]):
         notes.append(f"the file holds other networks, which are not scanned: {', '.join(others[:8])}")
     entries = {key: child for key, child in tensors.pairs(pickle.value) or () if isinstance(key, str)}
     averaged = [name[:_LONGEST_NAME] for name in entries if name.startswith(_AVERAGED)]
-    if averaged := [name for name in averaged if _holds_tensors(entries.get(name), known)]:
+    if averaged := [name for name in averaged if known.holds_tensors(entries.get(name))]:
         notes.append(f"averaged weights of the training, which are not scanned: {', '.join(averaged[:8])}")
     arrays: dict[str, Any] = {}
     skipped: list[str] = []
@@ -103,39 +110,75 @@ def refuse_malice(names: set[Name]) -> None:
 
 
 Items = Sequence[tuple[Any, Any]]
-Known = dict[tuple[int, int], bool]
-"""(identity, depth) of values -> whether they hold tensors: one value may stand in a million places."""
+
+
+class _Known:
+    """What is known of a pickle's values, each looked at once: one may stand in a million places.
+
+    Attributes:
+      modules: that are looked into; None leaves them alone.
+      opened: modules that are networks.
+    """
+
+    def __init__(self, modules: pickled_module.Modules | None) -> None:
+        self.modules = modules
+        self.opened: list[Any] = []
+        self._holds: dict[tuple[int, int], bool] = {}
+
+    def pairs(self, value: Any) -> Items | None:
+        """Items of a dictionary, or of a module's state dict; None for everything else."""
+        items = tensors.pairs(value)
+        return self.modules.items(value) if items is None and self.modules is not None else items
+
+    def holds_tensors(self, value: Any, depth: int = 3) -> bool:
+        """Whether there are tensors in a dictionary, or in those inside of it."""
+        # Some save the state dicts of several networks as a list; of one it is clear which.
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        key = id(value), depth
+        if key not in self._holds:
+            children = [child for _, child in self.pairs(value) or ()]
+            self._holds[key] = any(map(tensors.is_tensor, children)) or (
+                depth > 0 and any(self.holds_tensors(child, depth - 1) for child in children)
+            )
+        return self._holds[key]
+
+    def network(self, value: Any) -> Items:
+        """The items of what was found to be a network."""
+        if tensors.pairs(value) is None:
+            self.opened.append(value)
+        return self.pairs(value) or ()
 
 
 def _find(
-    value: Any, path: tuple[str, ...], container: Container, known: Known
+    value: Any, path: tuple[str, ...], container: Container, known: _Known
 ) -> tuple[tuple[str, ...], dict[str, Items]]:
     """The entries that lead to the weights, and the weights: items by network; one network has the name ""."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    items = tensors.pairs(value)
+    items = known.pairs(value)
     if items is None:
         raise CheckpointError(_why_not(value))
     entries = {key: child for key, child in items if isinstance(key, str)}
-    wrapped = [name for name in _WRAPPERS if _holds_tensors(entries.get(name), known)]
+    wrapped = [name for name in _WRAPPERS if known.holds_tensors(entries.get(name))]
     if len(path) < 4:
         for name in wrapped[:1]:
             inner, networks = _find(entries[name], (*path, name), container, known)
             beside = {other: entries[other] for other in _networks(value, known) if other != name}
-            others_flat = {o: tensors.pairs(child) or [] for o, child in beside.items() if _is_flat(child, known)}
+            others_flat = {o: known.pairs(child) or () for o, child in beside.items() if _is_flat(child, known)}
             if list(networks) == [""] and 0 < len(others_flat) < _MAX_NETWORKS:
                 # Whether one of them is a second classifier is told when they are recognised.
                 return path, {name: networks[""], **others_flat}
             return inner, networks
     direct = [child for child in entries.values() if tensors.is_tensor(child)]
     if not all(_is_scalar(child, container) for child in direct):
-        return path, {"": items}
+        return path, {"": known.network(value)}
     # An accuracy or a step may be a tensor too.
     others = _networks(value, known)
     if len(others) == 1 and len(path) < 4:
         return _find(entries[others[0]], (*path, others[0]), container, known)
     if 0 < len(others) <= _MAX_NETWORKS and all(_is_flat(entries[name], known) for name in others):
-        return path, {name: tensors.pairs(entries[name]) or [] for name in others}
+        return path, {name: known.network(entries[name]) for name in others}
     if others:
         raise CheckpointError(
             f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
@@ -144,11 +187,11 @@ def _find(
     raise CheckpointError(_why_not(modules[0]) if modules else f"it holds no tensors, only {sorted(entries)[:8]}")
 
 
-def _networks(value: Any, known: Known) -> list[str]:
+def _networks(value: Any, known: _Known) -> list[str]:
     """Names of the entries that hold tensors and do not belong to the training."""
-    entries = {key: child for key, child in tensors.pairs(value) or () if isinstance(key, str)}
+    entries = {key: child for key, child in known.pairs(value) or () if isinstance(key, str)}
     named = {name: child for name, child in entries.items() if len(name) <= _LONGEST_NAME and not _is_training(name)}
-    return [name for name, child in named.items() if _holds_tensors(child, known)]
+    return [name for name, child in named.items() if known.holds_tensors(child)]
 
 
 def _is_training(name: str) -> bool:
@@ -156,22 +199,9 @@ def _is_training(name: str) -> bool:
     return name.startswith(_TRAINING) or name == "opt" or "optim" in lower or "sched" in lower
 
 
-def _is_flat(value: Any, known: Known) -> bool:
+def _is_flat(value: Any, known: _Known) -> bool:
     """Whether a value is a state dict: names to tensors."""
-    return tensors.pairs(value) is not None and _holds_tensors(value, known, 0)
-
-
-def _holds_tensors(value: Any, known: Known, depth: int = 3) -> bool:
-    # Some save the state dicts of several networks as a list; of one it is clear which.
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    key = id(value), depth
-    if key not in known:
-        children = [child for _, child in tensors.pairs(value) or ()]
-        known[key] = any(map(tensors.is_tensor, children)) or (
-            depth > 0 and any(_holds_tensors(child, known, depth - 1) for child in children)
-        )
-    return known[key]
+    return known.pairs(value) is not None and known.holds_tensors(value, 0)
 
 
 def _is_scalar(value: Any, container: Container) -> bool:
