@@ -53,19 +53,22 @@ def _safetensors(folder: Path) -> Iterator[bytes]:
     yield save({"a": np.ones((2, 2), np.float16), "b": np.ones(3, np.int64), "c": np.zeros((0, 4), np.uint8)})
 
 
-def _modules() -> Iterator[Any]:
+def _contents() -> Iterator[Any]:
     import torch
 
     state = {name: torch.from_numpy(array) for name, array in _weights().items()}
     yield state
     yield {"state_dict": state, "epoch": 3, "arch": "lenet", "optimizer": {"state": {}}, "acc": torch.tensor(0.5)}
     yield {"a": torch.ones(2, 2, dtype=torch.bfloat16).t(), "b": torch.nn.Parameter(torch.ones(3)), "c": np.ones(2)}
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2), torch.nn.ReLU())
+    yield module
+    yield {"net": module, "acc": 0.5}
 
 
 def _torch_files(folder: Path, zipped: bool) -> Iterator[bytes]:
     import torch
 
-    for content in _modules():
+    for content in _contents():
         torch.save(content, folder / "a.pt", _use_new_zipfile_serialization=zipped)
         yield (folder / "a.pt").read_bytes()
 
