@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from xray_jax.models.convolution_settings import ConvolutionSettings
+
 SLACK = 64 << 20
 """Bytes that a checkpoint may unpack to beyond its size on disk."""
 
@@ -109,6 +111,7 @@ class Tensors:
       size: bytes on disk; what the model needs may not exceed it by more than `SLACK`.
       networks: where a file holds several networks: their names, with which (and a dot) the names of arrays begin.
       own: whether this package wrote the metadata, and so the network is one of its own.
+      convolutions: name of a layer -> what the file says of it that weights do not show; of most files nothing.
     """
 
     arrays: Mapping[str, Array]
@@ -118,6 +121,7 @@ class Tensors:
     size: int = 0
     networks: tuple[str, ...] = ()
     own: bool = False
+    convolutions: Mapping[str, ConvolutionSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises `CheckpointError`: an array could be of two networks by its name."""
@@ -138,7 +142,8 @@ class Tensors:
             raise CheckpointError(f"it holds no network {name!r}: {there}")
         start = f"{name}."
         arrays = {key.removeprefix(start): array for key, array in self.arrays.items() if key.startswith(start)}
-        return dataclasses.replace(self, arrays=arrays, networks=())
+        said = {key.removeprefix(start): value for key, value in self.convolutions.items() if key.startswith(start)}
+        return dataclasses.replace(self, arrays=arrays, convolutions=said, networks=())
 
 
 def check_budget(arrays: Iterable[Array], size: int) -> None:

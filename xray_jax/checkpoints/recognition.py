@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from xray_jax.checkpoints import candidates, outside, reparametrised, unrecognised
+from xray_jax.checkpoints import agreement, candidates, outside, reparametrised, unrecognised
 from xray_jax.checkpoints.candidates import Candidate, View
 from xray_jax.checkpoints.contents import CONFIG, PART, CheckpointError, SeveralNetworksError, Tensors
 from xray_jax.checkpoints.variants import FLAX, HeadVariants, NetworkVariants
@@ -103,6 +103,7 @@ def recognise(tensors: Tensors, *, architecture: str | None = None, num_classes:
             chosen = found[-1]
             if architecture is None:
                 _refuse_another(chosen.family, named, config or {})
+                chosen = agreement.agreeing(chosen, tensors.convolutions)
             if asked != architecture and not tensors.own:
                 # What a file calls itself is no word on what weights leave open.
                 chosen = chosen._replace(preset="")

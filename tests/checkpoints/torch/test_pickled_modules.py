@@ -15,6 +15,7 @@ from xray_jax import checkpoints
 from xray_jax.checkpoints import formats
 from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.classifier import Classifier
+from xray_jax.models.convolution_settings import ConvolutionSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Save = Callable[[Any], Path]
@@ -88,7 +89,9 @@ def test_a_state_dict_beside_a_module_is_what_is_read(save: Save) -> None:
 def test_two_modules_are_two_networks(save: Save) -> None:
     found = _read(save({"student": Net(), "teacher": Net()}))
     assert found.networks == ("student", "teacher")
-    assert set(found.network("teacher").arrays) == set(Net().state_dict())
+    teacher = found.network("teacher")
+    assert set(teacher.arrays) == set(Net().state_dict())
+    assert teacher.convolutions == {"body.0": ConvolutionSettings((1, 1), (0, 0), (1, 1))}
 
 
 def test_hooks_are_not_called_and_the_row_says_so(save: Save) -> None:

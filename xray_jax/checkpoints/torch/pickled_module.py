@@ -6,16 +6,19 @@ state dict: the network is recognised from its weights.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from xray_jax.checkpoints.contents import CheckpointError
 from xray_jax.checkpoints.torch import tensors
 from xray_jax.checkpoints.torch.pickle_values import Call, Name, Persistent, brief
+from xray_jax.models.convolution_settings import ConvolutionSettings
 
 _PARAMETERS, _BUFFERS, _CHILDREN = "_parameters", "_buffers", "_modules"
 _NOT_SAVED = "_non_persistent_buffers_set"
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_KNOWN = (_PARAMETERS, _BUFFERS, _CHILDREN, _NOT_SAVED, *_HOOKS)
+_SETTINGS = ("stride", "padding", "dilation")
 _MAX_DEPTH = 64
 _MAX_VALUES = 200_000
 _LONGEST_NAME = 256
@@ -65,10 +68,20 @@ class Modules:
                 raise CheckpointError(f"a value of its modules is called {brief(name)!r}: damaged")
             yield name, child
 
+    def convolutions(self, module: Any) -> dict[str, ConvolutionSettings]:
+        """Path of a layer -> what it is set to, of all that have strides as 2D convolutions have them."""
+        found = {}
+        for path, each in self._all(module, "", 0):
+            said = _attributes(each, _SETTINGS)
+            stride, padding, dilation = (_pair(said.get(name)) for name in _SETTINGS)
+            if stride is not None and dilation is not None:
+                found[path] = ConvolutionSettings(stride, padding, dilation)
+        return found
+
     def note(self, module: Any) -> str:
         """What a row says of a module that was opened: its class, and what its weights do not show."""
         counted, hooks = Counter[str](), set[str]()
-        for each in self._all(module, 0):
+        for _, each in self._all(module, "", 0):
             name = class_of(each)
             attributes = _attributes(each)
             if name is not None and not any(tensors.pairs(attributes.get(kind)) for kind in (_PARAMETERS, _CHILDREN)):
@@ -79,12 +92,12 @@ class Modules:
         text += f"from the weights; modules without weights: {shown or 'none'}"
         return text + (f"; {' and '.join(sorted(hooks))} are not called" if hooks else "")
 
-    def _all(self, module: Any, depth: int) -> Iterator[Call]:
+    def _all(self, module: Any, path: str, depth: int) -> Iterator[tuple[str, Call]]:
         if depth < _MAX_DEPTH:
-            yield module
-            for _, child in self._named(_attributes(module).get(_CHILDREN)):
+            yield path, module
+            for name, child in self._named(_attributes(module).get(_CHILDREN)):
                 if class_of(child) is not None:
-                    yield from self._all(child, depth + 1)
+                    yield from self._all(child, f"{path}.{name}" if path else name, depth + 1)
 
 
 def class_of(value: Any) -> Name | None:
@@ -98,9 +111,14 @@ def class_of(value: Any) -> Name | None:
     return function if isinstance(function, Name) else None
 
 
-def _attributes(value: Any) -> dict[str, Any]:
-    known = (_PARAMETERS, _BUFFERS, _CHILDREN, _NOT_SAVED, *_HOOKS)
-    return {name: child for name, child in tensors.pairs(value.state) or () if isinstance(name, str) and name in known}
+def _attributes(value: Any, wanted: Collection[str] = _KNOWN) -> dict[str, Any]:
+    return {name: child for name, child in tensors.pairs(value.state) or () if isinstance(name, str) and name in wanted}
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    """Two numbers, as modules of two dimensions have them; pools have one, and layers of one dimension."""
+    numbers = isinstance(value, tuple) and len(value) == 2 and all(type(each) is int for each in value)
+    return value if numbers else None
 
 
 def _names(value: Any) -> set[str]:

@@ -10,6 +10,7 @@ from xray_jax.checkpoints.contents import CheckpointError, Tensors
 from xray_jax.checkpoints.torch import pickled_module, tensors
 from xray_jax.checkpoints.torch.pickle_values import Call, Name, Persistent, Pickle
 from xray_jax.checkpoints.torch.tensors import Container
+from xray_jax.models.convolution_settings import ConvolutionSettings
 from xray_jax.preprocess import PRESETS
 
 _WRAPPERS = (
@@ -59,7 +60,13 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
     except CheckpointError:
         known = _Known(pickled_module.Modules())
         path, networks = _find(pickle.value, (), container, known)
-    notes = [known.modules.note(module) for module in known.opened[:1] if known.modules is not None]
+    notes: list[str] = []
+    convolutions: dict[str, ConvolutionSettings] = {}
+    for name, module in known.opened.items():
+        assert known.modules is not None
+        notes.append(known.modules.note(module))
+        start = f"{name}." if name else ""
+        convolutions |= {start + path: said for path, said in known.modules.convolutions(module).items()}
     if path:
         notes.append(f"weights read from entry {'.'.join(path)}")
     if path and (others := [name for name in _networks(pickle.value, known) if name != path[0]]):
@@ -88,7 +95,8 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
     if skipped:
         notes.append(f"skipped, no tensors: {', '.join(skipped[:5])}{' ...' if len(skipped) > 5 else ''}")
     separate = tuple(networks) if several else ()
-    return Tensors(arrays, "torch", _metadata(pickle.value), tuple(notes), size, separate)
+    metadata = _metadata(pickle.value)
+    return Tensors(arrays, "torch", metadata, tuple(notes), size, separate, convolutions=convolutions)
 
 
 def refuse_malice(names: set[Name]) -> None:
@@ -117,12 +125,12 @@ class _Known:
 
     Attributes:
       modules: that are looked into; None leaves them alone.
-      opened: modules that are networks.
+      opened: name of a network, "" of one alone -> the module that it is.
     """
 
     def __init__(self, modules: pickled_module.Modules | None) -> None:
         self.modules = modules
-        self.opened: list[Any] = []
+        self.opened: dict[str, Any] = {}
         self._holds: dict[tuple[int, int], bool] = {}
 
     def pairs(self, value: Any) -> Items | None:
@@ -143,10 +151,10 @@ class _Known:
             )
         return self._holds[key]
 
-    def network(self, value: Any) -> Items:
+    def network(self, value: Any, name: str = "") -> Items:
         """The items of what was found to be a network."""
         if tensors.pairs(value) is None:
-            self.opened.append(value)
+            self.opened[name] = value
         return self.pairs(value) or ()
 
 
@@ -165,10 +173,11 @@ def _find(
         for name in wrapped[:1]:
             inner, networks = _find(entries[name], (*path, name), container, known)
             beside = {other: entries[other] for other in _networks(value, known) if other != name}
-            others_flat = {o: known.pairs(child) or () for o, child in beside.items() if _is_flat(child, known)}
-            if list(networks) == [""] and 0 < len(others_flat) < _MAX_NETWORKS:
+            flat = {other: child for other, child in beside.items() if _is_flat(child, known)}
+            if list(networks) == [""] and 0 < len(flat) < _MAX_NETWORKS:
                 # Whether one of them is a second classifier is told when they are recognised.
-                return path, {name: networks[""], **others_flat}
+                known.opened = {name: known.opened[""]} if known.opened else {}
+                return path, {name: networks[""], **{o: known.network(child, o) for o, child in flat.items()}}
             return inner, networks
     direct = [child for child in entries.values() if tensors.is_tensor(child)]
     if not all(_is_scalar(child, container) for child in direct):
@@ -178,7 +187,7 @@ def _find(
     if len(others) == 1 and len(path) < 4:
         return _find(entries[others[0]], (*path, others[0]), container, known)
     if 0 < len(others) <= _MAX_NETWORKS and all(_is_flat(entries[name], known) for name in others):
-        return path, {name: known.network(entries[name]) for name in others}
+        return path, {name: known.network(entries[name], name) for name in others}
     if others:
         raise CheckpointError(
             f"several entries hold tensors ({', '.join(others[:8])}); save the one to scan on its own"
