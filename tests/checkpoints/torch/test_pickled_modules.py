@@ -128,16 +128,24 @@ def test_a_module_that_asks_for_a_command_is_refused(save: Save, tmp_path: Path)
     assert not (tmp_path / "marker").exists()
 
 
-def _nested(depth: int) -> nn.Module:
+def _nested(depth: int, name: str = "0") -> nn.Module:
     network: nn.Module = nn.Linear(2, 2)
     for _ in range(depth):
-        network = nn.Sequential(network)
+        parent = nn.Module()
+        parent._modules = {name: network}
+        network = parent
     return network
 
 
+def _wide(width: int) -> nn.Module:
+    """One layer in many places."""
+    layer = nn.Linear(2, 2, bias=False)
+    return nn.Sequential(*[nn.Sequential(*[layer] * width)] * width)
+
+
 def _shared(levels: int) -> nn.Module:
-    """Modules that hold the same modules ten times over."""
-    network: nn.Module = nn.Linear(2, 2)
+    """Modules that hold the same modules ten times over, and no tensor."""
+    network: nn.Module = nn.ReLU()
     for _ in range(levels):
         parent = nn.Module()
         parent._modules = {str(number): network for number in range(10)}
@@ -152,17 +160,21 @@ def _called(name: Any) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("network", "message"),
+    ("make", "message"),
     [
-        (_nested(100), "nested more than 64 deep"),
-        (_shared(30), "hold more than 200000 values"),
-        (_called("a.b"), r"called 'a\.b': damaged"),
-        (_called(3), "called '3': damaged"),
-        (_called("weight"), "leaf weight occurs twice"),
-        (nn.Sequential(nn.ReLU()), "holds no tensors"),
-        (collections.Counter(), "whole pickled object"),
+        # Made late: an attempt to print the second would never end.
+        (lambda: _nested(100), "nested more than 64 deep"),
+        (lambda: _shared(30), "hold more than 200000 values"),
+        (lambda: _nested(60, "x" * 200), "or under longer names"),
+        (lambda: _wide(101), "more than 10000 tensors"),
+        (lambda: _called("a.b"), r"called 'a\.b': damaged"),
+        (lambda: _called(3), "called '3': damaged"),
+        (lambda: _called("weight"), "leaf weight occurs twice"),
+        (lambda: nn.Sequential(nn.ReLU()), "holds no tensors"),
+        (collections.Counter, "whole pickled object"),
     ],
 )
-def test_what_no_network_is(save: Save, network: Any, message: str) -> None:
+def test_what_no_network_is(save: Save, make: Callable[[], Any], message: str) -> None:
+    path = save(make())
     with pytest.raises(CheckpointError, match=message):
-        formats.read(save(network))
+        formats.read(path)
