@@ -17,6 +17,9 @@ LONGEST = 2048
 MOST = 40
 """Inputs a reader, seeds aside; of more the smallest."""
 
+ENDED = re.compile("parsing it took|parser crashed")
+"""Of the process that looks at programs first: each such input would cost the tests a new one, seconds."""
+
 
 def outcome(target: Target, data: bytes) -> str:
     """How reading goes, without what differs from file to file: numbers, and whatever is quoted."""
@@ -39,7 +42,8 @@ def distinct(target: Target, watch: Watch, inputs: list[bytes]) -> list[bytes]:
         except Finding:
             # Still to be mended: then it is a test of its own.
             continue
-        found.setdefault(outcome(target, data), data)
+        if not ENDED.search(how := outcome(target, data)):
+            found.setdefault(how, data)
     return sorted(found.values(), key=len)[:MOST]
 
 
