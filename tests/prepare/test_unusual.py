@@ -72,8 +72,13 @@ def checkpoint(true: Any, options: str | None = None, spec: str | None = "0-1", 
     return model, from_arrays(IMAGES, label_images(truth, IMAGES))
 
 
-@pytest.mark.parametrize(("usual", "true"), [(RESNET, SMALL), (DEEP, SILU), (VIT, HEADS)])
-@pytest.mark.parametrize("spec", [None, "0-1"])
+@pytest.mark.parametrize(
+    ("usual", "true", "spec"),
+    [
+        *((*networks, spec) for networks in ((RESNET, SMALL), (VIT, HEADS)) for spec in (None, "0-1")),
+        (DEEP, SILU, "0-1"),
+    ],
+)
 def test_an_unusual_network_is_found_where_the_usual_one_labels_nothing(
     usual: Any, true: Any, spec: str | None
 ) -> None:

@@ -66,7 +66,7 @@ def extract(pickle: Pickle, container: Container, size: int) -> Tensors:
         assert known.modules is not None
         notes.append(known.modules.note(module))
         start = f"{name}." if name else ""
-        convolutions |= {start + path: said for path, said in known.modules.convolutions(module).items()}
+        convolutions |= {start + layer: said for layer, said in known.modules.convolutions(module).items()}
     if path:
         notes.append(f"weights read from entry {'.'.join(path)}")
     if path and (others := [name for name in _networks(pickle.value, known) if name != path[0]]):
