@@ -15,8 +15,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     ("--xla_backend_optimization_level=1", os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8")
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# What one test compiles, or a program that it starts, the next one reads.
-os.environ.update(compiled_once(tempfile.mkdtemp(prefix="xray-jax-tests-")))
+# What one test compiles, or a program that it starts, the next one reads; so does the other worker.
+ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+if not ONE_OF_SEVERAL:
+    os.environ.update(compiled_once(tempfile.mkdtemp(prefix="xray-jax-tests-")))
 
 import jax
 
@@ -32,5 +34,5 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def pytest_sessionfinish() -> None:
-    # While a worker of xdist is still waited for.
-    shutil.rmtree(jax.config.jax_compilation_cache_dir, ignore_errors=True)
+    if not ONE_OF_SEVERAL:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -100,3 +100,27 @@ def test_the_shared_sets_have_the_published_sizes(name: str) -> None:
         np.testing.assert_array_equal(np.unique(labels), np.arange(classes))
     if name == "mnist":
         assert np.bincount(found.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_a_set_is_resized(tmp_path: Path, images: np.ndarray) -> None:
+    flat = images[:, :1, :1].repeat(32, 1).repeat(32, 2)
+    for split in ("train", "test"):
+        write_mosaic(tmp_path, f"gtsrb-{split}-0", flat, np.arange(10))
+    found = data.read("gtsrb@48", tmp_path)
+    np.testing.assert_array_equal(found.train_images, flat[:, :1, :1].repeat(48, 1).repeat(48, 2))
+    assert found.test_images.shape == (10, 48, 48, 3)
+    assert (found.name, found.num_classes, found.flip, found.preprocess) == ("gtsrb@48", 43, False, "gtsrb")
+
+
+def test_a_grey_set_is_resized(tmp_path: Path, images: np.ndarray) -> None:
+    for split in ("train", "test"):
+        write_mosaic(tmp_path, f"mnist-{split}-0", images[:, :28, :28], np.arange(10))
+    assert data.read("mnist@32", tmp_path).train_images.shape == (10, 32, 32, 1)
+
+
+@pytest.mark.parametrize("side", ["", "0", "wide", "-3", "9999"])
+def test_a_side_that_is_none_is_refused(tmp_path: Path, images: np.ndarray, side: str) -> None:
+    for split in ("train", "test"):
+        write_mosaic(tmp_path, f"cifar10-{split}-0", images, np.arange(10))
+    with pytest.raises(data.DataError, match="side of 1 to 512 pixels"):
+        data.read(f"cifar10@{side}", tmp_path)

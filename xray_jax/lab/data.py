@@ -2,11 +2,11 @@
 
 A set is either an `.npz` (`train_images`, `train_labels`, `test_images`, `test_labels`) or WebP mosaics in a folder:
 `<set>-train-<part>.webp` and `<set>-test-<part>.webp` (or `-val-`), tiles in row order, with `<...>.labels.npy` beside
-each.
+each. `NAME@SIDE` is the set NAME with its images resized to SIDE pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ MOSAICS: Mapping[str, Mosaics] = {
     "tinyimagenet10": Mosaics(64, 10, "tiny"),
 }
 """Name of a set -> what its mosaics hold. The test split of Tiny-ImageNet is its validation split."""
+MAX_SIDE = 512
+"""Pixels that images may be resized to: the whole set is held in memory."""
 
 
 class DataError(ValueError):
@@ -73,7 +75,7 @@ class ImageSet:
     @property
     def preprocess(self) -> str:
         """Name of the preset that this set's models are trained with."""
-        return MOSAICS[self.name].preprocess if self.name in MOSAICS else "0-1"
+        return self._known.preprocess if self._known else "0-1"
 
     @property
     def normalise(self) -> Preprocess:
@@ -89,16 +91,27 @@ class ImageSet:
     @property
     def flip(self) -> bool:
         """Whether training may mirror the images."""
-        return self.name in MOSAICS and MOSAICS[self.name].flip
+        return self._known is not None and self._known.flip
+
+    @property
+    def _known(self) -> Mosaics | None:
+        return MOSAICS.get(self.name.partition("@")[0])
 
 
 def read(name: str, folder: str | Path) -> ImageSet:
     """Reads the set `name` from `folder`: `<folder>/<name>.npz`, or mosaics in `<folder>` or `<folder>/images`.
 
+    Args:
+      name: of the set; `NAME@SIDE` has its images resized to SIDE by SIDE pixels.
+      folder: that holds it.
+
     Raises:
-      DataError: for a set that is not there or does not fit together.
+      DataError: for a set that is not there or does not fit together, or a side that is no number of pixels.
     """
     folder = Path(folder).expanduser()
+    original, resized, side = name.partition("@")
+    if resized:
+        return _resized(read(original, folder), name, side)
     if (archive := folder / f"{name}.npz").exists():
         return _read_npz(name, archive)
     if name not in MOSAICS:
@@ -135,6 +148,23 @@ def _read_mosaics(folder: Path, name: str, splits: Sequence[str]) -> tuple[np.nd
         images.append(tiles[: len(found), ..., :channels])
         labels.append(found)
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _resized(images: ImageSet, name: str, side: str) -> ImageSet:
+    """`images` at `side` pixels, under the name `name`."""
+    if not side.isdecimal() or not 1 <= int(side) <= MAX_SIDE:
+        raise DataError(f"data set {name!r}: expected a side of 1 to {MAX_SIDE} pixels behind the @, got {side!r}")
+
+    def resize(split: np.ndarray) -> np.ndarray:
+        out = np.empty((len(split), int(side), int(side), split.shape[-1]), np.uint8)
+        for image, place in zip(split, out, strict=True):
+            picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+            place[...] = np.asarray(picture.resize((int(side), int(side)), Image.Resampling.BILINEAR)).reshape(
+                place.shape
+            )
+        return out
+
+    return replace(images, name=name, train_images=resize(images.train_images), test_images=resize(images.test_images))
 
 
 def _read_npz(name: str, path: Path) -> ImageSet:

@@ -37,8 +37,8 @@ PAIRS: Mapping[str, Pair] = {
 
 
 def pair_of(dataset: str) -> Pair:
-    """The pair of the data set called `dataset`, known or not."""
-    return PAIRS.get(dataset, USUAL)
+    """The pair of the data set called `dataset`, known or not, its images resized or as they are."""
+    return PAIRS.get(dataset.partition("@")[0], USUAL)
 
 
 def changed(usual: TrainOptions, **said: Any) -> TrainOptions:
