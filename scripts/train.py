@@ -51,6 +51,11 @@ BATCH_SIZE = F.DEFINE_integer("batch_size", None, "Images a step.", lower_bound=
 LEARNING_RATE = F.DEFINE_float("learning_rate", None, "Top of the one-cycle schedule.", lower_bound=0)
 OPTIMISER = F.DEFINE_enum("optimiser", None, OPTIMISERS, "SGD with momentum, or AdamW.")
 CROP_PADDING = F.DEFINE_integer("crop_padding", None, "Pixels around the random crop; 0: no crop.", 0)
+PRETRAINED = F.DEFINE_string(
+    "pretrained",
+    None,
+    "Checkpoint of the same network, trained on another data set, whose weights every training begins with.",
+)
 PRECISION = F.DEFINE_enum(
     "precision", TrainOptions.precision, PRECISIONS, "Arithmetic of the training; bfloat16 is for accelerators."
 )
@@ -91,6 +96,7 @@ def main() -> int:
         training=recipes.changed(
             pair.training, epochs=EPOCHS.value, batch_size=BATCH_SIZE.value, peak_learning_rate=LEARNING_RATE.value,
             optimiser=OPTIMISER.value, crop_padding=CROP_PADDING.value, flip=images.flip, precision=PRECISION.value,
+            pretrained=PRETRAINED.value,
         ),
     ))  # fmt: skip
     plan_check.check_possible(planned, images.num_classes)

@@ -16,9 +16,9 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What one test compiles, or a program that it starts, the next one reads; so does the other worker.
-ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
-if not ONE_OF_SEVERAL:
-    os.environ.update(compiled_once(tempfile.mkdtemp(prefix="xray-jax-tests-")))
+os.environ.update(
+    {} if "PYTEST_XDIST_WORKER" in os.environ else compiled_once(tempfile.mkdtemp(prefix="xray-jax-tests-"))
+)
 
 import jax
 
@@ -34,5 +34,5 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def pytest_sessionfinish() -> None:
-    if not ONE_OF_SEVERAL:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

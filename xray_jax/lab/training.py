@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from xray_jax.lab.augmentation import augment
+from xray_jax.lab.pretrained import begin_with
 from xray_jax.lab.resume import NOTHING_KEPT, Progress
 from xray_jax.models import convolution
 from xray_jax.preprocess import Preprocess
@@ -44,6 +45,7 @@ class TrainOptions:
       seed: initialisation, order of the images, augmentation.
       precision: of the forward and backward pass, the rest stays float32; bfloat16 only helps accelerators.
       optimiser: SGD with Nesterov momentum, or AdamW, which transformers need.
+      pretrained: checkpoint of the same network, trained on other data, whose weights it begins with; "" draws them.
     """
 
     epochs: int = 6
@@ -55,6 +57,7 @@ class TrainOptions:
     seed: int = 0
     precision: str = "float32"
     optimiser: str = "sgd"
+    pretrained: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -229,11 +232,17 @@ def init_state(
     start: tuple[Variables, Any] | None = None,
     constants: Mapping[str, Any] | None = None,
 ) -> tuple[State, jax.Array]:
-    """The state before the first step, for images of `shape` `(H, W, C)`, and the key of all steps."""
+    """The state before the first step, for images of `shape` `(H, W, C)`, and the key of all steps.
+
+    Raises:
+      PretrainedError: the weights to begin with are of another network.
+    """
     key, key_init, key_extra = jax.random.split(jax.random.key(options.seed), 3)
     example = jnp.zeros((1, *shape), jnp.float32)
     if start is None:
-        start = _first(key_init, preprocess(example), network=network), objective.init(key_extra, example)
+        drawn = _first(key_init, preprocess(example), network=network)
+        begun = begin_with(options.pretrained, drawn) if options.pretrained else drawn
+        start = begun, objective.init(key_extra, example)
     variables, extra = jax.tree.map(jnp.array, start if constants is None else (start[0], {**start[1], **constants}))
     params = {"network": variables["params"], "extra": extra}
     collections = {name: value for name, value in variables.items() if name != "params"}
