@@ -76,10 +76,8 @@ class SwinBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         norm = layers.layer_norm(_EPSILON)
         height, width = x.shape[1:3]
-        below, right = -height % self.window, -width % self.window
-        out = jnp.pad(norm(name="norm1")(x), ((0, 0), (0, below), (0, right), (0, 0)))
-        down, across = (self.window // 2 if self.moved and length > self.window else 0 for length in out.shape[1:3])
-        out = WindowAttention(self.heads, self.window, (down, across), self.fused, name="attn")(out)
+        out, shift = windows.whole(norm(name="norm1")(x), self.window, self.moved)
+        out = WindowAttention(self.heads, self.window, shift, self.fused, name="attn")(out)
         x = x + out[:, :height, :width]
         out = layers.gelu(nn.Dense(self.hidden, name="mlp.0")(norm(name="norm2")(x)))
         return x + nn.Dense(x.shape[-1], name="mlp.3")(out)

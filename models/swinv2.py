@@ -126,10 +126,8 @@ class SwinV2Block(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         norm = layers.layer_norm(_EPSILON)
         height, width = x.shape[1:3]
-        below, right = -height % self.window, -width % self.window
-        out = jnp.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
-        down, across = (self.window // 2 if self.moved and length > self.window else 0 for length in out.shape[1:3])
-        out = self.attention(window=self.window, shift=(down, across), name="attn")(out)
+        out, shift = windows.whole(x, self.window, self.moved)
+        out = self.attention(window=self.window, shift=shift, name="attn")(out)
         x = x + norm(name="norm1")(out[:, :height, :width])
         out = nn.Dense(x.shape[-1], name="mlp.3")(layers.gelu(nn.Dense(self.hidden, name="mlp.0")(x)))
         return x + norm(name="norm2")(out)

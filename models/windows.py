@@ -10,10 +10,19 @@ Shift = tuple[int, int]
 OUTSIDE = -100.0
 """Added to the attention between patches that only the moved window brought together."""
 
-
 MAX_SIDE = 48
 """Of a window, in patches: published ones have 32 at most. Memory grows with its fourth power, the file's part of it
 with the second."""
+
+
+def whole(x: jax.Array, side: int, moved: bool) -> tuple[jax.Array, Shift]:
+    """`x` `[B, H, W, D]` with zeros below and to the right up to multiples of `side`, and the windows' shift: half of
+    their side where they are `moved`, but not along an axis that one window covers.
+    """
+    height, width = x.shape[1:3]
+    x = jnp.pad(x, ((0, 0), (0, -height % side), (0, -width % side), (0, 0)))
+    down, across = (side // 2 if moved and length > side else 0 for length in x.shape[1:3])
+    return x, (down, across)
 
 
 def split(x: jax.Array, side: int, shift: Shift) -> jax.Array:
