@@ -25,7 +25,11 @@ from xray_jax.scripts import command, unused_flags
 F = flags
 DATA = F.DEFINE_string("data", None, "Folder of image sets.", required=True)
 OUT = F.DEFINE_string("out", None, "Folder of the zoo.", required=True)
-DATASET = F.DEFINE_string("dataset", "cifar10", "Image set: <data>/<name>.npz, or mosaics <name>-train-0.webp ...")
+DATASET = F.DEFINE_string(
+    "dataset",
+    "cifar10",
+    "Image set: <data>/<name>.npz, or mosaics <name>-train-0.webp ...; NAME@SIDE: its images at SIDE pixels.",
+)
 ARCHITECTURE = F.DEFINE_enum(
     "architecture", None, models.names(), "Network; by default the small one that belongs to the data set."
 )
